@@ -1,0 +1,31 @@
+/*
+ * known: a growing set of item hashes, shared with the parse workers, in a file
+ * that is unlinked as soon as it is made: page cache, not private memory. 16 bytes a slot:
+ * the hash's first 64 bits and the item id. A hit is a candidate only.
+ *
+ * The writer adds while workers look (forked later than ingest_known_new): one
+ * writer, any readers, no locks; a reader sees an addition now or later.
+ * Growing doubles into a new region of the file and publishes it; readers follow.
+ */
+#ifndef INGEST_KNOWN_H
+#define INGEST_KNOWN_H
+
+#include "base/error.h"
+#include "base/hash.h"
+
+#include <stdbool.h>
+
+struct ingest_known;
+
+/* dir: on a file system with room for 32 bytes an item. */
+int ingest_known_new(const char *dir, struct ingest_known **out, struct error *err);
+/* Writer only. Adding a prefix that is there keeps both (chained by probing). */
+int ingest_known_add(struct ingest_known *k, const struct hash128 *hash, uint64_t item_id, struct error *err);
+/* Any process: is there a candidate? */
+bool ingest_known_has(const struct ingest_known *k, const struct hash128 *hash);
+/* Candidates in insertion order: start with *pos = 0; false at the end. */
+bool ingest_known_next(const struct ingest_known *k, const struct hash128 *hash, uint64_t *pos, uint64_t *item_id_out);
+uint64_t ingest_known_count(const struct ingest_known *k);
+void ingest_known_free(struct ingest_known **k);
+
+#endif
