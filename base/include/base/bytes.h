@@ -90,7 +90,7 @@ struct reader {
 };
 static inline struct reader reader_of(struct bytes b)
 {
-    return (struct reader){b.p, b.p + b.n, true};
+    return (struct reader){b.p, b.n ? b.p + b.n : b.p, true};
 }
 uint8_t reader_u8(struct reader *r);
 uint16_t reader_u16(struct reader *r);

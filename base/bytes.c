@@ -1,0 +1,261 @@
+/*
+ * Views, growing buffers and the codecs that every format of ours shares.
+ *
+ * buf grows by doubling through GLib's allocator, which aborts when memory is
+ * out: callers bound their input first, so a failed allocation is not a case
+ * that could be handled better one layer up.
+ */
+#include "base/bytes.h"
+
+#include "base/error.h"
+
+#include <glib.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define BUF_FIRST_BYTES 64
+#define VARINT_MAX_BYTES 10
+
+int bytes_compare(struct bytes a, struct bytes b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int order = n ? memcmp(a.p, b.p, n) : 0;
+
+    if (order != 0)
+        return order;
+    return (a.n > b.n) - (a.n < b.n);
+}
+
+static inline uint8_t ascii_lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
+
+bool bytes_equal_nocase(struct bytes a, struct bytes b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+            return false;
+    }
+    return true;
+}
+
+struct bytes bytes_slice(struct bytes b, size_t off, size_t n)
+{
+    if (off >= b.n)
+        return (struct bytes){b.n ? b.p + b.n : b.p, 0};
+    if (n > b.n - off)
+        n = b.n - off;
+    return (struct bytes){b.p + off, n};
+}
+
+void buf_release(struct buf *b)
+{
+    g_free(b->p);
+    *b = (struct buf){0};
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t more)
+{
+    ASSERT(more <= SIZE_MAX / 2 && b->n <= SIZE_MAX / 2);
+
+    const size_t need = b->n + more;
+
+    if (need > b->cap || b->p == NULL) {
+        size_t cap = b->cap ? b->cap : BUF_FIRST_BYTES;
+
+        while (cap < need)
+            cap *= 2;
+        b->p = g_realloc(b->p, cap);
+        b->cap = cap;
+    }
+    return b->p + b->n;
+}
+
+void buf_append(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0)
+        return;
+    memcpy(buf_reserve(b, n), p, n);
+    b->n += n;
+}
+
+void buf_append_bytes(struct buf *b, struct bytes v)
+{
+    buf_append(b, v.p, v.n);
+}
+
+void buf_append_str(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
+
+void buf_append_byte(struct buf *b, uint8_t c)
+{
+    *buf_reserve(b, 1) = c;
+    b->n++;
+}
+
+void buf_append_u64_dec(struct buf *b, uint64_t v)
+{
+    uint8_t digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (uint8_t)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_append(b, digits + at, sizeof digits - at);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args, again;
+
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    ASSERT(n >= 0);
+    /* vsnprintf writes a NUL that is no part of the buffer's content. */
+    (void)vsnprintf((char *)buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+    va_end(again);
+    b->n += (size_t)n;
+}
+
+void buf_put_u8(struct buf *b, uint8_t v)
+{
+    buf_append_byte(b, v);
+}
+
+void buf_put_u16(struct buf *b, uint16_t v)
+{
+    const uint8_t raw[2] = {(uint8_t)(v >> 8), (uint8_t)v};
+
+    buf_append(b, raw, sizeof raw);
+}
+
+void buf_put_u32(struct buf *b, uint32_t v)
+{
+    put_be32(buf_reserve(b, 4), v);
+    b->n += 4;
+}
+
+void buf_put_u64(struct buf *b, uint64_t v)
+{
+    put_be64(buf_reserve(b, 8), v);
+    b->n += 8;
+}
+
+void buf_put_varint(struct buf *b, uint64_t v)
+{
+    uint8_t *p = buf_reserve(b, VARINT_MAX_BYTES);
+    size_t n = 0;
+
+    while (v >= 0x80) {
+        p[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    p[n++] = (uint8_t)v;
+    b->n += n;
+}
+
+void buf_put_zigzag(struct buf *b, int64_t v)
+{
+    buf_put_varint(b, ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0));
+}
+
+void buf_put_blob(struct buf *b, struct bytes v)
+{
+    buf_put_varint(b, v.n);
+    buf_append_bytes(b, v);
+}
+
+/* n bytes of the source, or NULL after marking the reader as failed. */
+static const uint8_t *reader_take(struct reader *r, size_t n)
+{
+    if (!r->ok || (size_t)(r->end - r->p) < n) {
+        r->ok = false;
+        return NULL;
+    }
+    const uint8_t *at = r->p;
+
+    if (n)
+        r->p += n;
+    return at;
+}
+
+uint8_t reader_u8(struct reader *r)
+{
+    const uint8_t *p = reader_take(r, 1);
+
+    return p ? *p : 0;
+}
+
+uint16_t reader_u16(struct reader *r)
+{
+    const uint8_t *p = reader_take(r, 2);
+
+    return p ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+}
+
+uint32_t reader_u32(struct reader *r)
+{
+    const uint8_t *p = reader_take(r, 4);
+
+    return p ? get_be32(p) : 0;
+}
+
+uint64_t reader_u64(struct reader *r)
+{
+    const uint8_t *p = reader_take(r, 8);
+
+    return p ? get_be64(p) : 0;
+}
+
+uint64_t reader_varint(struct reader *r)
+{
+    uint64_t v = 0;
+
+    for (unsigned i = 0; r->ok && i < VARINT_MAX_BYTES; i++) {
+        if (r->p == r->end)
+            break;
+        const uint8_t c = *r->p++;
+
+        /* The tenth byte holds one bit; a last byte of zero would be overlong. */
+        if ((i == VARINT_MAX_BYTES - 1 && c > 1) || (i > 0 && c == 0))
+            break;
+        v |= (uint64_t)(c & 0x7f) << (7 * i);
+        if (c < 0x80)
+            return v;
+    }
+    r->ok = false;
+    return 0;
+}
+
+int64_t reader_zigzag(struct reader *r)
+{
+    const uint64_t v = reader_varint(r);
+
+    return (int64_t)((v >> 1) ^ (v & 1 ? UINT64_MAX : 0));
+}
+
+struct bytes reader_blob(struct reader *r)
+{
+    const uint64_t n = reader_varint(r);
+
+    if (!r->ok || n > (uint64_t)(r->end - r->p)) {
+        r->ok = false;
+        return (struct bytes){0};
+    }
+    return reader_bytes(r, (size_t)n);
+}
+
+struct bytes reader_bytes(struct reader *r, size_t n)
+{
+    const uint8_t *p = reader_take(r, n);
+
+    return (struct bytes){p, p ? n : 0};
+}
