@@ -1,0 +1,329 @@
+/*
+ * mds: the metadata store. One LMDB environment an archive, one catalogue
+ * environment a store. The only room that includes lmdb.h.
+ *
+ *     store directory/
+ *       catalogue/data.mdb, lock.mdb        archives and users
+ *       archives/<id>/data.mdb, lock.mdb    one archive's MDS
+ *       archives/<id>/build.lock            OFD lock: one build at a time
+ *       archives/<id>/queue.lock            OFD lock, byte 0 shared: somebody waits to write
+ *
+ *     struct mds_env *env = NULL;
+ *     mds_open(dir, &opts, &env, err);
+ *     struct mds_txn *txn = NULL;
+ *     mds_read_begin(env, &txn, err);
+ *     mds_folder_find(txn, BYTES_LIT("INBOX"), &folder, err);
+ *     mds_read_end(&txn);
+ *
+ * Bytes: docs/FORMAT.md. Every value carries a checksum over table, key and
+ * value; a value that fails it is BASE_ERR_CORRUPT, never an answer.
+ *
+ * Transactions: MDB_NOTLS; a read transaction may move between threads but is used by one at a
+ * time; short: end or renew it after every slice of output. One writer at a
+ * time and archive, machine-wide. Views from a transaction are valid until it
+ * ends, is renewed, or (write) until the next write call.
+ *
+ * Map growth: mds_write_begin makes sure of MDS_MAP_RESERVE free bytes and grows the map behind a
+ * gate (no transaction of the environment lives in this process then). MDB_MAP_FULL in
+ * the middle of a transaction still can happen in a tiny map: BASE_ERR_AGAIN, the transaction is dead: abort it, begin anew (the map
+ * has grown), replay the batch.
+ *
+ * Errors: BASE_ERR_FULL (disk), _LOCKED, _READONLY, _FORMAT (not ours, newer
+ * version, unknown feature: the name is in the text), _CORRUPT, _IO.
+ */
+#ifndef MDS_MDS_H
+#define MDS_MDS_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/hash.h"
+
+#include <roaring/roaring.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define MDS_FORMAT_VERSION 1
+#define MDS_MAP_RESERVE (UINT64_C(1) << 30)
+#define MDS_NAME_MAX 4096     /* bytes of a folder's full name, container name, identity */
+#define MDS_KEYWORDS_MAX 4096 /* distinct keywords of an archive */
+#define MDS_ROOT 0u           /* parent id of top level folders */
+
+/* ---- environment ---------------------------------------------------------------- */
+
+struct mds_options {
+    bool read_only;      /* never creates, never writes */
+    bool create;         /* make it if missing; archive_name seeds UIDVALIDITY and object ids */
+    const char *archive_name;
+    uint64_t map_bytes;  /* 0: max(16 GiB, 8 x file); tests use small ones */
+};
+
+struct mds_env;
+/* Opened once a process: opening the same (device, inode) again gives the same env with a higher reference count. After fork: open anew. */
+int mds_open(const char *dir, const struct mds_options *opts, struct mds_env **out, struct error *err);
+void mds_close(struct mds_env **env); /* drops one reference */
+const char *mds_dir(const struct mds_env *env);
+/* LMDB's last transaction id: 4 ns, any thread: changes when any process committed. */
+uint64_t mds_last_txnid(struct mds_env *env);
+
+/* One build at a time. BASE_ERR_LOCKED names the holder's pid. Released by mds_build_unlock or the process's end. */
+int mds_build_lock(struct mds_env *env, struct error *err);
+void mds_build_unlock(struct mds_env *env);
+/* True while another process or thread waits in mds_write_begin: a build commits and yields (checked every few ms). */
+bool mds_writer_waiting(struct mds_env *env);
+
+struct mds_txn;
+int mds_read_begin(struct mds_env *env, struct mds_txn **out, struct error *err);
+int mds_read_renew(struct mds_txn *txn, struct error *err); /* newest state; earlier views die */
+void mds_read_end(struct mds_txn **txn);
+/* Blocks for its turn, announcing itself in queue.lock. */
+int mds_write_begin(struct mds_env *env, struct mds_txn **out, struct error *err);
+/* Durable when it returns 0. On failure the transaction is aborted. Frees txn in either case. */
+int mds_write_commit(struct mds_txn **txn, struct error *err);
+void mds_write_abort(struct mds_txn **txn);
+uint64_t mds_txn_id(const struct mds_txn *txn);
+
+/* Small named values of the archive: build settings, checkpoints. name: at most 64 bytes. NOTFOUND if absent. `local` ones
+ * (wall clock, machine) stay outside mds_dump. */
+int mds_meta_get(struct mds_txn *txn, const char *name, struct bytes *out, struct error *err);
+int mds_meta_put(struct mds_txn *txn, const char *name, struct bytes value, bool local, struct error *err);
+
+/* ---- folders -------------------------------------------------------------------- */
+
+enum mds_special_use { MDS_USE_NONE, MDS_USE_ALL, MDS_USE_ARCHIVE, MDS_USE_DRAFTS, MDS_USE_FLAGGED, MDS_USE_JUNK, MDS_USE_SENT, MDS_USE_TRASH };
+
+struct mds_folder {
+    uint32_t id;      /* > 0, never reused */
+    uint32_t parent;  /* MDS_ROOT at the top */
+    struct bytes name; /* last level only; view of the transaction */
+    bool selectable;  /* false: only a level on the way to others (\Noselect) */
+    bool subscribed;
+    uint8_t special_use;
+    uint32_t uidvalidity; /* > 0 */
+    uint32_t uidnext;     /* > 0 */
+    uint64_t highestmodseq; /* > 0 */
+    uint64_t changes_floor; /* changes at or below are no longer in the log */
+    uint32_t exists, unseen, deleted;
+    uint64_t bytes;       /* sum of client sizes */
+    uint8_t object_id[16]; /* MAILBOXID */
+};
+
+/* Full names use '/'. INBOX matches case-insensitively and always exists. NOTFOUND otherwise. */
+int mds_folder_find(struct mds_txn *txn, struct bytes full_name, struct mds_folder *out, struct error *err);
+int mds_folder_get(struct mds_txn *txn, uint32_t id, struct mds_folder *out, struct error *err);
+int mds_folder_full_name(struct mds_txn *txn, uint32_t id, struct buf *out, struct error *err);
+/* Walks children of `parent` in name order; `after` NULL starts, else the name after which to go on. 1 more, 0 done, < 0 error. */
+int mds_folder_next_child(struct mds_txn *txn, uint32_t parent, const struct bytes *after, struct mds_folder *out, struct error *err);
+/* Creates with missing parents (not selectable). EXISTS if selectable already (then *id_out is set). */
+int mds_folder_create(struct mds_txn *txn, struct bytes full_name, uint32_t *id_out, struct error *err);
+int mds_folder_set_subscribed(struct mds_txn *txn, uint32_t id, bool subscribed, struct error *err);
+
+/* ---- items ---------------------------------------------------------------------- */
+
+struct mds_locator {
+    uint32_t source;        /* mds_source id */
+    uint32_t container;     /* mds_container id */
+    struct bytes name;      /* vault_locator.name */
+    uint64_t offset, length;
+    uint32_t filter;
+};
+
+struct mds_item {
+    uint64_t id;            /* > 0, in order of first filing */
+    struct hash128 hash;
+    uint64_t size, size_crlf;
+    uint64_t defects;
+    uint64_t thread_id;
+    bool has_sent_date;
+    int64_t sent_date;
+    int16_t sent_zone;
+    uint64_t msgid_hash;    /* hash64 of the normalised Message-ID, 0 if none */
+    uint32_t refs;          /* messages it is filed as; 0 only inside a transaction */
+    struct mds_locator locator;
+    struct bytes parts;     /* mime/parts.h; opaque here */
+    struct bytes crlf_map;  /* mime/crlf.h; opaque here */
+};
+
+/* The other words of an item, packed apart so that each scan reads only its own. */
+struct mds_item_words {
+    struct bytes envelope, bodystructure;      /* table wire */
+    struct bytes headers; bool headers_complete; /* table headers */
+    struct bytes sort;                         /* table sort: mds_sort_encode */
+};
+
+/* Sort and thread columns, preview. Codec is part of the format. Views into the encoded bytes after decode. */
+struct mds_sort {
+    struct bytes base_subject; bool subject_is_reply;
+    struct bytes sort_from, sort_to, sort_cc, display_from, display_to;
+    struct bytes message_id, in_reply_to;
+    struct bytes references;      /* ids each followed by NUL */
+    struct bytes address_hashes;  /* 9 bytes each, as mime.h */
+    struct bytes preview;
+    bool has_received_date; int64_t received_date; int16_t received_zone;
+};
+void mds_sort_encode(const struct mds_sort *s, struct buf *out);
+int mds_sort_decode(struct bytes in, struct mds_sort *out, struct error *err);
+
+/* item->id and ->refs are set by the call. */
+int mds_item_add(struct mds_txn *txn, struct mds_item *item, const struct mds_item_words *words, struct error *err);
+int mds_item_get(struct mds_txn *txn, uint64_t id, struct mds_item *out, struct error *err);
+/* Rewrites the row: a new locator, or a new record of the same bytes (words NULL: keep). */
+int mds_item_update(struct mds_txn *txn, const struct mds_item *item, const struct mds_item_words *words, struct error *err);
+/* Candidates of a hash, oldest first; 1 more, 0 done. *pos starts at 0. Only right when mds_hashes_complete. */
+int mds_item_by_hash(struct mds_txn *txn, const struct hash128 *hash, uint64_t *pos, uint64_t *id_out, struct error *err);
+/* All items in id order from `from`: 1 more, 0 done. For scans. */
+int mds_item_next(struct mds_txn *txn, uint64_t from, struct mds_item *out, struct error *err);
+
+/* Words, with a cursor that keeps the last pack of each table, so that items in order cost one row a pack. Views until the transaction ends or the next call on w. */
+struct mds_words;
+int mds_words_new(struct mds_txn *txn, struct mds_words **out, struct error *err);
+void mds_words_rebind(struct mds_words *w, struct mds_txn *txn); /* after a renew: forgets cached packs */
+void mds_words_free(struct mds_words **w);
+int mds_words_wire(struct mds_words *w, uint64_t item, struct bytes *envelope, struct bytes *bodystructure, struct error *err);
+int mds_words_headers(struct mds_words *w, uint64_t item, struct bytes *headers, bool *complete, struct error *err);
+int mds_words_sort(struct mds_words *w, uint64_t item, struct mds_sort *out, struct error *err);
+
+/* `hashes` and `msgids` have random keys: a first build leaves them for the end. */
+bool mds_hashes_complete(struct mds_txn *txn);
+/* Fills both from `items`, sorted, in several durable transactions of its own; idempotent. tmpdir for sorted runs. Call without a transaction. */
+int mds_hashes_build(struct mds_env *env, const char *tmpdir, struct error *err);
+int mds_items_by_msgid(struct mds_txn *txn, uint64_t msgid_hash, uint64_t *pos, uint64_t *id_out, struct error *err);
+
+/* ---- messages ------------------------------------------------------------------- */
+
+/* Flag bits as stored: vault/vault.h's enum vault_flag. */
+#define MDS_FLAGS_ALL 0x3fu
+
+struct mds_message {
+    uint32_t folder, uid;
+    uint64_t item;
+    uint32_t flags;
+    struct bytes keywords;  /* u16 big-endian ids, ascending; view */
+    uint64_t modseq;
+    int64_t internal_date; int16_t internal_zone;
+    int64_t saved_date;     /* wall clock when it was filed (SAVEDATE); outside the dump */
+    uint64_t size_crlf;     /* RFC822.SIZE: no item row is needed for it */
+    int64_t sent_date;      /* sort column: Date, else internal date */
+};
+
+/* uid and modseq are assigned (uidnext, highestmodseq + 1) and written back. Raises the item's refs. keywords: ids. */
+int mds_message_add(struct mds_txn *txn, struct mds_message *m, struct error *err);
+int mds_message_get(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct mds_message *out, struct error *err);
+/* First message with UID >= uid: 1 found, 0 none. A txn keeps a cursor, so going up costs a step each. */
+int mds_message_next(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct mds_message *out, struct error *err);
+int mds_message_set_flags(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint32_t flags, struct bytes keyword_ids, struct error *err);
+/* Expunge: row, sets, counters, log; lowers the item's refs and removes an item that nothing files any more (row, words, hash, msgid). *item_gone_out may be NULL. */
+int mds_message_remove(struct mds_txn *txn, uint32_t folder, uint32_t uid, bool *item_gone_out, struct error *err);
+/* Messages of an item: 1 more, 0 done; *pos starts at 0. */
+int mds_item_messages(struct mds_txn *txn, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err);
+
+/* Keyword name <-> id of the archive. Names compare case-insensitively, keep their first spelling. LIMIT beyond MDS_KEYWORDS_MAX. */
+int mds_keyword_id(struct mds_txn *txn, struct bytes name, bool create, uint16_t *id_out, struct error *err);
+int mds_keyword_name(struct mds_txn *txn, uint16_t id, struct bytes *out, struct error *err);
+uint16_t mds_keyword_count(struct mds_txn *txn); /* ids are 0..count-1 */
+
+/* UID sets of a folder: all messages, those with a flag (bit number), those with a keyword. */
+#define MDS_SET_EXISTS 0u
+#define MDS_SET_FLAG(bit_no) (1u + (bit_no))
+#define MDS_SET_KEYWORD(id) (64u + (id))
+/* A new bitmap, owned by the caller (roaring_bitmap_free); checked before CRoaring sees the bytes. */
+int mds_set_load(struct mds_txn *txn, uint32_t folder, uint32_t set, roaring_bitmap_t **out, struct error *err);
+
+/* News of a folder since a modseq (exclusive): UIDs added or changed, and UIDs expunged. *complete_out false: the log does not reach back so far
+ * (modseq < changes_floor): then `changed` holds all and `expunged` all UIDs below uidnext that do not exist. Bitmaps must be given, are added to. */
+int mds_changes_since(struct mds_txn *txn, uint32_t folder, uint64_t modseq, roaring_bitmap_t *changed, roaring_bitmap_t *expunged, bool *complete_out, struct error *err);
+
+/* ---- sources: where messages came from, for incremental builds -------------------- */
+
+/* name: vault_name(). Ids are given in order of first use. create false: NOTFOUND. */
+int mds_source_id(struct mds_txn *txn, struct bytes name, bool create, uint32_t *id_out, struct error *err);
+int mds_source_name(struct mds_txn *txn, uint32_t id, struct bytes *out, struct error *err);
+
+struct mds_container {
+    uint32_t id;           /* unique in the archive */
+    uint32_t source;
+    struct bytes name;     /* vault_container.name */
+    uint32_t folder;       /* where its messages went first */
+    int64_t mtime_ns; uint64_t size; uint64_t inode; /* stamp at the last complete scan */
+    int64_t scanned_ns;    /* wall clock of that scan's begin; 0: never complete */
+    uint32_t rows;         /* source rows it has */
+    uint32_t failures;
+};
+/* By name; create makes it. */
+int mds_container_find(struct mds_txn *txn, uint32_t source, struct bytes name, bool create, struct mds_container *out, struct error *err);
+int mds_container_get(struct mds_txn *txn, uint32_t id, struct mds_container *out, struct error *err);
+int mds_container_put(struct mds_txn *txn, const struct mds_container *c, struct error *err); /* rows and failures are kept by the store */
+int mds_container_remove(struct mds_txn *txn, uint32_t id, struct error *err); /* must hold no rows */
+/* In id order from `from`: 1 more, 0 done. */
+int mds_container_next(struct mds_txn *txn, uint32_t from, struct mds_container *out, struct error *err);
+
+/* One item of a container as last scanned. identity: vault_item.identity, for mbox the offset as 8 bytes big-endian. */
+struct mds_place {
+    struct bytes identity;
+    uint64_t item; uint32_t folder, uid; /* uid 0: this is a failure or a message the archive let go (tombstone) */
+    uint32_t flags;            /* vault flags as last seen */
+    uint64_t keywords_hash;    /* hash64 of the vault's keyword text as last seen, 0 if none */
+    uint64_t size; int64_t mtime_ns; /* stat as last seen, 0 if not kept */
+    struct bytes reason;       /* failures: why; else empty */
+};
+int mds_place_get(struct mds_txn *txn, uint32_t container, struct bytes identity, struct mds_place *out, struct error *err);
+int mds_place_put(struct mds_txn *txn, uint32_t container, const struct mds_place *p, struct error *err);
+int mds_place_remove(struct mds_txn *txn, uint32_t container, struct bytes identity, struct error *err);
+/* In key order (identity bytes; long ones by prefix and hash): after NULL starts. 1 more, 0 done. */
+int mds_place_next(struct mds_txn *txn, uint32_t container, const struct bytes *after, struct mds_place *out, struct error *err);
+
+/* ---- whole store ------------------------------------------------------------------ */
+
+struct mds_table_stat { const char *name; uint64_t entries, pages, overflow_pages, bytes; };
+#define MDS_TABLES_MAX 32
+struct mds_stat {
+    uint64_t file_bytes;  /* blocks on disk */
+    uint64_t map_bytes, used_bytes, free_pages;
+    uint64_t items, messages, folders, highestmodseq;
+    uint32_t readers;
+    uint64_t defects[64]; /* items with each defect */
+    struct mds_table_stat tables[MDS_TABLES_MAX]; unsigned tables_n;
+};
+int mds_stat(struct mds_txn *txn, struct mds_stat *out, struct error *err);
+
+/*
+ * The logical store as text, the same for equal stores: no packs, no page
+ * numbers, no wall clock, no `local` meta. One line a row, bytes escaped.
+ */
+int mds_dump(struct mds_txn *txn, FILE *out, struct error *err);
+
+/* Structure: every checksum, counters against rows, sets against rows, refs against filings, orphans both ways, packs, logs. Calls back for
+ * each finding; returns their number (capped at 1000) or < 0. LMDB itself may crash on torn pages: callers run it in a child process. */
+typedef void mds_finding_fn(const char *text, void *arg);
+int mds_verify(struct mds_txn *txn, mds_finding_fn *finding, void *arg, struct error *err);
+
+/* ---- catalogue: archives and users of a store -------------------------------------- */
+
+struct mds_catalogue;
+/* create: makes store directory and catalogue (mode 0700). */
+int mds_catalogue_open(const char *store_dir, bool create, bool read_only, struct mds_catalogue **out, struct error *err);
+void mds_catalogue_close(struct mds_catalogue **c);
+
+struct mds_archive_info {
+    char name[256];   /* UTF-8, 1..255 bytes, no control bytes, no '/' */
+    char dir[1200];   /* path of its environment */
+    uint32_t id;
+    bool enabled;
+};
+int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool create, struct mds_archive_info *out, struct error *err);
+/* In name order; after NULL starts. 1 more, 0 done. */
+int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err);
+
+struct mds_user {
+    char name[256];      /* UTF-8 */
+    char archive[256];   /* the archive it opens */
+    char verifier[512];  /* crypt(3) string, memory-hard */
+    bool has_scram;      /* SCRAM-SHA-256 */
+    uint32_t scram_iterations;
+    uint8_t scram_salt[16], scram_stored_key[32], scram_server_key[32];
+};
+int mds_catalogue_user_put(struct mds_catalogue *c, const struct mds_user *u, struct error *err);
+int mds_catalogue_user_get(struct mds_catalogue *c, const char *name, struct mds_user *out, struct error *err);
+int mds_catalogue_user_remove(struct mds_catalogue *c, const char *name, struct error *err);
+int mds_catalogue_user_next(struct mds_catalogue *c, const char *after, struct mds_user *out, struct error *err);
+
+#endif
