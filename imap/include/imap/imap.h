@@ -1,0 +1,70 @@
+/*
+ * imap: the thin frontend (RFC 3501 read side). Knows only query/.
+ *
+ *     struct imap_session *s = imap_session_new(store, &limits);
+ *     imap_session_feed(s, bytes, n);                  // client's bytes
+ *     while (imap_session_run(s) == IMAP_RUN_MORE) ... // write imap_session_output, then imap_session_wrote
+ *
+ * The session is driven by two buffers and knows no sockets, so that a test can
+ * be the client. The server loop (imap_serve) moves bytes between libuv and
+ * sessions and runs imap_session_run on a pool of threads: nothing that blocks runs on a loop.
+ *
+ * Thread rule: a session is used by one thread at a time.
+ */
+#ifndef IMAP_IMAP_H
+#define IMAP_IMAP_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+
+struct mdsq_store;
+
+/* Zero means default. */
+struct imap_limits {
+    uint32_t line_bytes;        /* a command line without literals; 65,536 */
+    uint32_t literal_bytes;     /* one literal before and after login; 8 KiB before, 1 MiB after */
+    uint32_t command_bytes;     /* a whole command with its literals; 2 MiB */
+    uint32_t nesting;           /* parentheses; 64 */
+    uint32_t pipeline_bytes;    /* unread input kept; 128 KiB */
+    uint32_t output_high_bytes; /* a session stops producing here; 256 KiB */
+    uint32_t login_ms;          /* not logged in; 60,000 */
+    uint32_t idle_ms;           /* no command; 30 min */
+    uint32_t write_ms;          /* output not taken; 120,000: dropped */
+    uint32_t slice_ms;          /* work of one run; 20 */
+    uint32_t bad_commands;      /* BAD answers in a row before BYE; 20 */
+};
+
+struct imap_session;
+struct imap_session *imap_session_new(struct mdsq_store *store, const struct imap_limits *limits);
+void imap_session_free(struct imap_session **s);
+/* Takes as much as pipeline_bytes allows; returns bytes taken (less: stop reading until a run made room). */
+size_t imap_session_feed(struct imap_session *s, const void *p, size_t n);
+enum imap_run {
+    IMAP_RUN_IDLE,  /* needs input */
+    IMAP_RUN_MORE,  /* output is waiting or a slice is over: write what there is, run again */
+    IMAP_RUN_CLOSE, /* write what there is, close */
+};
+enum imap_run imap_session_run(struct imap_session *s);
+struct bytes imap_session_output(const struct imap_session *s);
+void imap_session_wrote(struct imap_session *s, size_t n);
+/* Something happened in the archive (another process committed), for commands that wait. */
+void imap_session_notify(struct imap_session *s);
+bool imap_session_logged_in(const struct imap_session *s);
+
+struct imap_server_settings {
+    struct mdsq_store *store;
+    const char *listen;    /* "HOST:PORT", "[::1]:1143"; port 0: any, see on_listen. Default 127.0.0.1:1143 */
+    unsigned loops;        /* 0: one a core */
+    unsigned threads;      /* pool; 0: 4 a core */
+    uint32_t max_sessions; /* 0: 10,000 */
+    struct imap_limits limits;
+    void (*on_listen)(const char *address, unsigned port, void *arg);
+    void *arg;
+    const volatile int *stop; /* set nonzero by a signal handler: BYE to all, drain, return */
+};
+/* Blocks until stopped. Login in clear is accepted only on loopback addresses. */
+int imap_serve(const struct imap_server_settings *settings, struct error *err);
+
+#endif

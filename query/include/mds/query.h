@@ -1,0 +1,300 @@
+/*
+ * mds/query.h: the public API of libmds. Browse an archive without opening its
+ * items: list folders, status, fetch, read body sections, search, follow
+ * changes.
+ *
+ *     struct mdsq_error err;
+ *     struct mdsq_store *store; struct mdsq_archive *archive; struct mdsq_reader *reader; struct mdsq_view *view;
+ *     mdsq_store_open("/srv/mds", 0, &store, &err);
+ *     mdsq_archive_open(store, "mail", &archive, &err);
+ *     mdsq_reader_begin(archive, &reader, &err);          // a snapshot
+ *     mdsq_view_open(reader, "INBOX", &view, &err);       // a folder's UIDs
+ *     struct mdsq_fetch *fetch;
+ *     mdsq_fetch_new(reader, view, NULL, MDSQ_FETCH_ENVELOPE, &fetch, &err);
+ *     struct mdsq_message m;
+ *     while (mdsq_fetch_next(fetch, &m, &err) > 0)
+ *         printf("%u %.*s\n", m.uid, (int)m.envelope.n, m.envelope.p);
+ *     mdsq_fetch_free(&fetch); ...
+ *
+ * Objects and threads
+ *   store, archive   shared by all threads of a process; closing drops a reference.
+ *   reader           one snapshot (LMDB read transaction): used by one thread at a time, may
+ *                    move between threads. Keep it short: renew or end it after every slice of output; one kept open makes the
+ *                    store's file grow while others write.
+ *   view             what a session knows of its folder: a set of UIDs in order, shared between
+ *                    sessions of the same folder state, replaced, not edited. One thread at a time. Lives across readers.
+ *
+ * Memory: results are views valid until the next call on the object that gave
+ * them, or until its reader is renewed or ended. What is said to be owned has a free.
+ *
+ * Errors: functions return 0 (or a count) on success, a negative enum mdsq_code
+ * otherwise, with a line of text in *err (may be NULL). Texts may hold paths: do not show them to remote clients.
+ *
+ * Names: folder names are UTF-8 with '/' between levels; INBOX is
+ * case-insensitive. A name in the vault that is not UTF-8 is shown with each bad byte as U+DC80+byte-0x80's escape "\xHH" form
+ * ("%HH" of the byte, and '%' itself as "%25" in such names only), and accepted so.
+ */
+#ifndef MDS_QUERY_H
+#define MDS_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define MDSQ_API __attribute__((visibility("default")))
+#else
+#define MDSQ_API
+#endif
+
+#define MDSQ_VERSION_MAJOR 0
+#define MDSQ_VERSION_MINOR 1
+
+enum mdsq_code {
+    MDSQ_OK = 0,
+    MDSQ_ERR_IO = -1, MDSQ_ERR_NOMEM = -2, MDSQ_ERR_NOTFOUND = -3, MDSQ_ERR_EXISTS = -4, MDSQ_ERR_CORRUPT = -5,
+    MDSQ_ERR_FORMAT = -6, MDSQ_ERR_LOCKED = -7, MDSQ_ERR_FULL = -8, MDSQ_ERR_READONLY = -9, MDSQ_ERR_LIMIT = -10,
+    MDSQ_ERR_USAGE = -11,
+    MDSQ_ERR_GONE = -12,      /* the item vanished from its vault, or changed there */
+    MDSQ_ERR_CANCELLED = -13,
+    MDSQ_ERR_AUTH = -14,      /* unknown user, wrong password or disabled: not told apart */
+    MDSQ_ERR_SYNTAX = -15, MDSQ_ERR_AGAIN = -16,
+};
+
+struct mdsq_error {
+    int code;
+    int sys;
+    char text[480];
+};
+
+struct mdsq_bytes {
+    const uint8_t *p;
+    size_t n;
+};
+
+/* ---- store, users, archives ------------------------------------------------------ */
+
+struct mdsq_store;
+struct mdsq_archive;
+
+MDSQ_API int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, struct mdsq_error *err);
+MDSQ_API void mdsq_store_close(struct mdsq_store **store);
+
+/* Archive names in order, one call each; stops if fn returns nonzero. */
+typedef int mdsq_name_fn(const char *name, void *arg);
+MDSQ_API int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, void *arg, struct mdsq_error *err);
+
+/*
+ * Checks a password (memory-hard: takes some 10-100 ms of CPU; call it off an
+ * event loop) and gives the archive's name. MDSQ_ERR_AUTH costs the same time for unknown users.
+ */
+MDSQ_API int mdsq_login(struct mdsq_store *store, const char *user, const char *password, char archive_out[256], struct mdsq_error *err);
+/* Users, for administration. scram: keep SCRAM-SHA-256 keys too (the record is then as strong as the weaker of the two). */
+MDSQ_API int mdsq_user_add(struct mdsq_store *store, const char *user, const char *password, const char *archive, bool scram, struct mdsq_error *err);
+MDSQ_API int mdsq_user_remove(struct mdsq_store *store, const char *user, struct mdsq_error *err);
+typedef int mdsq_user_fn(const char *user, const char *archive, bool scram, void *arg);
+MDSQ_API int mdsq_users(struct mdsq_store *store, mdsq_user_fn *fn, void *arg, struct mdsq_error *err);
+
+MDSQ_API int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err);
+MDSQ_API void mdsq_archive_close(struct mdsq_archive **archive);
+/* A number that changes whenever any process committed to the archive: 4 ns, any thread. */
+MDSQ_API uint64_t mdsq_archive_tick(struct mdsq_archive *archive);
+
+struct mdsq_reader;
+MDSQ_API int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err);
+MDSQ_API int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err);
+MDSQ_API void mdsq_reader_end(struct mdsq_reader **reader);
+
+/* ---- folders --------------------------------------------------------------------- */
+
+enum mdsq_folder_attr {
+    MDSQ_FOLDER_NOSELECT = 1 << 0,
+    MDSQ_FOLDER_HAS_CHILDREN = 1 << 1,
+    MDSQ_FOLDER_SUBSCRIBED = 1 << 2,
+};
+
+struct mdsq_folder {
+    const char *name; /* full, UTF-8 (see Names) */
+    unsigned attrs;   /* enum mdsq_folder_attr */
+    uint8_t special_use; /* 0 none 1 All 2 Archive 3 Drafts 4 Flagged 5 Junk 6 Sent 7 Trash */
+};
+
+typedef int mdsq_folder_fn(const struct mdsq_folder *folder, void *arg);
+/*
+ * LIST: calls fn in name order for each folder whose full name matches
+ * reference+pattern ('*' any, '%' any but '/'; RFC 3501 6.3.8). subscribed_only: LSUB's rule (a parent that matches '%' is shown \Noselect). Bounded:
+ * a pattern costs at most its length times a name's length.
+ */
+MDSQ_API int mdsq_list(struct mdsq_reader *reader, const char *reference, const char *pattern, bool subscribed_only, mdsq_folder_fn *fn, void *arg, struct mdsq_error *err);
+
+struct mdsq_status {
+    uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
+    uint64_t highestmodseq, size;
+    char mailbox_id[33];
+};
+MDSQ_API int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_status *out, struct mdsq_error *err);
+
+/* ---- views and sets of messages ---------------------------------------------------- */
+
+struct mdsq_view;
+/* A set of UIDs, owned; compact whatever its size. */
+struct mdsq_set;
+
+MDSQ_API int mdsq_view_open(struct mdsq_reader *reader, const char *folder, struct mdsq_view **out, struct mdsq_error *err);
+MDSQ_API void mdsq_view_close(struct mdsq_view **view);
+MDSQ_API uint32_t mdsq_view_count(const struct mdsq_view *view);
+/* State of the folder when the view was opened or last advanced. first_unseen: sequence number, 0 if none. */
+struct mdsq_view_info { uint32_t uidvalidity, uidnext, first_unseen; uint64_t highestmodseq; char mailbox_id[33]; };
+MDSQ_API int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struct mdsq_view_info *out, struct mdsq_error *err);
+MDSQ_API uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq);  /* 0 if out of range */
+MDSQ_API uint32_t mdsq_view_seq(const struct mdsq_view *view, uint32_t uid);  /* 0 if not in the view */
+
+/*
+ * Advances the view to the reader's state. The callbacks come in this order, as an IMAP
+ * server must say them: expunged sequence numbers (each as it stands after the ones before: highest first), then changed UIDs (flags) in order.
+ * allow_expunge false: expunged messages stay in the view (their fetch says gone) and are told later. Returns 1 if
+ * anything changed (count may have grown), 0 if not. MDSQ_ERR_NOTFOUND: the folder itself is gone.
+ */
+typedef struct mdsq_news {
+    int (*expunged)(uint32_t seq, uint32_t uid, void *arg);
+    int (*changed)(uint32_t seq, uint32_t uid, void *arg);
+    void *arg;
+} mdsq_news;
+MDSQ_API int mdsq_view_advance(struct mdsq_reader *reader, struct mdsq_view *view, bool allow_expunge, const struct mdsq_news *news, struct mdsq_error *err);
+
+/*
+ * "1:4,7,*" resolved against a view: to UIDs that are in it. is_uid: the numbers are UIDs (unknown ones are left out); else sequence numbers, and one
+ * beyond the count is MDSQ_ERR_USAGE. MDSQ_ERR_SYNTAX. At most 10,000 ranges.
+ */
+MDSQ_API int mdsq_set_parse(const struct mdsq_view *view, const char *text, size_t n, bool is_uid, struct mdsq_set **out, struct mdsq_error *err);
+MDSQ_API void mdsq_set_free(struct mdsq_set **set);
+MDSQ_API uint64_t mdsq_set_count(const struct mdsq_set *set);
+MDSQ_API bool mdsq_set_has(const struct mdsq_set *set, uint32_t uid);
+/* Runs of consecutive members as UIDs, or as sequence numbers of the view, in order: *pos starts at 0; false at the end. Costs a step a run. */
+MDSQ_API bool mdsq_set_next_range(const struct mdsq_set *set, const struct mdsq_view *as_seq_of, uint64_t *pos, uint32_t *first_out, uint32_t *last_out);
+
+/* ---- fetch -------------------------------------------------------------------------- */
+
+enum mdsq_fetch_attr {
+    MDSQ_FETCH_FLAGS = 1 << 0,
+    MDSQ_FETCH_INTERNALDATE = 1 << 1,
+    MDSQ_FETCH_SIZE = 1 << 2,
+    MDSQ_FETCH_ENVELOPE = 1 << 3,
+    MDSQ_FETCH_BODYSTRUCTURE = 1 << 4,
+    MDSQ_FETCH_BODY = 1 << 5, /* BODYSTRUCTURE without extension data */
+    MDSQ_FETCH_HEADERS = 1 << 6, /* the kept header fields, see headers_complete */
+    MDSQ_FETCH_MODSEQ = 1 << 7,
+    MDSQ_FETCH_IDS = 1 << 8,     /* EMAILID, THREADID */
+    MDSQ_FETCH_SAVEDATE = 1 << 9,
+    MDSQ_FETCH_PREVIEW = 1 << 10,
+};
+
+struct mdsq_message {
+    uint32_t uid, seq;
+    bool gone;                     /* expunged since the view was made: nothing below is valid */
+    struct mdsq_bytes flags;       /* FLAGS: "(\\Seen $Forwarded)" wire-ready */
+    char internal_date[27];        /* "17-Jul-1996 02:44:25 -0700", no quotes */
+    uint64_t size;                 /* RFC822.SIZE */
+    struct mdsq_bytes envelope, bodystructure, body; /* wire-ready, with literals */
+    struct mdsq_bytes headers;     /* raw fields, stored line ends */
+    bool headers_complete;
+    uint64_t modseq;
+    char email_id[34], thread_id[34];
+    int64_t save_date;
+    struct mdsq_bytes preview;     /* UTF-8 */
+};
+
+struct mdsq_fetch;
+/* set NULL: the whole view. The set is borrowed until mdsq_fetch_free. */
+MDSQ_API int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs, struct mdsq_fetch **out, struct mdsq_error *err);
+/* 1 a message, 0 the end. Views until the next call. A message whose row is corrupt: MDSQ_ERR_CORRUPT for it; calling again goes on with the next. */
+MDSQ_API int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct mdsq_error *err);
+/* After the reader was renewed, or with another reader of the archive: goes on where it stood. */
+MDSQ_API void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader);
+MDSQ_API void mdsq_fetch_free(struct mdsq_fetch **fetch);
+
+/* ---- body sections -------------------------------------------------------------------- */
+
+enum mdsq_section_kind { MDSQ_SECTION_ALL, MDSQ_SECTION_HEADER, MDSQ_SECTION_HEADER_FIELDS, MDSQ_SECTION_HEADER_FIELDS_NOT, MDSQ_SECTION_TEXT, MDSQ_SECTION_MIME,
+    MDSQ_SECTION_BINARY /* decoded: BINARY[n] */ };
+
+#define MDSQ_SECTION_DEPTH_MAX 128
+
+struct mdsq_section {
+    enum mdsq_section_kind kind;
+    uint32_t path[MDSQ_SECTION_DEPTH_MAX];
+    uint32_t path_n;
+    const struct mdsq_bytes *fields; /* HEADER_FIELDS(_NOT): names */
+    size_t fields_n;
+};
+
+/*
+ * The bytes of a section as a client sees them (CRLF line ends, NUL as 0x80 except BINARY), read by
+ * position, in bounded memory whatever the size. Opening HEADER.FIELDS of kept fields does not touch the vault.
+ * MDSQ_ERR_NOTFOUND: no such section (NIL). MDSQ_ERR_GONE: the vault no longer has the item. A body does not need its reader after opening.
+ */
+struct mdsq_body;
+MDSQ_API int mdsq_body_open(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid, const struct mdsq_section *section, struct mdsq_body **out, struct mdsq_error *err);
+MDSQ_API uint64_t mdsq_body_size(const struct mdsq_body *body);
+/* Reads at a client offset; *got_out < n only at the end. Going forward is linear; jumping costs one step of 64 KiB. Blocks on the disk. */
+MDSQ_API int mdsq_body_read(struct mdsq_body *body, uint64_t off, void *dst, size_t n, size_t *got_out, struct mdsq_error *err);
+MDSQ_API void mdsq_body_close(struct mdsq_body **body);
+
+/* ---- search --------------------------------------------------------------------------- */
+
+enum mdsq_key_kind {
+    MDSQ_KEY_ALL, MDSQ_KEY_AND, MDSQ_KEY_OR, MDSQ_KEY_NOT,
+    MDSQ_KEY_FLAG,        /* number: flag bit (1 Seen, 2 Answered, 4 Flagged, 8 Deleted, 16 Draft) */
+    MDSQ_KEY_KEYWORD,     /* text */
+    MDSQ_KEY_SEQ_SET, MDSQ_KEY_UID_SET, /* text: "1:4,*" */
+    MDSQ_KEY_BEFORE, MDSQ_KEY_ON, MDSQ_KEY_SINCE,             /* internal date; number: days since 1970-01-01, time zone disregarded */
+    MDSQ_KEY_SENTBEFORE, MDSQ_KEY_SENTON, MDSQ_KEY_SENTSINCE, /* Date field, likewise */
+    MDSQ_KEY_LARGER, MDSQ_KEY_SMALLER, /* number: bytes */
+    MDSQ_KEY_HEADER,      /* field, text (empty: field exists) */
+    MDSQ_KEY_FROM, MDSQ_KEY_TO, MDSQ_KEY_CC, MDSQ_KEY_BCC, MDSQ_KEY_SUBJECT, /* text */
+    MDSQ_KEY_BODY, MDSQ_KEY_TEXT, /* text */
+    MDSQ_KEY_MODSEQ,      /* number: this or higher */
+    MDSQ_KEY_NONE,        /* matches nothing: RECENT, NEW */
+};
+
+/* A tree of keys; text is UTF-8. All memory is the caller's. */
+struct mdsq_key {
+    enum mdsq_key_kind kind;
+    uint64_t number;
+    struct mdsq_bytes text, field;
+    const struct mdsq_key *children; /* AND, OR: n of them; NOT: one */
+    size_t children_n;
+};
+#define MDSQ_KEY_DEPTH_MAX 64
+
+/*
+ * Runs in slices: call mdsq_search_run until it returns 0; it returns 1 when budget_ms is
+ * used up and there is more to do. Metadata keys are answered from the store; header, BODY and TEXT keys read
+ * and decode items: i;unicode-casemap substring match (RFC 5051) over decoded text. Keys are ordered so that items are read
+ * only for messages that the cheap keys leave. An item that cannot be read matches no content key (and counts in *unreadable_out).
+ */
+struct mdsq_search;
+MDSQ_API int mdsq_search_new(const struct mdsq_view *view, const struct mdsq_key *key, struct mdsq_search **out, struct mdsq_error *err);
+MDSQ_API int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
+MDSQ_API int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out, struct mdsq_error *err);
+MDSQ_API void mdsq_search_free(struct mdsq_search **search);
+
+/* ---- changes -------------------------------------------------------------------------- */
+
+/* UIDs added or changed, and expunged, after a modseq. complete false: the log does not reach so far; expunged then holds every UID below UIDNEXT that does not exist. */
+MDSQ_API int mdsq_changes(struct mdsq_reader *reader, const char *folder, uint64_t modseq, struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out, struct mdsq_error *err);
+
+/* ---- one item for a person -------------------------------------------------------------- */
+
+/* Text of `mds explain`: structure, offsets, sizes, locator, defects. Owned by the caller: free(). */
+MDSQ_API int mdsq_explain(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid, char **text_out, struct mdsq_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
