@@ -2,14 +2,20 @@
  * imap: the thin frontend (RFC 3501 read side). Knows only query/.
  *
  *     struct imap_session *s = imap_session_new(store, &limits);
+ *     imap_session_allow_login(s);                     // the transport says whether passwords may travel on it
  *     imap_session_feed(s, bytes, n);                  // client's bytes
- *     while (imap_session_run(s) == IMAP_RUN_MORE) ... // write imap_session_output, then imap_session_wrote
+ *     do {
+ *         how = imap_session_run(s);
+ *         out = imap_session_output(s);                // write it, whatever run returned
+ *         imap_session_wrote(s, out.n);
+ *     } while (how == IMAP_RUN_MORE);
  *
  * The session is driven by two buffers and knows no sockets, so that a test can
  * be the client. The server loop (imap_serve) moves bytes between libuv and
  * sessions and runs imap_session_run on a pool of threads: nothing that blocks runs on a loop.
  *
- * Thread rule: a session is used by one thread at a time.
+ * Thread rule: a session is used by one thread at a time; it may move between threads.
+ * Errors: a session has none of its own; what fails is told to the client, in words without paths, and to base/log.
  */
 #ifndef IMAP_IMAP_H
 #define IMAP_IMAP_H
@@ -38,20 +44,42 @@ struct imap_limits {
 
 struct imap_session;
 struct imap_session *imap_session_new(struct mdsq_store *store, const struct imap_limits *limits);
+/*
+ * A session of this process's own user, for the command line: it begins in authenticated state on the archive of that name,
+ * says no greeting, knows no timeouts and no LOGIN. NULL with *err set if the archive cannot be opened.
+ *
+ *     s = imap_session_new_local(store, "mail", NULL, &err);
+ *     imap_session_feed(s, "a EXAMINE INBOX\r\n", 17); ...
+ */
+struct imap_session *imap_session_new_local(struct mdsq_store *store, const char *archive, const struct imap_limits *limits,
+                                            struct error *err);
+/* Without this LOGIN and AUTHENTICATE are refused and LOGINDISABLED is announced. Call before the first run. */
+void imap_session_allow_login(struct imap_session *s);
 void imap_session_free(struct imap_session **s);
 /* Takes as much as pipeline_bytes allows; returns bytes taken (less: stop reading until a run made room). */
 size_t imap_session_feed(struct imap_session *s, const void *p, size_t n);
 enum imap_run {
-    IMAP_RUN_IDLE,  /* needs input */
-    IMAP_RUN_MORE,  /* output is waiting or a slice is over: write what there is, run again */
+    IMAP_RUN_IDLE,  /* write what there is; needs input */
+    IMAP_RUN_MORE,  /* write what there is, run again: output_high_bytes or the slice was reached */
     IMAP_RUN_CLOSE, /* write what there is, close */
+    IMAP_RUN_WAIT,  /* write what there is, run again after imap_session_wait_ms: a failed login is answered late */
 };
+/* Works for at most about slice_ms (one read of the vault may take longer). May block on disk: not on an event loop. */
 enum imap_run imap_session_run(struct imap_session *s);
+uint32_t imap_session_wait_ms(const struct imap_session *s);
+/* View, until the next run, wrote or shutdown. wrote says how much of it was taken. */
 struct bytes imap_session_output(const struct imap_session *s);
 void imap_session_wrote(struct imap_session *s, size_t n);
+/*
+ * The transport ends the session (idle, shutdown): adds "* BYE <text>" where the grammar allows one (never inside a
+ * literal). Every later run returns IMAP_RUN_CLOSE. text: ASCII, one line, for the client.
+ */
+void imap_session_shutdown(struct imap_session *s, const char *text);
 /* Something happened in the archive (another process committed), for commands that wait. */
 void imap_session_notify(struct imap_session *s);
 bool imap_session_logged_in(const struct imap_session *s);
+/* Bytes of memory held by the session's own buffers, for tests and metrics. */
+size_t imap_session_memory_bytes(const struct imap_session *s);
 
 struct imap_server_settings {
     struct mdsq_store *store;
@@ -62,7 +90,7 @@ struct imap_server_settings {
     struct imap_limits limits;
     void (*on_listen)(const char *address, unsigned port, void *arg);
     void *arg;
-    const volatile int *stop; /* set nonzero by a signal handler: BYE to all, drain, return */
+    const volatile int *stop; /* set nonzero by a signal handler (or atomically by a thread): BYE to all, drain, return */
 };
 /* Blocks until stopped. Login in clear is accepted only on loopback addresses. */
 int imap_serve(const struct imap_server_settings *settings, struct error *err);

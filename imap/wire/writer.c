@@ -1,0 +1,65 @@
+/* writer: see writer.h. */
+#include "wire/writer.h"
+
+#include "wire/cursor.h"
+#include "wire/utf7.h"
+
+#define QUOTED_MAX_BYTES 1000 /* some clients read lines into fixed buffers; beyond it a literal serves everybody */
+
+static bool can_be_quoted(struct bytes v)
+{
+    if (v.n > QUOTED_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < v.n; i++)
+        if (v.p[i] == 0 || v.p[i] == '\r' || v.p[i] == '\n' || v.p[i] >= 0x80)
+            return false;
+    return true;
+}
+
+void imap_write_literal_head(struct buf *out, uint64_t n)
+{
+    buf_append_byte(out, '{');
+    buf_append_u64_dec(out, n);
+    buf_append_str(out, "}\r\n");
+}
+
+void imap_write_string(struct buf *out, struct bytes v)
+{
+    if (!can_be_quoted(v)) {
+        imap_write_literal_head(out, v.n);
+        for (size_t i = 0; i < v.n; i++)
+            buf_append_byte(out, v.p[i] ? v.p[i] : 0x80);
+        return;
+    }
+    buf_append_byte(out, '"');
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '"' || v.p[i] == '\\')
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, v.p[i]);
+    }
+    buf_append_byte(out, '"');
+}
+
+void imap_write_astring(struct buf *out, struct bytes v)
+{
+    bool atom = v.n > 0 && v.n <= QUOTED_MAX_BYTES && !bytes_equal_nocase(v, BYTES_LIT("NIL"));
+    for (size_t i = 0; i < v.n && atom; i++)
+        atom = imap_is_astring_char(v.p[i]);
+    if (atom)
+        buf_append_bytes(out, v);
+    else
+        imap_write_string(out, v);
+}
+
+void imap_write_mailbox(struct buf *out, const char *utf8)
+{
+    struct bytes name = bytes_str(utf8);
+    if (bytes_equal_nocase(name, BYTES_LIT("INBOX"))) {
+        buf_append_str(out, "INBOX");
+        return;
+    }
+    struct buf encoded = {0};
+    imap_utf7_encode(name, &encoded);
+    imap_write_astring(out, buf_bytes(&encoded));
+    buf_release(&encoded);
+}

@@ -1,0 +1,16 @@
+/* writer: what a server sends, in the forms that the formal syntax of RFC 3501 allows. All append to a buffer. */
+#ifndef IMAP_WIRE_WRITER_H
+#define IMAP_WIRE_WRITER_H
+
+#include "base/bytes.h"
+
+/* string: quoted if it is short ASCII without line ends, else a literal. A NUL, which no string may hold, becomes 0x80. */
+void imap_write_string(struct buf *out, struct bytes v);
+/* astring: an atom if it can be one (never NIL), else a string. */
+void imap_write_astring(struct buf *out, struct bytes v);
+/* mailbox: a UTF-8 name in modified UTF-7, as an astring; INBOX in capitals. */
+void imap_write_mailbox(struct buf *out, const char *utf8);
+/* "{n}" CRLF; the caller sends the n bytes. */
+void imap_write_literal_head(struct buf *out, uint64_t n);
+
+#endif
