@@ -1,4 +1,5 @@
-/* base64: RFC 3501's base64 = *(4base64-char) [base64-terminal], one form only (bits left over are 0). For SASL. */
+/* base64: RFC 3501's base64 = *(4base64-char) [base64-terminal], one form only (bits left over are 0). For
+ * SASL. */
 #ifndef IMAP_WIRE_BASE64_H
 #define IMAP_WIRE_BASE64_H
 

@@ -89,7 +89,9 @@ bool imap_take_end(struct imap_cursor *c)
 bool imap_take_byte(struct imap_cursor *c, char byte)
 {
     if (!imap_at_byte(c, byte))
-        return imap_cursor_fail(c, byte == ')' ? "missing )" : byte == '(' ? "missing (" : "unexpected character");
+        return imap_cursor_fail(c, byte == ')'   ? "missing )"
+                                   : byte == '(' ? "missing ("
+                                                 : "unexpected character");
     c->p++;
     return true;
 }
@@ -348,7 +350,8 @@ bool imap_take_date(struct imap_cursor *c, int64_t *days_out)
     c->p += quoted;
     int day = 0;
     size_t digits = c->end - c->p >= 2 && is_digit(c->p[1]) ? 2 : 1;
-    return take_digits(c, digits, &day) && take_month_year(c, day, days_out) && (!quoted || imap_take_byte(c, '"'));
+    return take_digits(c, digits, &day) && take_month_year(c, day, days_out) &&
+           (!quoted || imap_take_byte(c, '"'));
 }
 
 /*
@@ -365,8 +368,8 @@ bool imap_take_date_time(struct imap_cursor *c)
     c->p += one;
     if (!take_digits(c, one ? 1 : 2, &day) || !take_month_year(c, day, &days) || !imap_take_sp(c))
         return false;
-    if (!take_digits(c, 2, &hour) || !imap_take_byte(c, ':') || !take_digits(c, 2, &minute) || !imap_take_byte(c, ':') ||
-        !take_digits(c, 2, &second) || !imap_take_sp(c))
+    if (!take_digits(c, 2, &hour) || !imap_take_byte(c, ':') || !take_digits(c, 2, &minute) ||
+        !imap_take_byte(c, ':') || !take_digits(c, 2, &second) || !imap_take_sp(c))
         return false;
     if (!imap_at_byte(c, '+') && !imap_at_byte(c, '-'))
         return imap_cursor_fail(c, "bad time zone");

@@ -6,12 +6,13 @@
  *         && imap_take_astring(&c, &user) && imap_take_end(&c)) ...
  *     else the answer is BAD with c.why
  *
- * Each imap_take_x either takes one x and returns true, or returns false and leaves its reason in c.why (the first
- * stays): the command is then BAD, so callers do not look where the cursor stands. imap_at_x look and take nothing.
+ * Each imap_take_x either takes one x and returns true, or returns false and leaves its reason in c.why (the
+ * first stays): the command is then BAD, so callers do not look where the cursor stands. imap_at_x look and
+ * take nothing.
  *
- * Lifetimes: tokens are views into the command or, where escapes had to be undone, into the arena. One thread.
- * One tolerance: quoted strings may hold bytes >= 0x80 (RFC 3501 wants a literal; passwords come so); whoever needs
- * ASCII or UTF-8 checks.
+ * Lifetimes: tokens are views into the command or, where escapes had to be undone, into the arena. One
+ * thread. One tolerance: quoted strings may hold bytes >= 0x80 (RFC 3501 wants a literal; passwords come so);
+ * whoever needs ASCII or UTF-8 checks.
  */
 #ifndef IMAP_WIRE_CURSOR_H
 #define IMAP_WIRE_CURSOR_H

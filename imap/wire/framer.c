@@ -1,6 +1,7 @@
 /*
- * framer: see framer.h. Only the end of a line decides whether a literal follows (RFC 7888 section 3 demands just that of a
- * server), so nothing of the grammar is needed here, and a command with an error in it is still framed right.
+ * framer: see framer.h. Only the end of a line decides whether a literal follows (RFC 7888 section 3 demands
+ * just that of a server), so nothing of the grammar is needed here, and a command with an error in it is
+ * still framed right.
  */
 #include "wire/framer.h"
 
@@ -59,7 +60,8 @@ static void reject(struct imap_framer *f, enum imap_frame_reject why)
 }
 
 /* Text of a line, without its line end. A rejected command keeps only its beginning. */
-static void take_text(struct imap_framer *f, const struct imap_frame_limits *limits, const uint8_t *p, size_t n)
+static void take_text(struct imap_framer *f, const struct imap_frame_limits *limits, const uint8_t *p,
+                      size_t n)
 {
     keep_tail(f, p, n);
     /* One more than the limit may be the CR of the line end; more cannot. */
@@ -109,7 +111,8 @@ static enum imap_frame end_line(struct imap_framer *f, const struct imap_frame_l
     }
     if (number > limits->literal_bytes)
         reject(f, IMAP_REJECT_LITERAL);
-    else if (f->text_bytes > limits->command_bytes || f->literal_total > limits->command_bytes - f->text_bytes ||
+    else if (f->text_bytes > limits->command_bytes ||
+             f->literal_total > limits->command_bytes - f->text_bytes ||
              number > limits->command_bytes - f->text_bytes - f->literal_total)
         reject(f, IMAP_REJECT_COMMAND);
     if (f->reject != IMAP_REJECT_NONE) {
@@ -132,8 +135,8 @@ static size_t take_literal(struct imap_framer *f, const uint8_t *p, size_t n)
     return take;
 }
 
-enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_limits *limits, struct bytes in,
-                                 size_t *used_out)
+enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_limits *limits,
+                                 struct bytes in, size_t *used_out)
 {
     size_t off = 0;
     enum imap_frame answer = IMAP_FRAME_MORE;

@@ -6,16 +6,16 @@
  *     case IMAP_FRAME_MORE:     all of `in` was used, feed more
  *     case IMAP_FRAME_CONTINUE: say "+ ...", feed more
  *     case IMAP_FRAME_COMMAND:  imap_framer_command(&f), then imap_framer_reset
- *     case IMAP_FRAME_REJECTED: f.reject says why, the command's beginning is kept for its tag; then imap_framer_reset
- *     case IMAP_FRAME_CLOSE:    likewise, but the stream cannot be followed any further
+ *     case IMAP_FRAME_REJECTED: f.reject says why, the command's beginning is kept for its tag; then
+ * imap_framer_reset case IMAP_FRAME_CLOSE:    likewise, but the stream cannot be followed any further
  *     }
  *
- * A command is one or more lines; a line that ends with {n} or {n+} goes on with n bytes of literal. A rejected
- * command is followed to its end, literals included, so that no byte of it is taken for a command of its own; but after a
- * synchronising literal that is too big the client waits, and the command ends there.
+ * A command is one or more lines; a line that ends with {n} or {n+} goes on with n bytes of literal. A
+ * rejected command is followed to its end, literals included, so that no byte of it is taken for a command of
+ * its own; but after a synchronising literal that is too big the client waits, and the command ends there.
  *
- * The answers and the bytes of the command do not depend on how the input was split. Memory: what was received, at most
- * line_bytes + command_bytes. Lines end with CRLF; a bare LF is taken for one.
+ * The answers and the bytes of the command do not depend on how the input was split. Memory: what was
+ * received, at most line_bytes + command_bytes. Lines end with CRLF; a bare LF is taken for one.
  */
 #ifndef IMAP_WIRE_FRAMER_H
 #define IMAP_WIRE_FRAMER_H
@@ -26,7 +26,8 @@ struct imap_frame_limits {
     size_t line_bytes;    /* text of a command: its lines without line ends and literals */
     size_t literal_bytes; /* one literal */
     size_t command_bytes; /* text and literals together */
-    uint64_t skip_bytes;  /* non-synchronising literals of a rejected command are read up to this, then IMAP_FRAME_CLOSE */
+    uint64_t skip_bytes;  /* non-synchronising literals of a rejected command are read up to this, then
+                             IMAP_FRAME_CLOSE */
 };
 
 enum imap_frame {
@@ -44,10 +45,11 @@ enum imap_frame_reject {
     IMAP_REJECT_COMMAND, /* command_bytes passed */
 };
 
-#define IMAP_FRAMER_TAIL_BYTES 24 /* "{4294967295+}" CR, and room to see that a number is too long */
+#define IMAP_FRAMER_TAIL_BYTES 24  /* "{4294967295+}" CR, and room to see that a number is too long */
 #define IMAP_FRAMER_KEPT_BYTES 256 /* of a rejected command */
 
-/* Zero-initialised is ready. Read command and reject through the functions; touch nothing else but plain_line. */
+/* Zero-initialised is ready. Read command and reject through the functions; touch nothing else but
+ * plain_line. */
 struct imap_framer {
     /* Set by the owner: the next line has no literals (the answer to a SASL challenge). Cleared by reset. */
     bool plain_line;
@@ -63,8 +65,8 @@ struct imap_framer {
 };
 
 /* *used_out bytes of `in` were taken; the rest belongs to what comes after the answer. */
-enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_limits *limits, struct bytes in,
-                                 size_t *used_out);
+enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_limits *limits,
+                                 struct bytes in, size_t *used_out);
 /* View, until the next feed or reset. */
 static inline struct bytes imap_framer_command(const struct imap_framer *f)
 {

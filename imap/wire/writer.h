@@ -1,10 +1,12 @@
-/* writer: what a server sends, in the forms that the formal syntax of RFC 3501 allows. All append to a buffer. */
+/* writer: what a server sends, in the forms that the formal syntax of RFC 3501 allows. All append to a
+ * buffer. */
 #ifndef IMAP_WIRE_WRITER_H
 #define IMAP_WIRE_WRITER_H
 
 #include "base/bytes.h"
 
-/* string: quoted if it is short ASCII without line ends, else a literal. A NUL, which no string may hold, becomes 0x80. */
+/* string: quoted if it is short ASCII without line ends, else a literal. A NUL, which no string may hold,
+ * becomes 0x80. */
 void imap_write_string(struct buf *out, struct bytes v);
 /* astring: an atom if it can be one (never NIL), else a string. */
 void imap_write_astring(struct buf *out, struct bytes v);

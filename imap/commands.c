@@ -1,0 +1,46 @@
+/* commands: the table of commands. What is not in it does not exist. */
+#include "session_private.h"
+
+static const struct imap_row rows[] = {
+    {"CAPABILITY", IMAP_STATES_ANY, 0, NULL, imap_cmd_capability, NULL},
+    {"NOOP", IMAP_STATES_ANY, 0, NULL, imap_cmd_noop, NULL},
+    {"LOGOUT", IMAP_STATES_ANY, 0, NULL, imap_cmd_logout, NULL},
+    {"ID", IMAP_STATES_ANY, 0, imap_parse_id, imap_cmd_id, NULL},
+    {"LOGIN", IMAP_STATE_NONAUTH, IMAP_ROW_SECRET, imap_parse_login, imap_cmd_login, NULL},
+    {"AUTHENTICATE", IMAP_STATE_NONAUTH, IMAP_ROW_SECRET, imap_parse_authenticate, imap_cmd_authenticate,
+     NULL},
+    {"NAMESPACE", IMAP_STATES_AUTH, 0, NULL, imap_cmd_namespace, NULL},
+    {"ENABLE", IMAP_STATES_AUTH, 0, imap_parse_enable, imap_cmd_enable, NULL},
+    {"LIST", IMAP_STATES_AUTH, 0, imap_parse_list, imap_cmd_list, NULL},
+    {"LSUB", IMAP_STATES_AUTH, 0, imap_parse_list, imap_cmd_lsub, NULL},
+    {"STATUS", IMAP_STATES_AUTH, 0, imap_parse_status, imap_cmd_status, NULL},
+    {"SELECT", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_select, NULL},
+    {"EXAMINE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_select, NULL},
+    {"CHECK", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_noop, NULL},
+    {"CLOSE", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_close, NULL},
+    {"UNSELECT", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_close, NULL},
+    {"FETCH", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_fetch, imap_cmd_fetch,
+     imap_release_fetch},
+    {"SEARCH", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_search, imap_cmd_search,
+     imap_release_search},
+    /* What would write. Folders are read-only for now: the syntax is checked, the answer is NO. */
+    {"STORE", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_store, imap_cmd_refuse,
+     NULL},
+    {"COPY", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_refuse, NULL},
+    {"MOVE", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_refuse, NULL},
+    {"EXPUNGE", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_refuse, NULL},
+    {"APPEND", IMAP_STATES_AUTH, 0, imap_parse_append, imap_cmd_refuse, NULL},
+    {"CREATE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
+    {"DELETE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
+    {"RENAME", IMAP_STATES_AUTH, 0, imap_parse_rename, imap_cmd_refuse, NULL},
+    {"SUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
+    {"UNSUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
+};
+
+const struct imap_row *imap_row_find(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (bytes_equal_nocase(name, bytes_str(rows[i].name)))
+            return &rows[i];
+    return NULL;
+}

@@ -1,0 +1,284 @@
+/* search_key: see search_key.h. A table says what follows each word; recursion is bounded by the depth. */
+#include "search_key.h"
+
+enum argument {
+    ARG_NONE,
+    ARG_TEXT,       /* astring */
+    ARG_FIELD_TEXT, /* header-fld-name SP astring */
+    ARG_DATE,
+    ARG_NUMBER,
+    ARG_KEYWORD, /* flag-keyword */
+    ARG_UID_SET,
+    ARG_NOT,
+    ARG_OR,
+};
+
+enum { FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16 };
+
+static const struct word {
+    const char *name;
+    enum argument argument;
+    enum mdsq_key_kind kind;
+    uint8_t flag;
+    bool negated;
+} words[] = {
+    {"ALL", ARG_NONE, MDSQ_KEY_ALL, 0, false},
+    {"ANSWERED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_ANSWERED, false},
+    {"BCC", ARG_TEXT, MDSQ_KEY_BCC, 0, false},
+    {"BEFORE", ARG_DATE, MDSQ_KEY_BEFORE, 0, false},
+    {"BODY", ARG_TEXT, MDSQ_KEY_BODY, 0, false},
+    {"CC", ARG_TEXT, MDSQ_KEY_CC, 0, false},
+    {"DELETED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DELETED, false},
+    {"DRAFT", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DRAFT, false},
+    {"FLAGGED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_FLAGGED, false},
+    {"FROM", ARG_TEXT, MDSQ_KEY_FROM, 0, false},
+    {"HEADER", ARG_FIELD_TEXT, MDSQ_KEY_HEADER, 0, false},
+    {"KEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, false},
+    {"LARGER", ARG_NUMBER, MDSQ_KEY_LARGER, 0, false},
+    {"NEW", ARG_NONE, MDSQ_KEY_NONE, 0, false}, /* nothing is \Recent here */
+    {"NOT", ARG_NOT, MDSQ_KEY_NOT, 0, false},
+    {"OLD", ARG_NONE, MDSQ_KEY_ALL, 0, false},
+    {"ON", ARG_DATE, MDSQ_KEY_ON, 0, false},
+    {"OR", ARG_OR, MDSQ_KEY_OR, 0, false},
+    {"RECENT", ARG_NONE, MDSQ_KEY_NONE, 0, false},
+    {"SEEN", ARG_NONE, MDSQ_KEY_FLAG, FLAG_SEEN, false},
+    {"SENTBEFORE", ARG_DATE, MDSQ_KEY_SENTBEFORE, 0, false},
+    {"SENTON", ARG_DATE, MDSQ_KEY_SENTON, 0, false},
+    {"SENTSINCE", ARG_DATE, MDSQ_KEY_SENTSINCE, 0, false},
+    {"SINCE", ARG_DATE, MDSQ_KEY_SINCE, 0, false},
+    {"SMALLER", ARG_NUMBER, MDSQ_KEY_SMALLER, 0, false},
+    {"SUBJECT", ARG_TEXT, MDSQ_KEY_SUBJECT, 0, false},
+    {"TEXT", ARG_TEXT, MDSQ_KEY_TEXT, 0, false},
+    {"TO", ARG_TEXT, MDSQ_KEY_TO, 0, false},
+    {"UID", ARG_UID_SET, MDSQ_KEY_UID_SET, 0, false},
+    {"UNANSWERED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_ANSWERED, true},
+    {"UNDELETED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DELETED, true},
+    {"UNDRAFT", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DRAFT, true},
+    {"UNFLAGGED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_FLAGGED, true},
+    {"UNKEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, true},
+    {"UNSEEN", ARG_NONE, MDSQ_KEY_FLAG, FLAG_SEEN, true},
+};
+
+enum charset { CHARSET_NONE, CHARSET_ASCII, CHARSET_UTF8 };
+
+struct parser {
+    struct imap_cursor *at;
+    unsigned depth_max;
+    enum charset charset;
+};
+
+static bool take_key(struct parser *p, unsigned depth, struct mdsq_key *out);
+
+/* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+static bool is_utf8(struct bytes v, bool *ascii_out)
+{
+    size_t i = 0;
+    *ascii_out = true;
+    while (i < v.n) {
+        uint8_t b = v.p[i];
+        if (b < 0x80) {
+            i++;
+            continue;
+        }
+        *ascii_out = false;
+        size_t more = b >= 0xc2 && b <= 0xdf   ? 1
+                      : b >= 0xe0 && b <= 0xef ? 2
+                      : b >= 0xf0 && b <= 0xf4 ? 3
+                                               : 0;
+        if (more == 0 || more >= v.n - i)
+            return false;
+        uint8_t second = v.p[i + 1];
+        if ((b == 0xe0 && second < 0xa0) || (b == 0xed && second > 0x9f) || (b == 0xf0 && second < 0x90) ||
+            (b == 0xf4 && second > 0x8f))
+            return false;
+        for (size_t k = 1; k <= more; k++)
+            if ((v.p[i + k] & 0xc0) != 0x80)
+                return false;
+        i += more + 1;
+    }
+    return true;
+}
+
+/* Without CHARSET, UTF-8 is taken for what it is: clients send it so. */
+static bool take_text(struct parser *p, struct mdsq_bytes *out)
+{
+    struct bytes v;
+    bool ascii;
+    if (!imap_take_sp(p->at) || !imap_take_astring(p->at, &v))
+        return false;
+    if (!is_utf8(v, &ascii) || (p->charset == CHARSET_ASCII && !ascii))
+        return imap_cursor_fail(p->at, "search text is not in its charset");
+    *out = (struct mdsq_bytes){v.p, v.n};
+    return true;
+}
+
+static struct mdsq_key *new_keys(struct parser *p, size_t n)
+{
+    struct mdsq_key *keys = arena_alloc(p->at->arena, n * sizeof *keys);
+    if (!keys)
+        imap_cursor_fail(p->at, "search too large");
+    else
+        memset(keys, 0, n * sizeof *keys);
+    return keys;
+}
+
+/* n operands, each behind a space */
+static bool take_operands(struct parser *p, unsigned depth, size_t n, struct mdsq_key *out)
+{
+    struct mdsq_key *children = new_keys(p, n);
+    if (!children)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!imap_take_sp(p->at) || !take_key(p, depth + 1, &children[i]))
+            return false;
+    out->children = children;
+    out->children_n = n;
+    return true;
+}
+
+/* search-key *(SP search-key) up to `end` (')' or the command's end, 0), ANDed */
+static bool take_all(struct parser *p, unsigned depth, char end, struct mdsq_key *out)
+{
+    struct mdsq_key *keys = NULL;
+    size_t n = 0, room = 0;
+    do {
+        if (n > 0 && !imap_take_sp(p->at))
+            return false;
+        if (n == room) {
+            room = room ? room * 2 : 4;
+            struct mdsq_key *grown = new_keys(p, room);
+            if (!grown)
+                return false;
+            if (n)
+                memcpy(grown, keys, n * sizeof *keys);
+            keys = grown;
+        }
+        if (!take_key(p, depth + 1, &keys[n++]))
+            return false;
+    } while (end ? !imap_at_byte(p->at, end) : !imap_at_end(p->at));
+    if (n == 1)
+        *out = keys[0];
+    else
+        *out = (struct mdsq_key){.kind = MDSQ_KEY_AND, .children = keys, .children_n = n};
+    return true;
+}
+
+static bool take_argument(struct parser *p, const struct word *word, unsigned depth, struct mdsq_key *out)
+{
+    struct bytes v;
+    uint32_t number;
+    int64_t days;
+    switch (word->argument) {
+    case ARG_NONE: return true;
+    case ARG_TEXT: return take_text(p, &out->text);
+    case ARG_FIELD_TEXT: return take_text(p, &out->field) && take_text(p, &out->text);
+    case ARG_NOT: return take_operands(p, depth, 1, out);
+    case ARG_OR: return take_operands(p, depth, 2, out);
+    case ARG_DATE:
+        if (!imap_take_sp(p->at) || !imap_take_date(p->at, &days))
+            return false;
+        out->number = (uint64_t)days;
+        /* Days before 1970: no message is older, all are younger. */
+        if (days < 0)
+            *out = (struct mdsq_key){.kind = word->kind == MDSQ_KEY_SINCE || word->kind == MDSQ_KEY_SENTSINCE
+                                                 ? MDSQ_KEY_ALL
+                                                 : MDSQ_KEY_NONE};
+        return true;
+    case ARG_NUMBER:
+        if (!imap_take_sp(p->at) || !imap_take_number(p->at, &number))
+            return false;
+        out->number = number;
+        return true;
+    case ARG_KEYWORD:
+        if (!imap_take_sp(p->at) || !imap_take_atom(p->at, &v))
+            return false;
+        out->text = (struct mdsq_bytes){v.p, v.n};
+        return true;
+    case ARG_UID_SET:
+        if (!imap_take_sp(p->at) || !imap_take_sequence_set(p->at, &v))
+            return false;
+        out->text = (struct mdsq_bytes){v.p, v.n};
+        return true;
+    }
+    return false;
+}
+
+static bool take_word_key(struct parser *p, unsigned depth, struct mdsq_key *out)
+{
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!imap_at_word(p->at, words[i].name))
+            continue;
+        p->at->p += strlen(words[i].name);
+        struct mdsq_key key = {.kind = words[i].kind, .number = words[i].flag};
+        if (!take_argument(p, &words[i], depth, &key))
+            return false;
+        *out = key;
+        if (!words[i].negated)
+            return true;
+        struct mdsq_key *child = new_keys(p, 1);
+        if (!child)
+            return false;
+        *child = key;
+        *out = (struct mdsq_key){.kind = MDSQ_KEY_NOT, .children = child, .children_n = 1};
+        return true;
+    }
+    return imap_cursor_fail(p->at, "unknown search key");
+}
+
+static bool take_key(struct parser *p, unsigned depth, struct mdsq_key *out)
+{
+    struct imap_cursor *at = p->at;
+    if (depth >= p->depth_max)
+        return imap_cursor_fail(at, "search too deep");
+    if (imap_at_byte(at, '(')) {
+        at->p++;
+        return take_all(p, depth, ')', out) && imap_take_byte(at, ')');
+    }
+    if (at->p < at->end && (*at->p == '*' || (*at->p >= '0' && *at->p <= '9'))) {
+        struct bytes set;
+        if (!imap_take_sequence_set(at, &set))
+            return false;
+        *out = (struct mdsq_key){.kind = MDSQ_KEY_SEQ_SET, .text = {set.p, set.n}};
+        return true;
+    }
+    return take_word_key(p, depth, out);
+}
+
+/* CHARSET SP astring SP */
+static bool take_charset(struct parser *p, bool *known_out)
+{
+    struct bytes name;
+    *known_out = true;
+    if (!imap_at_word(p->at, "CHARSET"))
+        return true;
+    if (!imap_take_word(p->at, "CHARSET") || !imap_take_sp(p->at) || !imap_take_astring(p->at, &name))
+        return false;
+    if (bytes_equal_nocase(name, BYTES_LIT("UTF-8")))
+        p->charset = CHARSET_UTF8;
+    else if (bytes_equal_nocase(name, BYTES_LIT("US-ASCII")) || bytes_equal_nocase(name, BYTES_LIT("ASCII")))
+        p->charset = CHARSET_ASCII;
+    else
+        *known_out = false;
+    return imap_take_sp(p->at);
+}
+
+bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
+{
+    /* A negated flag and the list that holds it are levels of the tree that take_key does not count. */
+    const unsigned deepest = MDSQ_KEY_DEPTH_MAX - 2;
+    struct parser p = {.at = at, .depth_max = depth_max < deepest ? depth_max : deepest};
+    bool known;
+    *out = (struct imap_search_program){0};
+    if (!imap_take_sp(at) || !take_charset(&p, &known))
+        return false;
+    if (!known) {
+        out->bad_charset = true;
+        at->p = at->end;
+        return true;
+    }
+    struct mdsq_key *key = new_keys(&p, 1);
+    if (!key || !take_all(&p, 0, 0, key))
+        return false;
+    out->key = key;
+    return true;
+}

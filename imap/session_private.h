@@ -1,0 +1,187 @@
+/*
+ * session_private: the session's one struct, and what the commands (cmd_*.c) may ask of it.
+ *
+ * A command is a row {name, states, flags, parse, run}. parse takes its arguments from the cursor, once, into
+ * command->args; run is called again and again:
+ *
+ *     IMAP_STEP_DONE  imap_reply was called; the session adds news (EXPUNGE, EXISTS, FETCH) and the tagged
+ * line IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the
+ * next run IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
+ *     IMAP_STEP_BREAK what was announced cannot be sent: the connection ends without another byte
+ *
+ * Between two runs no reader lives: imap_session_reader begins one a run, and what is bound to a reader is
+ * bound anew. Memory of a command is its arena's, or freed by row->release.
+ */
+#ifndef IMAP_SESSION_PRIVATE_H
+#define IMAP_SESSION_PRIVATE_H
+
+#include "imap/imap.h"
+#include "mds/query.h"
+#include "wire/cursor.h"
+#include "wire/framer.h"
+
+enum imap_state {
+    IMAP_STATE_NONAUTH = 1 << 0,
+    IMAP_STATE_AUTH = 1 << 1,
+    IMAP_STATE_SELECTED = 1 << 2,
+    IMAP_STATE_LOGOUT = 1 << 3,
+    /* sets of states, for rows */
+    IMAP_STATES_ANY = IMAP_STATE_NONAUTH | IMAP_STATE_AUTH | IMAP_STATE_SELECTED,
+    IMAP_STATES_AUTH = IMAP_STATE_AUTH | IMAP_STATE_SELECTED,
+};
+
+enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_BREAK };
+
+enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
+
+struct imap_command;
+
+struct imap_row {
+    const char *name; /* capitals */
+    unsigned states;  /* enum imap_state */
+    unsigned flags;   /* enum imap_row_flag */
+    bool (*parse)(struct imap_session *s, struct imap_command *c,
+                  struct imap_cursor *at); /* NULL: no arguments */
+    enum imap_step (*run)(struct imap_session *s, struct imap_command *c);
+    void (*release)(struct imap_command *c); /* of args, after parse succeeded; may be NULL */
+};
+
+enum imap_row_flag {
+    IMAP_ROW_NO_EXPUNGE = 1 << 0, /* RFC 3501 7.4.1: no EXPUNGE while it is answered, unless after UID */
+    IMAP_ROW_UID = 1 << 1,        /* may follow UID */
+    IMAP_ROW_SECRET = 1 << 2,     /* its text is wiped from memory */
+};
+
+/* EXPUNGE of seq, seq - 1, ... */
+struct imap_expunge_run {
+    uint32_t seq, count;
+};
+
+/* What happened in the folder since the client was told: collected at once, said in slices. */
+struct imap_news {
+    bool collected;
+    struct buf expunged; /* struct imap_expunge_run, in the order they are said */
+    struct buf changed;  /* text of a UID set */
+    unsigned changed_ranges;
+    uint32_t run_first, run_last, run_last_seq; /* of changed, not yet in its text */
+    uint32_t expunged_count;
+    size_t at;       /* byte in expunged */
+    uint32_t at_nth; /* of that run */
+    bool exists;
+    struct mdsq_set *set;
+    struct mdsq_fetch *fetch;
+};
+
+struct imap_command {
+    struct arena *arena;
+    struct bytes tag;
+    const struct imap_row *row;
+    bool uid;          /* came as UID <name> */
+    void *args;        /* the row's own, in the arena */
+    int where;         /* the row's own: where run stands */
+    struct bytes line; /* after IMAP_STEP_LINE; view until run returns */
+    bool line_waits, line_bad;
+    /* The answer, once run is done. */
+    enum { IMAP_STAGE_RUN, IMAP_STAGE_DELAY, IMAP_STAGE_NEWS, IMAP_STAGE_REPLY } stage;
+    enum imap_status status;
+    const char *code; /* without brackets, or NULL; static or of the arena */
+    const char *text;
+    uint32_t delay_ms;
+    bool keep_view_quiet; /* no news with this answer (SELECT has just said all) */
+    struct imap_news news;
+};
+
+struct imap_session {
+    /* permanent */
+    struct mdsq_store *store;
+    struct imap_limits limits; /* no zeros */
+    bool local, allow_login;
+    /* connection */
+    enum imap_state state;
+    bool greeted, closing, broken;
+    bool mid_response; /* an untagged line is begun and not ended */
+    struct imap_framer framer;
+    struct buf in;
+    size_t in_off;
+    struct buf out;
+    size_t out_off;
+    const char *bye_after; /* said when the command at work has ended */
+    unsigned bad_in_row, login_failures;
+    uint32_t wait_ms;
+    /* from login on */
+    struct mdsq_archive *archive;
+    /* selected */
+    struct mdsq_view *view;
+    uint64_t tick;        /* of the archive when the view was last advanced */
+    bool expunge_untold;  /* it was advanced when no EXPUNGE could be said */
+    uint32_t told_exists; /* the count that the client knows */
+    /* one run */
+    struct mdsq_reader *reader;
+    int64_t slice_end_ms;
+    /* one command */
+    struct imap_command *command;
+};
+
+/* ---- for the commands ------------------------------------------------------------------ */
+
+/* Output is high or time is up: return IMAP_STEP_MORE. */
+bool imap_session_should_yield(const struct imap_session *s);
+/* This run's snapshot; NULL with *err set. */
+struct mdsq_reader *imap_session_reader(struct imap_session *s, struct mdsq_error *err);
+/* The answer to the command; DONE, so `return imap_reply(...)`. code may be NULL. */
+enum imap_step imap_reply(struct imap_command *c, enum imap_status status, const char *code,
+                          const char *text);
+/* NO with a code and words for what failed in query/; the text of err goes to the log, not to the client. */
+enum imap_step imap_reply_error(struct imap_session *s, struct imap_command *c, const struct mdsq_error *err);
+/* Zeroed memory of the command's arena for its arguments; NULL past the quota. */
+void *imap_command_args(struct imap_command *c, size_t n);
+/* Leaves the selected folder. */
+void imap_session_unselect(struct imap_session *s);
+/* The capabilities of now, without the word CAPABILITY. */
+void imap_session_capabilities(const struct imap_session *s, struct buf *out);
+
+/* ---- commands.c, news.c, cmd_*.c --------------------------------------------------------- */
+
+const struct imap_row *imap_row_find(struct bytes name);
+
+/* Says what is new in the selected folder; false: call again in the next run. */
+bool imap_news_step(struct imap_session *s, struct imap_command *c);
+void imap_news_release(struct imap_news *news);
+
+bool imap_parse_mailbox_only(struct imap_session *s, struct imap_command *c, struct imap_cursor *at);
+
+#define IMAP_PARSE(name) bool name(struct imap_session *s, struct imap_command *c, struct imap_cursor *at)
+#define IMAP_RUN(name)   enum imap_step name(struct imap_session *s, struct imap_command *c)
+
+IMAP_RUN(imap_cmd_capability);
+IMAP_RUN(imap_cmd_noop);
+IMAP_RUN(imap_cmd_logout);
+IMAP_PARSE(imap_parse_id);
+IMAP_RUN(imap_cmd_id);
+IMAP_RUN(imap_cmd_namespace);
+IMAP_PARSE(imap_parse_enable);
+IMAP_RUN(imap_cmd_enable);
+IMAP_PARSE(imap_parse_login);
+IMAP_RUN(imap_cmd_login);
+IMAP_PARSE(imap_parse_authenticate);
+IMAP_RUN(imap_cmd_authenticate);
+IMAP_PARSE(imap_parse_list);
+IMAP_RUN(imap_cmd_list);
+IMAP_RUN(imap_cmd_lsub);
+IMAP_PARSE(imap_parse_status);
+IMAP_RUN(imap_cmd_status);
+IMAP_RUN(imap_cmd_select);
+IMAP_RUN(imap_cmd_close);
+IMAP_PARSE(imap_parse_fetch);
+IMAP_RUN(imap_cmd_fetch);
+void imap_release_fetch(struct imap_command *c);
+IMAP_PARSE(imap_parse_search);
+IMAP_RUN(imap_cmd_search);
+void imap_release_search(struct imap_command *c);
+IMAP_PARSE(imap_parse_store);
+IMAP_PARSE(imap_parse_copy);
+IMAP_PARSE(imap_parse_append);
+IMAP_PARSE(imap_parse_rename);
+IMAP_RUN(imap_cmd_refuse);
+
+#endif

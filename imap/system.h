@@ -1,0 +1,10 @@
+/* system: what the room takes from the operating system, so that a test can replace it at link time. */
+#ifndef IMAP_SYSTEM_H
+#define IMAP_SYSTEM_H
+
+#include <stdint.h>
+
+/* Milliseconds of a clock that never goes back. */
+int64_t imap_system_now_ms(void);
+
+#endif
