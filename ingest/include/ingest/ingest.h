@@ -53,6 +53,7 @@ struct ingest_settings {
     uint32_t slots;             /* 0: 8 + 4 a worker */
     bool io_idle;               /* idle I/O priority and nice 10 for workers */
     ingest_parse_fn *parse;     /* NULL: mime_parse */
+    uint64_t recycle_bytes;     /* a worker whose private memory grew by more is replaced; 0: 24 MiB, UINT64_MAX: never */
 };
 
 struct ingest_task {
