@@ -20,7 +20,8 @@
 
 #define WINDOW_BYTES ((size_t)4 << 20)
 #define LOOK_BACK ((uint64_t)VAULT_QUOTES_MAX + 8)
-#define LOOK_AHEAD ((size_t)VAULT_FROM_LINE_MAX + 8)
+#define FIELD_NAME_MAX ((size_t)80)
+#define LOOK_AHEAD ((size_t)VAULT_FROM_LINE_MAX + FIELD_NAME_MAX + 8)
 /*
  * The variant is found out from the file's first bytes only: mail appended to a large mbox then never changes the
  * variant, and with it the bytes, of the items before it.
@@ -126,9 +127,26 @@ static struct bytes line_of(struct bytes v)
     return newline ? bytes_of(v.p, (size_t)(newline - v.p)) : v;
 }
 
-static bool separator_at(struct vault_mbox *m, uint64_t off, int64_t *date)
+/* Does a header field begin here? */
+static bool field_begins(struct bytes v)
 {
-    return vault_from_line_parse(line_of(look(m, back(off), off, LOOK_AHEAD)), date);
+    size_t n = 0;
+
+    while (n < v.n && n < FIELD_NAME_MAX && v.p[n] > 0x20 && v.p[n] < 0x7f && v.p[n] != ':')
+        n++;
+    return n > 0 && n < v.n && v.p[n] == ':';
+}
+
+/*
+ * A separator has a blank line before it. Writers that forget it when a message does not end in a line end (Mailman's
+ * archives do, once in forty messages) are believed if a header field follows at once.
+ */
+static bool separator_at(struct vault_mbox *m, uint64_t off, bool after_blank, int64_t *date)
+{
+    const struct bytes v = bytes_slice(look(m, back(off), off, LOOK_AHEAD), 0, LOOK_AHEAD);
+    const struct bytes line = line_of(v);
+
+    return vault_from_line_parse(line, date) && (after_blank || field_begins(bytes_slice(v, line.n + 1, SIZE_MAX)));
 }
 
 /*
@@ -167,7 +185,7 @@ static uint64_t find(struct vault_mbox *m, uint64_t start, uint64_t from, uint64
         seen->from |= line == h;
         seen->quoted |= h - line == 1;
         seen->twice_quoted |= h - line > 1;
-        if (split && line == h && h > start && blank_before(m, h, start) && separator_at(m, h, &date))
+        if (split && line == h && h > start && separator_at(m, h, blank_before(m, h, start) != 0, &date))
             return h;
     }
     return limit;
