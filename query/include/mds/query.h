@@ -31,8 +31,9 @@
  * otherwise, with a line of text in *err (may be NULL). Texts may hold paths: do not show them to remote clients.
  *
  * Names: folder names are UTF-8 with '/' between levels; INBOX is
- * case-insensitive. A name in the vault that is not UTF-8 is shown with each bad byte as U+DC80+byte-0x80's escape "\xHH" form
- * ("%HH" of the byte, and '%' itself as "%25" in such names only), and accepted so.
+ * case-insensitive. A byte of a name in the vault that is no part of valid UTF-8 is shown as the private-use
+ * character U+EF00 + byte (U+EF80..U+EFFF), and accepted so; a name that really holds one of these characters has its three
+ * bytes shown in this way. The mapping is one to one, level by level, and never makes a wildcard or a '/'.
  */
 #ifndef MDS_QUERY_H
 #define MDS_QUERY_H
@@ -124,6 +125,7 @@ struct mdsq_folder {
 };
 
 typedef int mdsq_folder_fn(const struct mdsq_folder *folder, void *arg);
+#define MDSQ_PATTERN_MAX 16384 /* bytes of reference and pattern; more is MDSQ_ERR_LIMIT */
 /*
  * LIST: calls fn in name order for each folder whose full name matches
  * reference+pattern ('*' any, '%' any but '/'; RFC 3501 6.3.8). subscribed_only: LSUB's rule (a parent that matches '%' is shown \Noselect). Bounded:

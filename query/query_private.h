@@ -1,0 +1,244 @@
+/*
+ * query_private: what the files of this room share. Not for other rooms.
+ *
+ * Errors: inside the room functions return enum base_err with a struct error; the public functions (mdsq_*)
+ * convert once, with query_result.
+ *
+ * Lock order: store.lock, then archive.lock. Neither is held while a callback of the caller runs.
+ */
+#ifndef QUERY_PRIVATE_H
+#define QUERY_PRIVATE_H
+
+#include "mds/query.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "mds/mds.h"
+#include "mime/crlf.h"
+#include "mime/mime.h"
+#include "mime/parts.h"
+#include "vault/vault.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+/* ---- errors (error.c) ------------------------------------------------------------ */
+
+/* Enough initialisation for error_set: 488 bytes of zeros a call would show in mdsq_fetch_next. */
+static inline void query_error_init(struct error *e)
+{
+    e->code = BASE_OK;
+    e->sys = 0;
+    e->text[0] = 0;
+}
+/* rc >= 0 is passed through; a failure is copied to *out (may be NULL). */
+int query_result(int rc, const struct error *e, struct mdsq_error *out);
+
+static inline struct mdsq_bytes query_bytes(struct bytes b)
+{
+    return (struct mdsq_bytes){b.p, b.n};
+}
+static inline struct bytes bytes_of_query(struct mdsq_bytes b)
+{
+    return (struct bytes){b.p, b.n};
+}
+
+/* ---- names (names.c) --------------------------------------------------------------- */
+
+/* Appends the shown form of stored name bytes (mds/query.h, "Names"). One to one. */
+void query_name_show(struct bytes stored, struct buf *out);
+/* The reverse. BASE_ERR_NOTFOUND for text that no stored name is shown as (so that no folder has two names). */
+int query_name_store(struct bytes shown, struct buf *out, struct error *err);
+/* Keyword as a client sees it: bytes that are no atom become '_'. */
+void query_keyword_show(struct bytes stored, struct buf *out);
+
+/* ---- patterns (match.c) ------------------------------------------------------------- */
+
+/*
+ * A compiled LIST pattern as an automaton without back-tracking: a state is a row of flags, one a pattern
+ * position. Feeding a byte costs at most the pattern's length.
+ */
+struct query_pattern {
+    struct buf text; /* reference + pattern, runs of wildcards collapsed */
+    bool has_percent;
+};
+void query_pattern_init(struct query_pattern *p, const char *reference, const char *pattern);
+void query_pattern_release(struct query_pattern *p);
+static inline size_t query_pattern_row_bytes(const struct query_pattern *p) { return p->text.n + 1; }
+void query_pattern_start(const struct query_pattern *p, uint8_t *row);
+/* Feeds text in place. Returns false once nothing that begins so can match. */
+bool query_pattern_feed(const struct query_pattern *p, uint8_t *row, struct bytes text, bool nocase);
+bool query_pattern_accepts(const struct query_pattern *p, const uint8_t *row);
+
+/* ---- UID sets (uids.c) ---------------------------------------------------------------- */
+
+/*
+ * An immutable set of UIDs under our own reference count (CRoaring's copy-on-write count is not atomic), shared by
+ * views, sets, fetches and searches of any thread.
+ */
+struct query_uids {
+    atomic_uint refs;
+    uint32_t count;
+    roaring_bitmap_t *bitmap;
+};
+struct query_uids *query_uids_take(roaring_bitmap_t *bitmap); /* moves the bitmap in; one reference */
+struct query_uids *query_uids_ref(struct query_uids *u);
+void query_uids_unref(struct query_uids **u);
+
+/*
+ * Numbers ascending UIDs of a set without ranking each: neighbours are counted, short gaps walked, long ones ranked.
+ */
+struct query_numberer {
+    const struct query_uids *uids;
+    roaring_uint32_iterator_t it;
+    uint32_t seq; /* of the iterator's value */
+};
+void query_numberer_init(struct query_numberer *n, const struct query_uids *uids);
+/* Sequence number of uid, which must not go down from call to call; 0 if it is not in the set. */
+uint32_t query_numberer_seq(struct query_numberer *n, uint32_t uid);
+
+struct mdsq_set {
+    struct query_uids *uids;
+};
+struct mdsq_set *query_set_take(roaring_bitmap_t *bitmap);
+struct mdsq_set *query_set_of(struct query_uids *uids); /* takes a reference */
+/* mdsq_set_parse against a set of UIDs. */
+int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, struct query_uids **out, struct error *err);
+
+/* ---- store and archives (store.c, archive.c, source.c) --------------------------------- */
+
+#define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 3 descriptors each */
+#define QUERY_SHARED_SETS_MAX 64   /* folder states remembered an archive */
+
+struct mdsq_store {
+    atomic_uint refs;
+    atomic_uint_fast64_t generations; /* snapshots begun so far */
+    char *dir;
+    pthread_mutex_t lock;  /* guards what follows */
+    struct mds_catalogue *catalogue;
+    bool catalogue_writable;
+    struct mdsq_archive *archives; /* list, most recently used first */
+    unsigned idle;
+};
+/* The catalogue, ready to write if asked (it is opened for reading until somebody does). Call with store.lock held. */
+int query_store_catalogue(struct mdsq_store *store, bool write, struct mds_catalogue **out, struct error *err);
+
+struct query_shared_set {
+    uint32_t folder, uidvalidity;
+    uint64_t highestmodseq;
+    uint64_t used;
+    struct query_uids *uids; /* NULL: free slot */
+};
+
+struct query_vault {
+    atomic_uint refs;
+    uint32_t source;
+    struct vault *vault;
+    struct query_vault *next;
+};
+
+#define QUERY_VERIFIED_MAX 256
+struct query_verified {
+    uint64_t item;
+    int64_t mtime_ns;
+};
+
+struct mdsq_archive {
+    struct mdsq_store *store; /* a reference while refs > 0 */
+    struct mds_env *env;
+    char name[256];
+    uint32_t id;
+    dev_t dev; /* of data.mdb when it was opened: a rebuild puts another file in place */
+    ino_t ino;
+    /* Under store.lock. */
+    unsigned refs;
+    bool stale; /* no longer what the catalogue's directory holds: closed with its last user */
+    struct mdsq_archive *next;
+    /* Under lock. */
+    pthread_mutex_t lock;
+    struct query_shared_set sets[QUERY_SHARED_SETS_MAX];
+    uint64_t sets_clock;
+    struct query_vault *vaults;
+    struct query_verified verified[QUERY_VERIFIED_MAX];
+};
+struct mdsq_archive *query_archive_ref(struct mdsq_archive *archive);
+void query_archive_forget_all(struct mdsq_store *store); /* at the store's end */
+
+/* The UIDs of a folder state, shared through the archive. */
+int query_archive_uids(struct mdsq_archive *archive, struct mds_txn *txn, const struct mds_folder *folder,
+                       struct query_uids **out, struct error *err);
+
+int query_vault_get(struct mdsq_archive *archive, struct mds_txn *txn, uint32_t source, struct query_vault **out,
+                    struct error *err);
+void query_vault_unref(struct query_vault **v);
+void query_vault_forget(struct mdsq_archive *archive, const struct query_vault *v); /* reopened at next use */
+void query_vaults_release(struct mdsq_archive *archive);
+
+/* ---- reader ------------------------------------------------------------------------------ */
+
+struct mdsq_reader {
+    struct mdsq_archive *archive;
+    struct mds_txn *txn;
+    uint64_t generation; /* unique a snapshot in the store: views of another one are dead */
+};
+
+/* ---- views ------------------------------------------------------------------------------- */
+
+struct mdsq_view {
+    uint32_t folder;
+    uint32_t uidvalidity;
+    uint64_t highestmodseq;
+    uint32_t uidnext;
+    struct query_uids *uids; /* what the session knows */
+    bool pending;            /* uids holds expunged messages that were not told yet */
+};
+
+/* Finds a folder that can be selected, by its shown name. */
+int query_folder_find(struct mds_txn *txn, const char *name, struct mds_folder *out, struct error *err);
+void query_mailbox_id(const uint8_t object_id[16], char out[33]);
+
+/* ---- items: the stored bytes (item.c) ------------------------------------------------------ */
+
+/* Items up to this size are read whole, and their hash is checked. */
+#define QUERY_SMALL_ITEM_BYTES (256u * 1024)
+
+/*
+ * An item's row (owned copies) and its bytes in the vault. The bytes are opened by query_item_open_bytes only, so that what the
+ * store answers alone never touches the vault.
+ */
+struct query_item {
+    struct mds_item row;   /* its views point into `copies` */
+    struct buf copies;
+    struct mime_parts parts;
+    struct buf container;  /* name */
+    struct query_vault *vault;
+    struct vault_body *body; /* NULL when `whole` holds the bytes */
+    struct buf whole;
+    bool is_open, is_whole;
+};
+int query_item_load(struct mdsq_reader *reader, uint64_t id, struct query_item *out, struct error *err);
+/* Opens the bytes and checks that they are still the indexed ones. BASE_ERR_GONE. */
+int query_item_open_bytes(struct mdsq_reader *reader, struct query_item *item, struct error *err);
+/* Exactly n stored bytes at off. */
+int query_item_read(struct query_item *item, uint64_t off, void *dst, size_t n, struct error *err);
+void query_item_release(struct query_item *item);
+
+/* ---- header blocks (fields.c) -------------------------------------------------------------- */
+
+/* Appends the fields of block whose names are (not) among `names`, then the blank line if asked, as client bytes. */
+void query_fields_subset(struct bytes block, const struct mdsq_bytes *names, size_t names_n, bool complement,
+                         bool blank_line, struct buf *out);
+/* True if the kept headers of an item hold every occurrence of each name. */
+bool query_fields_are_kept(const struct mds_item *row, bool headers_complete, const struct mdsq_bytes *names,
+                           size_t names_n, const char *const *kept);
+bool query_block_ends_blank(struct bytes block);
+
+/* ---- dates (dates.c) ------------------------------------------------------------------------ */
+
+/* "17-Jul-1996 02:44:25 -0700"; times outside years 0000-9999 are clamped to them. */
+void query_date_format(int64_t unix_s, int16_t zone_minutes, char out[27]);
+/* Days since 1970-01-01 of the date as its own zone shows it. */
+int64_t query_date_day(int64_t unix_s, int16_t zone_minutes);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * A store: its catalogue and the archives that this process has open.
+ *
+ * The catalogue is opened for reading; the first change of a user reopens it for writing, so that browsing works
+ * on a read-only file system.
+ */
+#include "query_private.h"
+
+#include <glib.h>
+
+int query_store_catalogue(struct mdsq_store *store, bool write, struct mds_catalogue **out, struct error *err)
+{
+    if (store->catalogue && (!write || store->catalogue_writable)) {
+        *out = store->catalogue;
+        return BASE_OK;
+    }
+    mds_catalogue_close(&store->catalogue); /* one environment must not be opened twice in a process */
+
+    int rc = mds_catalogue_open(store->dir, false, !write, &store->catalogue, err);
+
+    if (rc < 0 && write) {
+        struct mds_catalogue *readable = NULL;
+
+        if (mds_catalogue_open(store->dir, false, true, &readable, NULL) == BASE_OK) {
+            store->catalogue = readable;
+            store->catalogue_writable = false;
+        }
+    } else if (rc >= 0) {
+        store->catalogue_writable = write;
+    }
+    *out = store->catalogue;
+    return rc;
+}
+
+int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, struct mdsq_error *err)
+{
+    struct error e;
+    struct mds_catalogue *catalogue = NULL;
+    int rc;
+
+    query_error_init(&e);
+    *out = NULL;
+    if (dir == NULL || flags != 0)
+        return query_result(error_set(&e, BASE_ERR_USAGE, 0, "mdsq_store_open: no directory, or unknown flags"), &e, err);
+    mime_init();
+
+    struct mdsq_store *store = g_new0(struct mdsq_store, 1);
+
+    atomic_init(&store->refs, 1);
+    store->dir = g_strdup(dir);
+    (void)pthread_mutex_init(&store->lock, NULL);
+    rc = query_store_catalogue(store, false, &catalogue, &e);
+    if (rc < 0) {
+        error_context(&e, "store %s", dir);
+        mdsq_store_close(&store);
+        return query_result(rc, &e, err);
+    }
+    *out = store;
+    return MDSQ_OK;
+}
+
+void mdsq_store_close(struct mdsq_store **store)
+{
+    struct mdsq_store *s = *store;
+
+    *store = NULL;
+    if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    query_archive_forget_all(s);
+    mds_catalogue_close(&s->catalogue);
+    (void)pthread_mutex_destroy(&s->lock);
+    g_free(s->dir);
+    g_free(s);
+}
+
+int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, void *arg, struct mdsq_error *err)
+{
+    struct error e;
+    struct mds_archive_info info;
+    char after[sizeof info.name] = "";
+    int rc, stop = 0;
+
+    query_error_init(&e);
+    do {
+        struct mds_catalogue *catalogue = NULL;
+
+        (void)pthread_mutex_lock(&store->lock);
+        rc = query_store_catalogue(store, false, &catalogue, &e);
+        if (rc >= 0)
+            rc = mds_catalogue_archive_next(catalogue, after[0] ? after : NULL, &info, &e);
+        (void)pthread_mutex_unlock(&store->lock);
+        if (rc > 0) {
+            memcpy(after, info.name, sizeof after);
+            stop = fn(info.name, arg); /* outside the lock */
+        }
+    } while (rc > 0 && !stop);
+    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
+}
