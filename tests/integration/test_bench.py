@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""mds-bench measures what it says: wall time, memory of the whole process tree, bytes on disk; and notices a build that lies."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+BIN = os.environ.get("MDS_BIN_DIR", "build/release/bin")
+GEN, BENCH = os.path.join(BIN, "mds-gen"), os.path.join(BIN, "mds-bench")
+
+# Stands for mds: its build takes half a second, has a child with 64 MiB of its own and leaves a store of 1 MiB.
+FAKE = """\
+    #!{python}
+    import os, subprocess, sys, time
+    if sys.argv[1] == "build":
+        store = sys.argv[sys.argv.index("--store") + 1]
+        os.makedirs(store, exist_ok=True)
+        child = subprocess.Popen([sys.executable, "-c", "import time; b = bytearray(b'x') * (64 << 20); time.sleep(0.4)"])
+        time.sleep(0.5)
+        child.wait()
+        with open(os.path.join(store, "data"), "wb") as f:
+            f.write(os.urandom(1 << 20))
+            os.fsync(f.fileno())
+        sys.exit({status})
+    print('{{"messages": {messages}}}')
+"""
+
+
+class Bench(unittest.TestCase):
+    def setUp(self):
+        self.temp = tempfile.TemporaryDirectory(prefix="mds-bench-")
+        self.addCleanup(self.temp.cleanup)
+        self.vault = self.path("vault")
+        subprocess.run([GEN, "--out", self.vault, "-n", "600", "-f", "5", "--torture", "--quiet"], check=True)
+
+    def path(self, name):
+        return os.path.join(self.temp.name, name)
+
+    def fake(self, messages, status=0):
+        name = self.path("fake-mds")
+        with open(name, "w", encoding="utf-8") as f:
+            f.write(textwrap.dedent(FAKE).format(python=sys.executable, messages=messages, status=status))
+        os.chmod(name, 0o755)
+        return name
+
+    def bench(self, *args):
+        out = self.path("out.json")
+        run = subprocess.run([BENCH, *args, "--vault", self.vault, "--json", out], capture_output=True, text=True)
+        result = None
+        if run.returncode == 0:
+            with open(out, encoding="utf-8") as f:
+                result = json.load(f)
+        self.assertEqual([n for n in os.listdir(self.temp.name) if n.startswith("mds-bench")], [], "nothing is left behind")
+        return run, result
+
+    def test_floor_parses_every_item_with_threads_and_processes(self):
+        run, result = self.bench("floor", "--items", "200,600", "--repeats", "2")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual([row["items"] for row in result["rows"]], [200, 600])
+        self.assertLess(result["rows"][0]["bytes"], result["rows"][1]["bytes"])
+        for row in result["rows"]:
+            for side in ("floor_threads", "floor_processes"):
+                self.assertEqual(len(row[side]), 2)
+                for sample in row[side]:
+                    self.assertGreater(sample["wall_s"], 0)
+                    self.assertGreater(sample["user_s"] + sample["system_s"], 0)
+            self.assertGreater(row["floor_items_per_s"], 100)
+
+    def test_build_is_measured_over_its_process_tree(self):
+        run, result = self.bench("build", "--mds", self.fake(600), "--repeats", "1")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        row = result["rows"][0]
+        build = row["build"][0]
+        self.assertTrue(0.5 <= build["wall_s"] < 5, build)
+        self.assertTrue(64 << 20 <= build["peak_bytes"] < 200 << 20, build)
+        self.assertGreaterEqual(build["samples"], 5)
+        self.assertTrue(1 << 20 <= row["store_bytes"] < 2 << 20, row["store_bytes"])
+        self.assertAlmostEqual(row["ratio"], row["build_items_per_s"] / row["floor_items_per_s"])
+        self.assertIn("ratio build / floor", run.stdout)
+
+    def test_a_build_that_indexed_less_is_no_result(self):
+        run, _ = self.bench("build", "--mds", self.fake(599), "--repeats", "1")
+        self.assertEqual(run.returncode, 3)
+        self.assertIn("599", run.stderr)
+
+    def test_a_build_that_fails_is_no_result(self):
+        run, _ = self.bench("rebuild-unchanged", "--mds", self.fake(600, status=3), "--repeats", "1")
+        self.assertEqual(run.returncode, 3)
+        self.assertIn("status 3", run.stderr)
+
+    def test_unchanged_builds_are_timed(self):
+        run, result = self.bench("rebuild-unchanged", "--mds", self.fake(600), "--repeats", "2")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(len(result["rows"][0]["unchanged"]), 2)
+
+    def test_arguments_are_checked(self):
+        for args in ([], ["brew"], ["floor", "--items", "many"], ["floor", "--repeats", "0"]):
+            run, _ = self.bench(*args)
+            self.assertEqual(run.returncode, 2, (args, run.stderr))
+
+
+if __name__ == "__main__":
+    if not (os.path.exists(GEN) and os.path.exists(BENCH)):
+        print(f"{BENCH} is not built")
+        sys.exit(77)
+    unittest.main(verbosity=2)
