@@ -20,6 +20,9 @@ if(complete)
   endif()
   install(TARGETS mds_shared mds_static
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  # Relative, so that `cmake --install --prefix` may still choose the place.
+  file(RELATIVE_PATH MDS_PC_TO_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+  string(REGEX REPLACE "/$" "" MDS_PC_TO_PREFIX "${MDS_PC_TO_PREFIX}")
   configure_file("${CMAKE_SOURCE_DIR}/cmake/mds.pc.in" "${CMAKE_BINARY_DIR}/mds.pc" @ONLY)
   install(FILES "${CMAKE_BINARY_DIR}/mds.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
   install(FILES "${CMAKE_SOURCE_DIR}/query/include/mds/query.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mds)

@@ -1,5 +1,6 @@
 /*
- * bench_measure: a sampler thread walks the child's tree through /proc/PID/task/TID/children; it takes well under a per cent of one core.
+ * bench_measure: a sampler thread walks the child's tree through /proc/PID/task/TID/children; it takes well under a per
+ * cent of one core.
  */
 #include "bench_measure.h"
 
@@ -59,8 +60,8 @@ struct sampler {
     pid_t pid;
     GMutex lock;
     GCond wake;
-    gboolean stop;   /* under lock */
-    uint64_t peak;   /* the sampler's until it is joined */
+    gboolean stop; /* under lock */
+    uint64_t peak; /* the sampler's until it is joined */
     int samples;
 };
 

@@ -1,6 +1,6 @@
 /*
- * bench_measure: runs something in a child process and says what it took: wall time, CPU seconds of the child and all its descendants,
- * the peak of private memory summed over them.
+ * bench_measure: runs something in a child process and says what it took: wall time, CPU seconds of the child and all
+ * its descendants, the peak of private memory summed over them.
  */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
@@ -14,13 +14,14 @@ struct bench_cost {
     double user_s, system_s;
     uint64_t peak_bytes; /* RssAnon + RssShmem of the whole tree, sampled every 50 ms */
     int samples;
-    int status;          /* exit status, or 128 + signal */
+    int status; /* exit status, or 128 + signal */
 };
 
 /* Forks; the child runs body(arg) and exits with its result. Blocks until it has ended. */
 int bench_run_function(int (*body)(void *arg), void *arg, struct bench_cost *out, struct error *err);
 
-/* Forks and executes argv[0]; standard output goes to the file `output`, or to nowhere if NULL; standard error stays. */
+/* Forks and executes argv[0]; standard output goes to the file `output`, or to nowhere if NULL; standard error stays.
+ */
 int bench_run_program(char *const *argv, const char *output, struct bench_cost *out, struct error *err);
 
 /* Bytes on disk (blocks, not length) of all regular files below dir. */

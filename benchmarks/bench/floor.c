@@ -1,6 +1,6 @@
 /*
- * floor: workers take blocks of items from a counter in shared memory, the same way for threads and processes, so that the two differ in
- * nothing else.
+ * floor: workers take blocks of items from a counter in shared memory, the same way for threads and processes, so that
+ * the two differ in nothing else.
  */
 #include "floor.h"
 
@@ -13,13 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BLOCK        64u
-#define WORKERS_MAX  64u
-#define ITEM_MAX     (1u << 30)
+#define BLOCK       64u
+#define WORKERS_MAX 64u
+#define ITEM_MAX    (1u << 30)
 
 struct shared {
-    atomic_uint_fast64_t next;   /* the next item to take */
-    atomic_uint_fast64_t done;   /* items read */
+    atomic_uint_fast64_t next; /* the next item to take */
+    atomic_uint_fast64_t done; /* items read */
     atomic_uint_fast64_t sink;
 };
 
@@ -112,7 +112,8 @@ static int body(void *arg)
         run_threads(&w, n);
     uint64_t done = atomic_load(&shared->done);
     if (done != run->items->count)
-        fprintf(stderr, "mds-bench: floor: %" G_GUINT64_FORMAT " of %zu items could be read\n", done, run->items->count);
+        fprintf(stderr, "mds-bench: floor: %" G_GUINT64_FORMAT " of %zu items could be read\n", done,
+                run->items->count);
     return done == run->items->count ? 0 : 1;
 }
 

@@ -1,6 +1,6 @@
 /*
- * floor_gmime: GMime as directly as it can be called: a parser and its memory stream over a recycled array, contents not copied
- * (persistent stream), the message dropped at once.
+ * floor_gmime: GMime as directly as it can be called: a parser and its memory stream over a recycled array, contents
+ * not copied (persistent stream), the message dropped at once.
  */
 #include "floor.h"
 

@@ -5,7 +5,8 @@
  *     mds-bench floor --vault DIR ...                 the floor alone
  *     mds-bench rebuild-unchanged --vault DIR ...     a build, then builds of the unchanged vault
  *
- * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's file system.
+ * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's
+ * file system.
  */
 #include "bench_items.h"
 #include "bench_measure.h"
@@ -76,7 +77,8 @@ static void keep_run(struct series *s, struct bench_cost cost)
         s->runs[s->n++] = cost;
 }
 
-static int run_floor(const struct options *o, const struct bench_items *items, bool processes, struct series *into, struct error *err)
+static int run_floor(const struct options *o, const struct bench_items *items, bool processes, struct series *into,
+                     struct error *err)
 {
     struct floor_run run = {items, (unsigned)o->workers, processes};
     struct bench_cost cost;
@@ -86,12 +88,24 @@ static int run_floor(const struct options *o, const struct bench_items *items, b
     return rc;
 }
 
-static int run_build(const struct options *o, const struct bench_items *items, const char *store, struct series *into, struct error *err)
+static int run_build(const struct options *o, const struct bench_items *items, const char *store, struct series *into,
+                     struct error *err)
 {
     char *from = g_strdup_printf("%s:%s", items->has_folders ? "maildir++" : "maildir", items->root);
     char *jobs = g_strdup_printf("%d", o->workers);
-    char *argv[] = {o->mds, (char[]){"build"}, (char[]){"--store"}, g_strdup(store), (char[]){"--archive"}, (char[]){"bench"}, (char[]){"--from"}, from,
-                    (char[]){"--jobs"}, jobs, (char[]){"--progress"}, (char[]){"none"}, NULL};
+    char *argv[] = {o->mds,
+                    (char[]){"build"},
+                    (char[]){"--store"},
+                    g_strdup(store),
+                    (char[]){"--archive"},
+                    (char[]){"bench"},
+                    (char[]){"--from"},
+                    from,
+                    (char[]){"--jobs"},
+                    jobs,
+                    (char[]){"--progress"},
+                    (char[]){"none"},
+                    NULL};
     struct bench_cost cost;
     int rc = bench_run_program(argv, NULL, &cost, err);
     if (rc == 0 && cost.status > 1)
@@ -104,10 +118,18 @@ static int run_build(const struct options *o, const struct bench_items *items, c
     return rc;
 }
 
-/* What stands in the store, by its own account: a build that indexed half of the items must not look fast. -1 unknown. */
+/* What stands in the store, by its own account: a build that indexed half of the items must not look fast. -1 unknown.
+ */
 static gint64 stored_messages(const struct options *o, const char *store, const char *scratch)
 {
-    char *argv[] = {o->mds, (char[]){"stat"}, (char[]){"--store"}, g_strdup(store), (char[]){"--archive"}, (char[]){"bench"}, (char[]){"--json"}, NULL};
+    char *argv[] = {o->mds,
+                    (char[]){"stat"},
+                    (char[]){"--store"},
+                    g_strdup(store),
+                    (char[]){"--archive"},
+                    (char[]){"bench"},
+                    (char[]){"--json"},
+                    NULL};
     struct bench_cost cost;
     gint64 n = -1;
     if (bench_run_program(argv, scratch, &cost, NULL) == 0 && cost.status == 0) {
@@ -129,22 +151,20 @@ static int check_count(const struct options *o, const struct bench_items *items,
     if (n < 0)
         fputs("mds-bench: mds stat --json gives no \"messages\": the number of items built is not checked\n", stderr);
     else if (n != (gint64)items->count)
-        return error_set(err, BASE_ERR_CORRUPT, 0, "the store holds %" G_GINT64_FORMAT " messages, the vault %zu", n, items->count);
+        return error_set(err, BASE_ERR_CORRUPT, 0, "the store holds %" G_GINT64_FORMAT " messages, the vault %zu", n,
+                         items->count);
     return 0;
 }
 
 /* One round: floor with threads, floor with processes, build; each round begins with another of them. */
-static int run_round(const struct options *o, const struct bench_items *items, const char *store, int round, struct measured *m, struct error *err)
+static int run_round(const struct options *o, const struct bench_items *items, const char *store, int round,
+                     struct measured *m, struct error *err)
 {
     int rc = 0;
     for (int k = 0; rc == 0 && k < 3; k++) {
         switch ((round + k) % 3) {
-        case 0:
-            rc = run_floor(o, items, false, &m->threads, err);
-            break;
-        case 1:
-            rc = run_floor(o, items, true, &m->processes, err);
-            break;
+        case 0: rc = run_floor(o, items, false, &m->threads, err); break;
+        case 1: rc = run_floor(o, items, true, &m->processes, err); break;
         default:
             if (o->command != CMD_BUILD)
                 break;
@@ -157,7 +177,8 @@ static int run_round(const struct options *o, const struct bench_items *items, c
     return rc;
 }
 
-static int measure_items(const struct options *o, const struct bench_items *items, struct measured *m, struct error *err)
+static int measure_items(const struct options *o, const struct bench_items *items, struct measured *m,
+                         struct error *err)
 {
     char *store = g_build_filename(o->work, "store", NULL);
     m->items = items->count;
@@ -182,7 +203,8 @@ static int measure_items(const struct options *o, const struct bench_items *item
 }
 
 /* The n oldest items of all as a vault of their own; n 0 or all: the vault itself. */
-static int measure_size(const struct options *o, const struct bench_items *all, size_t n, struct measured *m, struct error *err)
+static int measure_size(const struct options *o, const struct bench_items *all, size_t n, struct measured *m,
+                        struct error *err)
 {
     if (n == 0 || n >= all->count)
         return measure_items(o, all, m, err);
@@ -229,19 +251,24 @@ static void print_machine(const struct options *o, size_t items)
     char *model = cpu_model();
     double load[1] = {0};
     getloadavg(load, 1);
-    printf("machine: %u x %s, %s %s, load %.2f\nvault: %s, %zu items; workers %d, %d repeats, medians\n\n", g_get_num_processors(), model, u.sysname,
-           u.release, load[0], o->vault, items, o->workers, o->repeats);
+    printf("machine: %u x %s, %s %s, load %.2f\nvault: %s, %zu items; workers %d, %d repeats, medians\n\n",
+           g_get_num_processors(), model, u.sysname, u.release, load[0], o->vault, items, o->workers, o->repeats);
     g_free(model);
 }
 
 static void print_row(const struct options *o, const struct measured *m)
 {
-    printf("%zu items, %.1f MB, mean %.0f bytes\n", m->items, (double)m->bytes / 1e6, (double)m->bytes / (double)m->items);
+    printf("%zu items, %.1f MB, mean %.0f bytes\n", m->items, (double)m->bytes / 1e6,
+           (double)m->bytes / (double)m->items);
     const struct {
         const char *name;
         const struct series *series;
-    } sides[] = {{"floor, threads", &m->threads}, {"floor, processes", &m->processes}, {"build", &m->build}, {"build, unchanged", &m->unchanged}};
-    printf("  %-18s %10s %10s %9s %9s %9s %9s %10s\n", "", "items/s", "MB/s", "wall s", "min s", "max s", "CPU s", "peak MiB");
+    } sides[] = {{"floor, threads", &m->threads},
+                 {"floor, processes", &m->processes},
+                 {"build", &m->build},
+                 {"build, unchanged", &m->unchanged}};
+    printf("  %-18s %10s %10s %9s %9s %9s %9s %10s\n", "", "items/s", "MB/s", "wall s", "min s", "max s", "CPU s",
+           "peak MiB");
     for (size_t k = 0; k < G_N_ELEMENTS(sides); k++) {
         const struct series *s = sides[k].series;
         struct bench_cost c = median(s);
@@ -252,13 +279,15 @@ static void print_row(const struct options *o, const struct measured *m)
             low = MIN(low, s->runs[i].wall_s);
             high = MAX(high, s->runs[i].wall_s);
         }
-        printf("  %-18s %10.0f %10.1f %9.2f %9.2f %9.2f %9.2f %10.1f\n", sides[k].name, (double)m->items / c.wall_s, (double)m->bytes / 1e6 / c.wall_s,
-               c.wall_s, low, high, c.user_s + c.system_s, (double)c.peak_bytes / MIB);
+        printf("  %-18s %10.0f %10.1f %9.2f %9.2f %9.2f %9.2f %10.1f\n", sides[k].name, (double)m->items / c.wall_s,
+               (double)m->bytes / 1e6 / c.wall_s, c.wall_s, low, high, c.user_s + c.system_s,
+               (double)c.peak_bytes / MIB);
     }
     if (o->command == CMD_BUILD)
         printf("  ratio build / floor  %.3f\n", rate(m, &m->build) / floor_rate(m));
     if (m->store_bytes > 0)
-        printf("  store                %.0f bytes an item (%.1f MB on disk)\n", (double)m->store_bytes / (double)m->items, (double)m->store_bytes / 1e6);
+        printf("  store                %.0f bytes an item (%.1f MB on disk)\n",
+               (double)m->store_bytes / (double)m->items, (double)m->store_bytes / 1e6);
     putchar('\n');
     fflush(stdout);
 }
@@ -267,8 +296,9 @@ static json_t *series_json(const struct series *s)
 {
     json_t *runs = json_array();
     for (int i = 0; i < s->n; i++)
-        json_array_append_new(runs, json_pack("{s:f,s:f,s:f,s:I,s:i}", "wall_s", s->runs[i].wall_s, "user_s", s->runs[i].user_s, "system_s",
-                                              s->runs[i].system_s, "peak_bytes", (json_int_t)s->runs[i].peak_bytes, "samples", s->runs[i].samples));
+        json_array_append_new(runs, json_pack("{s:f,s:f,s:f,s:I,s:i}", "wall_s", s->runs[i].wall_s, "user_s",
+                                              s->runs[i].user_s, "system_s", s->runs[i].system_s, "peak_bytes",
+                                              (json_int_t)s->runs[i].peak_bytes, "samples", s->runs[i].samples));
     return runs;
 }
 
@@ -281,9 +311,10 @@ static int write_json(const struct options *o, const struct measured *rows, size
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         const struct measured *m = &rows[i];
-        json_t *row = json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "items", (json_int_t)m->items, "bytes", (json_int_t)m->bytes, "store_bytes",
-                                (json_int_t)m->store_bytes, "floor_threads", series_json(&m->threads), "floor_processes", series_json(&m->processes),
-                                "build", series_json(&m->build), "unchanged", series_json(&m->unchanged));
+        json_t *row = json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "items", (json_int_t)m->items, "bytes",
+                                (json_int_t)m->bytes, "store_bytes", (json_int_t)m->store_bytes, "floor_threads",
+                                series_json(&m->threads), "floor_processes", series_json(&m->processes), "build",
+                                series_json(&m->build), "unchanged", series_json(&m->unchanged));
         if (m->threads.n > 0)
             json_object_set_new(row, "floor_items_per_s", json_real(floor_rate(m)));
         if (m->build.n > 0)
@@ -292,8 +323,9 @@ static int write_json(const struct options *o, const struct measured *rows, size
             json_object_set_new(row, "ratio", json_real(rate(m, &m->build) / floor_rate(m)));
         json_array_append_new(list, row);
     }
-    json_t *root = json_pack("{s:s,s:i,s:i,s:{s:s,s:i,s:s},s:o}", "command", names[o->command], "workers", o->workers, "repeats", o->repeats, "machine",
-                             "cpu", model, "processors", (int)g_get_num_processors(), "kernel", u.release, "rows", list);
+    json_t *root = json_pack("{s:s,s:i,s:i,s:{s:s,s:i,s:s},s:o}", "command", names[o->command], "workers", o->workers,
+                             "repeats", o->repeats, "machine", "cpu", model, "processors", (int)g_get_num_processors(),
+                             "kernel", u.release, "rows", list);
     int rc = json_dump_file(root, o->json, JSON_INDENT(1)) == 0 ? 0 : error_errno(err, "cannot write %s", o->json);
     json_decref(root);
     g_free(model);
@@ -323,7 +355,8 @@ static void print_growth(const struct measured *rows, size_t n)
     printf("growth\n  %10s %12s %12s %10s %12s\n", "items", "build/s", "of first", "ratio", "bytes/item");
     for (size_t i = 0; i < n; i++)
         printf("  %10zu %12.0f %12.3f %10.3f %12.0f\n", rows[i].items, rate(&rows[i], &rows[i].build),
-               rate(&rows[i], &rows[i].build) / rate(&rows[0], &rows[0].build), rate(&rows[i], &rows[i].build) / floor_rate(&rows[i]),
+               rate(&rows[i], &rows[i].build) / rate(&rows[0], &rows[0].build),
+               rate(&rows[i], &rows[i].build) / floor_rate(&rows[i]),
                (double)rows[i].store_bytes / (double)rows[i].items);
 }
 
@@ -362,7 +395,8 @@ static bool parse_command(const char *word, enum command *out)
 /* The `mds` beside this program. */
 static char *sibling_mds(void)
 {
-    char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self ? self : "."), *path = g_build_filename(dir, "mds", NULL);
+    char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self ? self : "."),
+         *path = g_build_filename(dir, "mds", NULL);
     g_free(self);
     g_free(dir);
     return path;
@@ -386,7 +420,8 @@ int main(int argc, char **argv)
     struct options o = {.workers = 2, .repeats = 3};
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
-        {"items", 0, 0, G_OPTION_ARG_STRING, &o.sizes, "only the N oldest; several sizes make a table of growth", "N,N..."},
+        {"items", 0, 0, G_OPTION_ARG_STRING, &o.sizes, "only the N oldest; several sizes make a table of growth",
+         "N,N..."},
         {"workers", 0, 0, G_OPTION_ARG_INT, &o.workers, "of the floor and of the build (2)", "N"},
         {"repeats", 0, 0, G_OPTION_ARG_INT, &o.repeats, "runs of each side (3)", "N"},
         {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write all runs there", "FILE"},
@@ -403,13 +438,13 @@ int main(int argc, char **argv)
     g_option_context_add_main_entries(context, entries, NULL);
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
-    const char *complaint = !parsed                                                   ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command)        ? "say floor, build or rebuild-unchanged"
-                            : !o.vault                                                ? "--vault DIR is missing"
-                            : o.repeats < 1 || o.repeats > REPEATS_MAX                ? "--repeats goes from 1 to 99"
-                            : o.workers < 1 || o.workers > 64                         ? "--workers goes from 1 to 64"
-                            : (n = parse_sizes(o.sizes, sizes)) == 0                  ? "--items takes numbers, separated by commas"
-                                                                                      : NULL;
+    const char *complaint = !parsed                                            ? gerror->message
+                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build or rebuild-unchanged"
+                            : !o.vault                                         ? "--vault DIR is missing"
+                            : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
+                            : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"
+                            : (n = parse_sizes(o.sizes, sizes)) == 0 ? "--items takes numbers, separated by commas"
+                                                                     : NULL;
     if (complaint) {
         fprintf(stderr, "mds-bench: %s (see --help)\n", complaint);
         status = 2;

@@ -1,9 +1,9 @@
 /*
- * gen_body: MIME trees. A tree is one row of a table (share, builder) for each profile; the builders write parts one after another into the
- * message, so a body is made in one pass without a tree in memory.
+ * gen_body: MIME trees. A tree is one row of a table (share, builder) for each profile; the builders write parts one
+ * after another into the message, so a body is made in one pass without a tree in memory.
  *
- * Sizes: text is lognormal, attachments are lognormal with a longer tail and take about a quarter of all bytes, as in the corpus. The
- * medians follow from the wanted mean: see text_median.
+ * Sizes: text is lognormal, attachments are lognormal with a longer tail and take about a quarter of all bytes, as in
+ * the corpus. The medians follow from the wanted mean: see text_median.
  */
 #include "gen_message.h"
 
@@ -23,20 +23,21 @@ struct body {
     unsigned boundaries; /* made so far */
 };
 
-#define HEADER_MEAN_BYTES   1750u /* measured over 100,000 messages, with the MIME structure around the text */
+#define HEADER_MEAN_BYTES   1750u  /* measured over 100,000 messages, with the MIME structure around the text */
 #define TEXT_SIGMA          104000 /* 1.1 natural, base 2 in 16.16 */
 #define ATTACHMENT_PERMILLE 18u
-#define POOL                400u /* attachments that recur */
+#define POOL                400u    /* attachments that recur */
 #define LOG2_POOL           566491u /* log2 of it in 16.16 */
 
 /*
- * Median bytes of a text, in 16.16 log2. What the mean leaves after header and attachments is text; HTML beside it and encodings make 1.78
- * of each byte (measured), a lognormal's mean is exp(sigma^2 / 2) = 1.83 of its median.
+ * Median bytes of a text, in 16.16 log2. What the mean leaves after header and attachments is text; HTML beside it and
+ * encodings make 1.78 of each byte (measured), a lognormal's mean is exp(sigma^2 / 2) = 1.83 of its median.
  */
 static int64_t log2_fixed(uint64_t v)
 {
     int64_t whole = 63 - __builtin_clzll(v | 1);
-    uint64_t f = (v << 16 >> whole) - 65536; /* linear between powers of two: 6 % at most, the mean's tolerance is wider */
+    uint64_t f =
+        (v << 16 >> whole) - 65536; /* linear between powers of two: 6 % at most, the mean's tolerance is wider */
     return whole * 65536 + (int64_t)f;
 }
 
@@ -63,7 +64,8 @@ static size_t attachment_bytes(const struct gen_plan *plan, struct gen_random *r
 
 static void boundary_new(struct body *b, char out[64])
 {
-    static const char *const shapes[] = {"------------%016" G_GINT64_MODIFIER "X", "----=_NextPart_000_%016" G_GINT64_MODIFIER "X",
+    static const char *const shapes[] = {"------------%016" G_GINT64_MODIFIER "X",
+                                         "----=_NextPart_000_%016" G_GINT64_MODIFIER "X",
                                          "%016" G_GINT64_MODIFIER "x00", "_000_%016" G_GINT64_MODIFIER "x_"};
     const char *shape = shapes[b->index % G_N_ELEMENTS(shapes)];
     uint64_t x = gen_mix(gen_hash(b->plan->seed, b->index, GEN_FOR_BODY) + b->boundaries++);
@@ -113,7 +115,8 @@ static void put_encoded(struct body *b, enum encoding enc)
 
 static void put_encoding_field(struct body *b, enum encoding enc)
 {
-    static const char *const names[] = {[ENC_7BIT] = "7bit", [ENC_8BIT] = "8bit", [ENC_QP] = "quoted-printable", [ENC_BASE64] = "base64"};
+    static const char *const names[] = {
+        [ENC_7BIT] = "7bit", [ENC_8BIT] = "8bit", [ENC_QP] = "quoted-printable", [ENC_BASE64] = "base64"};
     if (enc != ENC_NONE)
         buf_printf(b->out, "Content-Transfer-Encoding: %s\n", names[enc]);
 }
@@ -142,11 +145,13 @@ static void html_text(struct body *b, size_t n, struct buf *text)
 {
     buf_printf(text,
                "<!DOCTYPE html>\n<html><head>\n<meta http-equiv=\"Content-Type\" content=\"text/html; charset=%s\">\n"
-               "<style type=\"text/css\">p {margin: 0 0 1em 0; font-family: Arial, sans-serif; font-size: 11pt}</style>\n</head>\n<body>\n",
+               "<style type=\"text/css\">p {margin: 0 0 1em 0; font-family: Arial, sans-serif; font-size: "
+               "11pt}</style>\n</head>\n<body>\n",
                gen_charset_name(b->cs));
     gen_paragraphs(b->plan->words, b->cs, &b->r, n * 5 / 4,
                    (struct gen_text_style){.columns = gen_permille(&b->r, 300) ? 900 : 90,
-                                           .open = "<p class=\"MsoNormal\"><span style=\"color:#1f2937\">", .close = "</span></p>"},
+                                           .open = "<p class=\"MsoNormal\"><span style=\"color:#1f2937\">",
+                                           .close = "</span></p>"},
                    text);
     buf_append_str(text, "</body></html>\n");
 }
@@ -166,7 +171,8 @@ static void text_leaf(struct body *b, enum text_kind kind, size_t n, bool bare)
         enc = ENC_NONE;
     } else {
         const char *quote = gen_permille(&b->r, 500) ? "\"" : "";
-        buf_printf(b->out, "Content-Type: text/%s; charset=%s%s%s%s\n", kind == TEXT_PLAIN ? "plain" : "html", quote, gen_charset_name(b->cs), quote,
+        buf_printf(b->out, "Content-Type: text/%s; charset=%s%s%s%s\n", kind == TEXT_PLAIN ? "plain" : "html", quote,
+                   gen_charset_name(b->cs), quote,
                    kind == TEXT_PLAIN && gen_permille(&b->r, 100) ? "; format=flowed" : "");
         put_encoding_field(b, enc);
         if (gen_permille(&b->r, 150))
@@ -244,7 +250,8 @@ static void attachment(struct body *b, const char *disposition, bool image)
     if (attachments[k].magic)
         gen_base64_random(&own, attachments[k].magic, n, b->out);
     else
-        gen_paragraphs(b->plan->words, GEN_ASCII, &own, MIN(n, (size_t)65536), (struct gen_text_style){.prefix = "+", .columns = 76}, b->out);
+        gen_paragraphs(b->plan->words, GEN_ASCII, &own, MIN(n, (size_t)65536),
+                       (struct gen_text_style){.prefix = "+", .columns = 76}, b->out);
 }
 
 static void build_plain(struct body *b)
@@ -309,9 +316,10 @@ static void build_footer(struct body *b)
     part_begin(b, boundary);
     alternative(b, text_bytes(b));
     part_begin(b, boundary);
-    buf_append_str(b->out, "Content-Type: text/plain; charset=\"us-ascii\"\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n"
-                           "Content-Disposition: inline\n\n_______________________________________________\n"
-                           "Discussions mailing list\nlist@lists.example.org\n");
+    buf_append_str(
+        b->out, "Content-Type: text/plain; charset=\"us-ascii\"\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n"
+                "Content-Disposition: inline\n\n_______________________________________________\n"
+                "Discussions mailing list\nlist@lists.example.org\n");
     part_end(b, boundary);
 }
 
@@ -324,7 +332,8 @@ static void build_signed(struct body *b)
     part_begin(b, boundary);
     text_leaf(b, TEXT_PLAIN, text_bytes(b), false);
     part_begin(b, boundary);
-    buf_append_str(b->out, "Content-Type: application/pgp-signature; name=\"signature.asc\"\nContent-Description: OpenPGP digital signature\n\n"
+    buf_append_str(b->out, "Content-Type: application/pgp-signature; name=\"signature.asc\"\nContent-Description: "
+                           "OpenPGP digital signature\n\n"
                            "-----BEGIN PGP SIGNATURE-----\n\n");
     gen_base64_random(&b->r, "iQIzBAEB", 560, b->out);
     buf_append_str(b->out, "=aB3d\n-----END PGP SIGNATURE-----\n\n");
@@ -365,7 +374,8 @@ static void build_report(struct body *b)
                            "Final-Recipient: rfc822; nobody@example.org\nAction: failed\nStatus: 5.1.1\n"
                            "Diagnostic-Code: smtp; 550 5.1.1 no such user\n\n");
     part_begin(b, boundary);
-    buf_append_str(b->out, "Content-Type: text/rfc822-headers\n\nFrom: someone@example.com\nTo: nobody@example.org\nSubject: ");
+    buf_append_str(b->out,
+                   "Content-Type: text/rfc822-headers\n\nFrom: someone@example.com\nTo: nobody@example.org\nSubject: ");
     gen_phrase(b->plan->words, GEN_ASCII, &b->r, 30, b->out);
     buf_append_str(b->out, "\n\n");
     part_end(b, boundary);
@@ -380,10 +390,11 @@ static void build_invitation(struct body *b)
     part_begin(b, boundary);
     text_leaf(b, TEXT_PLAIN, 200, false);
     part_begin(b, boundary);
-    buf_printf(b->out,
-               "Content-Type: text/calendar; charset=UTF-8; method=REQUEST\n\nBEGIN:VCALENDAR\nVERSION:2.0\nMETHOD:REQUEST\n"
-               "BEGIN:VEVENT\nUID:%016" G_GINT64_MODIFIER "x\nDTSTART:20040301T090000Z\nDTEND:20040301T100000Z\nSUMMARY:",
-               gen_next(&b->r));
+    buf_printf(
+        b->out,
+        "Content-Type: text/calendar; charset=UTF-8; method=REQUEST\n\nBEGIN:VCALENDAR\nVERSION:2.0\nMETHOD:REQUEST\n"
+        "BEGIN:VEVENT\nUID:%016" G_GINT64_MODIFIER "x\nDTSTART:20040301T090000Z\nDTEND:20040301T100000Z\nSUMMARY:",
+        gen_next(&b->r));
     gen_phrase(b->plan->words, GEN_ASCII, &b->r, 20, b->out);
     buf_append_str(b->out, "\nEND:VEVENT\nEND:VCALENDAR\n");
     part_end(b, boundary);
@@ -394,14 +405,25 @@ struct shape {
     void (*build)(struct body *b);
 };
 
-static const struct shape list_shapes[] = {
-    {ATTACHMENT_PERMILLE / 2, build_mixed}, {30, build_signed}, {40, build_footer}, {2, build_forward}, {20, build_alternative}, {1000, build_plain}};
-static const struct shape user_shapes[] = {
-    {ATTACHMENT_PERMILLE + 14, build_mixed}, {8, build_related}, {10, build_signed}, {10, build_forward}, {380, build_alternative},
-    {60, build_html}, {1000, build_plain}};
-static const struct shape office_shapes[] = {
-    {ATTACHMENT_PERMILLE + 14, build_mixed}, {12, build_related}, {40, build_invitation}, {10, build_forward}, {600, build_alternative},
-    {1000, build_plain}};
+static const struct shape list_shapes[] = {{ATTACHMENT_PERMILLE / 2, build_mixed},
+                                           {30, build_signed},
+                                           {40, build_footer},
+                                           {2, build_forward},
+                                           {20, build_alternative},
+                                           {1000, build_plain}};
+static const struct shape user_shapes[] = {{ATTACHMENT_PERMILLE + 14, build_mixed},
+                                           {8, build_related},
+                                           {10, build_signed},
+                                           {10, build_forward},
+                                           {380, build_alternative},
+                                           {60, build_html},
+                                           {1000, build_plain}};
+static const struct shape office_shapes[] = {{ATTACHMENT_PERMILLE + 14, build_mixed},
+                                             {12, build_related},
+                                             {40, build_invitation},
+                                             {10, build_forward},
+                                             {600, build_alternative},
+                                             {1000, build_plain}};
 static const struct shape bulk_shapes[] = {
     {2, build_mixed}, {20, build_report}, {400, build_alternative}, {1000, build_html}};
 static const struct shape *const shapes_of[GEN_PROFILES] = {

@@ -1,6 +1,7 @@
 /*
- * gen_message: the header block. Order and share of the fields follow the corpus ("Header field names"), kept to some twenty fields: a mailing
- * list's thirty-five are mostly ARC and spam reports, which cost a parser the same as any other.
+ * gen_message: the header block. Order and share of the fields follow the corpus ("Header field names"), kept to some
+ * twenty fields: a mailing list's thirty-five are mostly ARC and spam reports, which cost a parser the same as any
+ * other.
  */
 #include "gen_message.h"
 
@@ -28,7 +29,8 @@ static void put_received(struct gen_random *r, int64_t when, unsigned hop, struc
                "Received: from mx%u.example.net (mx%u.example.net [192.0.2.%u])\n"
                "\tby in%u.example.com (Postfix) with ESMTP%s id %08X%03X\n"
                "\tfor <archive@example.com>; ",
-               hop, hop, (unsigned)(x & 255), (unsigned)(x >> 8 & 7), (x >> 11 & 1) ? "S" : "", (unsigned)(x >> 32), (unsigned)(x >> 12 & 0xfff));
+               hop, hop, (unsigned)(x & 255), (unsigned)(x >> 8 & 7), (x >> 11 & 1) ? "S" : "", (unsigned)(x >> 32),
+               (unsigned)(x >> 12 & 0xfff));
     gen_date(when - (int64_t)hop * 2, hop < 2 ? 0 : zone_of((uint32_t)(x >> 20)), out);
     if ((x >> 16 & 3) == 0)
         buf_append_str(out, " (UTC)");
@@ -47,7 +49,8 @@ static void put_dkim(struct gen_random *r, int64_t when, struct buf *out)
     size_t at = out->n;
     gen_base64_random(r, "", 192, out);
     out->n--;
-    for (size_t i = at; i < out->n; i++) /* folded base64: lines continue with a tab, so two passes in place would not do */
+    for (size_t i = at; i < out->n;
+         i++) /* folded base64: lines continue with a tab, so two passes in place would not do */
         if (out->p[i] == '\n') {
             buf_append_byte(out, 0);
             memmove(out->p + i + 2, out->p + i + 1, out->n - i - 2);
@@ -56,7 +59,8 @@ static void put_dkim(struct gen_random *r, int64_t when, struct buf *out)
     buf_append_byte(out, '\n');
 }
 
-static void put_recipients(const struct gen_plan *plan, const char *name, const uint32_t *people, unsigned n, struct buf *out)
+static void put_recipients(const struct gen_plan *plan, const char *name, const uint32_t *people, unsigned n,
+                           struct buf *out)
 {
     size_t line = out->n;
     buf_append_str(out, name);
@@ -76,8 +80,8 @@ static void put_recipients(const struct gen_plan *plan, const char *name, const 
 
 #define RECIPIENTS_MAX 120u
 
-static void put_people(const struct gen_plan *plan, uint64_t i, enum gen_profile profile, const uint64_t *chain, unsigned depth,
-                       struct gen_random *r, struct buf *out)
+static void put_people(const struct gen_plan *plan, uint64_t i, enum gen_profile profile, const uint64_t *chain,
+                       unsigned depth, struct gen_random *r, struct buf *out)
 {
     uint32_t people[RECIPIENTS_MAX];
     unsigned n = 0;
@@ -95,7 +99,8 @@ static void put_people(const struct gen_plan *plan, uint64_t i, enum gen_profile
         put_recipients(plan, "Cc:", people, n, out);
 }
 
-static void put_subject(const struct gen_plan *plan, uint64_t i, bool answer, struct gen_scratch *s, struct gen_random *r, struct buf *out)
+static void put_subject(const struct gen_plan *plan, uint64_t i, bool answer, struct gen_scratch *s,
+                        struct gen_random *r, struct buf *out)
 {
     static const char *const re[] = {"Re: ", "Re: ", "Re: ", "RE: ", "AW: ", "Fwd: "};
     const char *prefix = answer ? re[gen_below(r, G_N_ELEMENTS(re))] : "";
@@ -106,7 +111,8 @@ static void put_subject(const struct gen_plan *plan, uint64_t i, bool answer, st
     buf_append_byte(out, '\n');
 }
 
-static void put_thread(const struct gen_plan *plan, const uint64_t *chain, unsigned depth, struct gen_random *r, struct buf *out)
+static void put_thread(const struct gen_plan *plan, const uint64_t *chain, unsigned depth, struct gen_random *r,
+                       struct buf *out)
 {
     if (depth == 0)
         return;
@@ -128,9 +134,12 @@ static void put_list(struct gen_random *r, uint64_t thread, struct buf *out)
     unsigned list = (unsigned)(thread % 7);
     buf_printf(out, "Precedence: bulk\nList-Id: Discussions <list%u.lists.example.org>\n", list);
     if (gen_permille(r, 600))
-        buf_printf(out, "List-Unsubscribe: <https://lists.example.org/%u>,\n\t<mailto:list%u-leave@lists.example.org>\n", list, list);
+        buf_printf(out,
+                   "List-Unsubscribe: <https://lists.example.org/%u>,\n\t<mailto:list%u-leave@lists.example.org>\n",
+                   list, list);
     if (gen_permille(r, 300))
-        buf_printf(out, "List-Post: <mailto:list%u@lists.example.org>\nSender: list%u-bounces@lists.example.org\n", list, list);
+        buf_printf(out, "List-Post: <mailto:list%u@lists.example.org>\nSender: list%u-bounces@lists.example.org\n",
+                   list, list);
 }
 
 static void put_office(struct gen_random *r, struct buf *out)
@@ -140,16 +149,16 @@ static void put_office(struct gen_random *r, struct buf *out)
                "Thread-Topic: %08X\nThread-Index: AdX%08X%08XQA==\nAccept-Language: en-US\nContent-Language: en-US\n"
                "X-MS-Has-Attach:\nX-MS-TNEF-Correlator:\nx-originating-ip: [198.51.100.%u]\n"
                "X-MS-Exchange-CrossTenant-Network-Message-Id: %08x-%04x-%04x-%04x-%012" G_GINT64_MODIFIER "x\n",
-               (unsigned)x, (unsigned)(x >> 32), (unsigned)y, (unsigned)(y >> 32 & 255), (unsigned)x, (unsigned)(x >> 32 & 0xffff),
-               (unsigned)(x >> 48), (unsigned)(y & 0xffff), y >> 16);
+               (unsigned)x, (unsigned)(x >> 32), (unsigned)y, (unsigned)(y >> 32 & 255), (unsigned)x,
+               (unsigned)(x >> 32 & 0xffff), (unsigned)(x >> 48), (unsigned)(y & 0xffff), y >> 16);
 }
 
 static void put_header(const struct gen_plan *plan, uint64_t i, struct gen_scratch *s, struct buf *out)
 {
     static const char *const agents[] = {
-        "User-Agent: Mutt/1.5.20 (2009-06-14)",         "User-Agent: Mozilla Thunderbird",
-        "X-Mailer: git-send-email 2.39.2",              "X-Mailer: Microsoft Outlook 16.0",
-        "User-Agent: NeoMutt/20220429",                 "X-Mailer: Apple Mail (2.3696.120.41.1.1)",
+        "User-Agent: Mutt/1.5.20 (2009-06-14)", "User-Agent: Mozilla Thunderbird",
+        "X-Mailer: git-send-email 2.39.2",      "X-Mailer: Microsoft Outlook 16.0",
+        "User-Agent: NeoMutt/20220429",         "X-Mailer: Apple Mail (2.3696.120.41.1.1)",
     };
     struct gen_random r = gen_random_of(plan->seed, i, GEN_FOR_HEADER);
     enum gen_profile profile = gen_profile_of(plan, i);
@@ -173,7 +182,9 @@ static void put_header(const struct gen_plan *plan, uint64_t i, struct gen_scrat
                             " smtp.mailfrom=example.net; dmarc=none\n");
     if (gen_permille(&r, 250)) {
         uint32_t score = gen_below(&r, 40);
-        buf_printf(out, "X-Spam-Status: No, score=-%u.%u required=5.0 tests=BAYES_00,\n\tHTML_MESSAGE autolearn=ham version=3.4.6\n",
+        buf_printf(out,
+                   "X-Spam-Status: No, score=-%u.%u required=5.0 tests=BAYES_00,\n\tHTML_MESSAGE autolearn=ham "
+                   "version=3.4.6\n",
                    score / 10, score % 10);
     }
     if (profile == GEN_LIST)

@@ -1,8 +1,10 @@
 /*
- * gen_message: the bytes of message i, with LF line ends (a few messages CRLF), shaped after the statistics of real mail: header fields in
- * the order that servers leave them, MIME trees, charsets and encodings, attachments of which some recur.
+ * gen_message: the bytes of message i, with LF line ends (a few messages CRLF), shaped after the statistics of real
+ * mail: header fields in the order that servers leave them, MIME trees, charsets and encodings, attachments of which
+ * some recur.
  *
- * Thread rule: a struct gen_scratch belongs to one thread; its buffers are recycled, so that a message costs no allocation.
+ * Thread rule: a struct gen_scratch belongs to one thread; its buffers are recycled, so that a message costs no
+ * allocation.
  */
 #ifndef GEN_MESSAGE_H
 #define GEN_MESSAGE_H

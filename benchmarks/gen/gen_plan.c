@@ -1,5 +1,6 @@
 /*
- * gen_plan: see the header. Parents lie a bounded distance back and are chased by number: a chain is some three steps long.
+ * gen_plan: see the header. Parents lie a bounded distance back and are chased by number: a chain is some three steps
+ * long.
  */
 #include "gen_plan.h"
 
@@ -7,13 +8,13 @@
 
 #include <glib.h>
 
-#define FIRST_SECOND   1072915200 /* 2004-01-01 00:00 UTC */
-#define STEP_SECONDS   97         /* a million messages are three years */
-#define PARENT_WITHIN  400u
+#define FIRST_SECOND     1072915200 /* 2004-01-01 00:00 UTC */
+#define STEP_SECONDS     97         /* a million messages are three years */
+#define PARENT_WITHIN    400u
 #define DUPLICATE_ONE_IN 100u
-#define ROOT_PERMILLE  270 /* of those that are not bulk */
-#define BULK_PERCENT   12
-#define LOG2_PEOPLE    936434u /* log2(20,000) in 16.16 */
+#define ROOT_PERMILLE    270 /* of those that are not bulk */
+#define BULK_PERCENT     12
+#define LOG2_PEOPLE      936434u /* log2(20,000) in 16.16 */
 
 static uint64_t draw(const struct gen_plan *plan, uint64_t i, enum gen_purpose purpose)
 {
@@ -120,8 +121,16 @@ unsigned gen_folder(const struct gen_plan *plan, uint64_t i)
 void gen_folder_name(unsigned folder, struct buf *out)
 {
     static const char *const names[] = {
-        "INBOX",         "Sent",          "Lists/linux-usb", "Lists/usrp-users",  "Projects/Alpha/Design",
-        "Trash",         "Entw\xc3\xbcrfe", "Archive/2004",  "Projects/Beta & Co", "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e/\xe4\xbc\x9a\xe8\xad\xb0",
+        "INBOX",
+        "Sent",
+        "Lists/linux-usb",
+        "Lists/usrp-users",
+        "Projects/Alpha/Design",
+        "Trash",
+        "Entw\xc3\xbcrfe",
+        "Archive/2004",
+        "Projects/Beta & Co",
+        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e/\xe4\xbc\x9a\xe8\xad\xb0",
     };
     if (folder < G_N_ELEMENTS(names))
         buf_append_str(out, names[folder]);
@@ -150,9 +159,9 @@ enum gen_charset gen_charset_of(const struct gen_plan *plan, uint64_t i)
         uint16_t upto; /* of 1000 */
         enum gen_charset cs;
     } shares[] = {
-        {480, GEN_ASCII},         {790, GEN_UTF8_LATIN}, {830, GEN_UTF8_CYRILLIC}, {870, GEN_UTF8_CJK},
-        {930, GEN_LATIN1},        {965, GEN_WINDOWS_1252}, {972, GEN_LATIN2},      {980, GEN_KOI8_R},
-        {987, GEN_GB2312},        {994, GEN_BIG5},       {1000, GEN_ISO_2022_JP},
+        {480, GEN_ASCII},  {790, GEN_UTF8_LATIN},   {830, GEN_UTF8_CYRILLIC}, {870, GEN_UTF8_CJK},
+        {930, GEN_LATIN1}, {965, GEN_WINDOWS_1252}, {972, GEN_LATIN2},        {980, GEN_KOI8_R},
+        {987, GEN_GB2312}, {994, GEN_BIG5},         {1000, GEN_ISO_2022_JP},
     };
     uint64_t x = gen_mix(draw(plan, gen_root(plan, i), GEN_FOR_SUBJECT)) % 1000;
     size_t k = 0;
@@ -167,16 +176,19 @@ void gen_message_id(const struct gen_plan *plan, uint64_t i, struct buf *out)
     uint32_t author = gen_author(plan, i);
     switch (x % 4) {
     case 0:
-        buf_printf(out, "<%08X.%07u@host%u.example.com>", (unsigned)(x >> 32), (unsigned)(x >> 8 & 0x7fffff), author % 500);
+        buf_printf(out, "<%08X.%07u@host%u.example.com>", (unsigned)(x >> 32), (unsigned)(x >> 8 & 0x7fffff),
+                   author % 500);
         break;
     case 1:
         buf_printf(out, "<%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x@mail.example.net>", x, gen_mix(x));
         break;
     case 2:
-        buf_printf(out, "<CA+%09" G_GINT64_MODIFIER "u=%016" G_GINT64_MODIFIER "x_Qw@mail.gmail.example>", i, gen_mix(x));
+        buf_printf(out, "<CA+%09" G_GINT64_MODIFIER "u=%016" G_GINT64_MODIFIER "x_Qw@mail.gmail.example>", i,
+                   gen_mix(x));
         break;
     default:
-        buf_printf(out, "<%" G_GINT64_FORMAT ".%u-%u-", gen_time(plan, i), (unsigned)(x >> 40), 1 + (unsigned)(x >> 8 & 7));
+        buf_printf(out, "<%" G_GINT64_FORMAT ".%u-%u-", gen_time(plan, i), (unsigned)(x >> 40),
+                   1 + (unsigned)(x >> 8 & 7));
         gen_address(plan, author, out);
         buf_append_byte(out, '>');
         break;
@@ -211,18 +223,21 @@ uint32_t gen_author(const struct gen_plan *plan, uint64_t i)
     return gen_person(&r);
 }
 
-static const char *const given[] = {"anna",  "ben",   "carla", "david", "elif",  "frank", "grace", "hiro",  "ines",  "jan",  "karin",
-                                    "luis",  "maria", "nils",  "olga",  "pavel", "qing",  "rosa",  "sven",  "tomas", "uma",  "vera",
-                                    "wang",  "xavi",  "yuki",  "zoe",   "linus", "johan", "alice", "bob",   "greg",  "marta"};
+static const char *const given[] = {"anna", "ben",  "carla", "david", "elif",  "frank", "grace", "hiro",
+                                    "ines", "jan",  "karin", "luis",  "maria", "nils",  "olga",  "pavel",
+                                    "qing", "rosa", "sven",  "tomas", "uma",   "vera",  "wang",  "xavi",
+                                    "yuki", "zoe",  "linus", "johan", "alice", "bob",   "greg",  "marta"};
 static const char *const family[] = {"meyer", "smith", "okafor", "tanaka", "rossi", "garcia", "novak", "larsen",
                                      "kumar", "chen",  "dubois", "costa",  "weber", "ivanov", "silva", "brown"};
-static const char *const domains[] = {"example.com",       "example.org", "corp.example.net",    "mail.example.de", "kernel.example.org",
-                                      "gmail.example",     "list.example", "uni.example.edu",    "example.co.uk",   "post.example.jp"};
+static const char *const domains[] = {"example.com",        "example.org",    "corp.example.net", "mail.example.de",
+                                      "kernel.example.org", "gmail.example",  "list.example",     "uni.example.edu",
+                                      "example.co.uk",      "post.example.jp"};
 
 void gen_address(const struct gen_plan *plan, uint32_t person, struct buf *out)
 {
     uint64_t x = draw(plan, person, GEN_FOR_PERSON);
-    buf_printf(out, "%s.%s%u@%s", given[x % G_N_ELEMENTS(given)], family[x >> 8 & 15], person, domains[(x >> 16) % G_N_ELEMENTS(domains)]);
+    buf_printf(out, "%s.%s%u@%s", given[x % G_N_ELEMENTS(given)], family[x >> 8 & 15], person,
+               domains[(x >> 16) % G_N_ELEMENTS(domains)]);
 }
 
 static void put_name(const char *name, struct buf *out)

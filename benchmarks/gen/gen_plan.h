@@ -1,9 +1,9 @@
 /*
  * gen_plan: what message number i is, as pure functions of (seed, i): its date, folder, thread, author, flags.
  *
- * Nothing is remembered between messages, so any message can be made alone, by any thread, and a vault of a million messages begins
- * with the vault of a thousand. What a message needs of others (the Message-ID that it answers, the subject of its thread's root) it
- * asks for by their numbers.
+ * Nothing is remembered between messages, so any message can be made alone, by any thread, and a vault of a million
+ * messages begins with the vault of a thousand. What a message needs of others (the Message-ID that it answers, the
+ * subject of its thread's root) it asks for by their numbers.
  */
 #ifndef GEN_PLAN_H
 #define GEN_PLAN_H
@@ -13,9 +13,9 @@
 
 struct gen_plan {
     uint64_t seed;
-    unsigned folders;             /* 1..GEN_FOLDERS_MAX */
-    unsigned mean_bytes;          /* wanted mean size of a message */
-    bool torture;                 /* one message in fifty is strange */
+    unsigned folders;    /* 1..GEN_FOLDERS_MAX */
+    unsigned mean_bytes; /* wanted mean size of a message */
+    bool torture;        /* one message in fifty is strange */
     const struct gen_words *words;
 };
 

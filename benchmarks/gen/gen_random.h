@@ -1,8 +1,8 @@
 /*
  * gen_random: numbers that depend on a seed and on nothing else, whatever the machine: integers only, no libm.
  *
- * A message draws from a source of its own (gen_random_of(seed, index, purpose)), so its bytes do not depend on which messages were
- * made before it, or by which thread. Not for secrets.
+ * A message draws from a source of its own (gen_random_of(seed, index, purpose)), so its bytes do not depend on which
+ * messages were made before it, or by which thread. Not for secrets.
  */
 #ifndef GEN_RANDOM_H
 #define GEN_RANDOM_H

@@ -13,8 +13,8 @@
 #define PATH_BYTES        1024
 
 struct folder {
-    char *path;           /* relative to the vault */
-    struct buf pending;   /* mbox: not yet written */
+    char *path;                          /* relative to the vault */
+    struct buf pending;                  /* mbox: not yet written */
     struct buf unseen, flagged, replied; /* mh: " 1 5 9" */
 };
 
@@ -134,7 +134,8 @@ static bool is_empty(const char *dir)
     return empty;
 }
 
-int gen_sink_open(const char *dir, enum gen_kind kind, const struct gen_plan *plan, bool append, struct gen_sink **out, struct error *err)
+int gen_sink_open(const char *dir, enum gen_kind kind, const struct gen_plan *plan, bool append, struct gen_sink **out,
+                  struct error *err)
 {
     if (!append && !is_empty(dir))
         return error_set(err, BASE_ERR_EXISTS, 0, "%s is not empty", dir);
@@ -171,7 +172,8 @@ static int write_all(int fd, struct bytes v)
 }
 
 /* when: the file's times, 0 leaves them. */
-static int write_at(const struct gen_sink *s, const char *path, int flags, struct bytes v, int64_t when, struct error *err)
+static int write_at(const struct gen_sink *s, const char *path, int flags, struct bytes v, int64_t when,
+                    struct error *err)
 {
     int fd = openat(s->root, path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666), rc = 0;
     struct timespec times[2] = {{.tv_sec = when}, {.tv_sec = when}};
@@ -182,14 +184,16 @@ static int write_at(const struct gen_sink *s, const char *path, int flags, struc
     return rc;
 }
 
-static int put_maildir(const struct gen_sink *s, uint64_t i, struct bytes v, const char *flags, bool is_new, struct error *err)
+static int put_maildir(const struct gen_sink *s, uint64_t i, struct bytes v, const char *flags, bool is_new,
+                       struct error *err)
 {
     char path[PATH_BYTES];
     int64_t when = gen_time(s->plan, i);
     uint64_t x = gen_mix(i + s->plan->seed);
     g_snprintf(path, sizeof path, "%s/%s/%" G_GINT64_FORMAT ".M%06uP%u_%" G_GUINT64_FORMAT ".mail%u,S=%zu%s%s",
-               s->folders[gen_folder(s->plan, i)].path, is_new ? "new" : "cur", when, (unsigned)(x % 1000000), 1000 + (unsigned)(i >> 10 & 0x7fff), i,
-               (unsigned)(i >> 16 & 3), v.n, is_new ? "" : ":2,", is_new ? "" : flags);
+               s->folders[gen_folder(s->plan, i)].path, is_new ? "new" : "cur", when, (unsigned)(x % 1000000),
+               1000 + (unsigned)(i >> 10 & 0x7fff), i, (unsigned)(i >> 16 & 3), v.n, is_new ? "" : ":2,",
+               is_new ? "" : flags);
     return write_at(s, path, O_EXCL, v, when, err);
 }
 
@@ -229,7 +233,8 @@ static void put_quoted(struct bytes v, struct buf *out)
     }
 }
 
-static int put_mbox(const struct gen_sink *s, uint64_t i, struct bytes v, const char *flags, bool is_new, struct error *err)
+static int put_mbox(const struct gen_sink *s, uint64_t i, struct bytes v, const char *flags, bool is_new,
+                    struct error *err)
 {
     struct folder *f = &s->folders[gen_folder(s->plan, i)];
     struct buf *out = &f->pending, date = {0};
@@ -249,8 +254,8 @@ static int put_mbox(const struct gen_sink *s, uint64_t i, struct bytes v, const 
         const char *eol = v.p[end] == '\r' ? "\r\n" : "\n";
         buf_printf(out, "Status: %s%s", strchr(flags, 'S') ? "RO" : "O", eol);
         if (strpbrk(flags, "RFTD"))
-            buf_printf(out, "X-Status: %s%s%s%s%s", strchr(flags, 'R') ? "A" : "", strchr(flags, 'F') ? "F" : "", strchr(flags, 'D') ? "T" : "",
-                       strchr(flags, 'T') ? "D" : "", eol);
+            buf_printf(out, "X-Status: %s%s%s%s%s", strchr(flags, 'R') ? "A" : "", strchr(flags, 'F') ? "F" : "",
+                       strchr(flags, 'D') ? "T" : "", strchr(flags, 'T') ? "D" : "", eol);
     }
     put_quoted(bytes_slice(v, end, v.n - end), out);
     if (v.n == 0 || v.p[v.n - 1] != '\n')
@@ -283,15 +288,11 @@ int gen_sink_put(struct gen_sink *s, uint64_t i, struct bytes message, struct er
     bool is_new;
     gen_flags(s->plan, i, flags, &is_new);
     switch (s->kind) {
-    case GEN_MAILDIR:
-        return put_maildir(s, i, message, flags, is_new, err);
-    case GEN_MBOX:
-        return put_mbox(s, i, message, flags, is_new, err);
+    case GEN_MAILDIR: return put_maildir(s, i, message, flags, is_new, err);
+    case GEN_MBOX: return put_mbox(s, i, message, flags, is_new, err);
     case GEN_EML:
-    case GEN_MH:
-        return put_numbered(s, i, message, flags, err);
-    case GEN_KINDS:
-        break;
+    case GEN_MH: return put_numbered(s, i, message, flags, err);
+    case GEN_KINDS: break;
     }
     return error_set(err, BASE_ERR_USAGE, 0, "no such kind");
 }
@@ -305,7 +306,8 @@ static int write_sequences(const struct gen_sink *s, const struct folder *f, str
     struct buf text = {0};
     for (size_t k = 0; k < G_N_ELEMENTS(sequences); k++)
         if (sequences[k].numbers->n > 0)
-            buf_printf(&text, "%s:%.*s\n", sequences[k].name, (int)sequences[k].numbers->n, (const char *)sequences[k].numbers->p);
+            buf_printf(&text, "%s:%.*s\n", sequences[k].name, (int)sequences[k].numbers->n,
+                       (const char *)sequences[k].numbers->p);
     char path[PATH_BYTES];
     g_snprintf(path, sizeof path, "%s/.mh_sequences", f->path);
     int rc = write_at(s, path, O_TRUNC, buf_bytes(&text), 0, err);

@@ -1,6 +1,6 @@
 /*
- * gen_text: a word is a slot of sixteen bytes, so that copying one is a single move; a text of 3 KB takes some 10 us, which
- * keeps the generator at the speed of the file system.
+ * gen_text: a word is a slot of sixteen bytes, so that copying one is a single move; a text of 3 KB takes some 10 us,
+ * which keeps the generator at the speed of the file system.
  */
 #include "gen_text.h"
 
@@ -8,8 +8,8 @@
 
 #include <glib.h>
 
-#define SLOT 16
-#define COMMON 8192u  /* English words by rank */
+#define SLOT    16
+#define COMMON  8192u /* English words by rank */
 #define FOREIGN 1024u /* words of each other charset */
 
 struct slot {
@@ -41,18 +41,18 @@ static const struct {
 };
 
 static const char *const english[] = {
-    "the",     "to",      "of",     "and",     "a",       "in",      "is",       "that",    "for",     "it",
-    "this",    "on",      "you",    "with",    "be",      "not",     "are",      "as",      "have",    "if",
-    "we",      "can",     "or",     "at",      "from",    "by",      "I",        "an",      "will",    "was",
-    "but",     "do",      "so",     "would",   "your",    "all",     "there",    "which",   "no",      "when",
-    "has",     "what",    "any",    "should",  "they",    "use",     "just",     "one",     "some",    "my",
-    "about",   "more",    "out",    "like",    "please",  "only",    "time",     "new",     "get",     "up",
-    "also",    "how",     "been",   "other",   "than",    "then",    "could",    "see",     "these",   "need",
-    "does",    "work",    "now",    "our",     "here",    "first",   "know",     "because", "them",    "into",
-    "patch",   "file",    "driver", "error",   "thanks",  "problem", "device",   "code",    "using",   "same",
-    "report",  "meeting", "order",  "invoice", "contract","project", "budget",   "review",  "customer","release",
-    "monday",  "tuesday", "friday", "office",  "team",    "version", "kernel",   "server",  "archive", "message",
-    "regards", "hello",   "dear",   "attached","minutes", "agenda",  "schedule", "quarter", "question","answer",
+    "the",     "to",      "of",     "and",      "a",        "in",      "is",       "that",    "for",      "it",
+    "this",    "on",      "you",    "with",     "be",       "not",     "are",      "as",      "have",     "if",
+    "we",      "can",     "or",     "at",       "from",     "by",      "I",        "an",      "will",     "was",
+    "but",     "do",      "so",     "would",    "your",     "all",     "there",    "which",   "no",       "when",
+    "has",     "what",    "any",    "should",   "they",     "use",     "just",     "one",     "some",     "my",
+    "about",   "more",    "out",    "like",     "please",   "only",    "time",     "new",     "get",      "up",
+    "also",    "how",     "been",   "other",    "than",     "then",    "could",    "see",     "these",    "need",
+    "does",    "work",    "now",    "our",      "here",     "first",   "know",     "because", "them",     "into",
+    "patch",   "file",    "driver", "error",    "thanks",   "problem", "device",   "code",    "using",    "same",
+    "report",  "meeting", "order",  "invoice",  "contract", "project", "budget",   "review",  "customer", "release",
+    "monday",  "tuesday", "friday", "office",   "team",     "version", "kernel",   "server",  "archive",  "message",
+    "regards", "hello",   "dear",   "attached", "minutes",  "agenda",  "schedule", "quarter", "question", "answer",
 };
 
 static void slot_set(struct slot *s, const void *p, size_t n)
@@ -86,9 +86,7 @@ static void foreign_char(enum gen_charset cs, struct gen_random *r, struct buf *
     uint32_t c;
     switch (cs) {
     case GEN_ASCII:
-    case GEN_CHARSETS:
-        buf_append_byte(out, (uint8_t)('a' + x % 26));
-        break;
+    case GEN_CHARSETS: buf_append_byte(out, (uint8_t)('a' + x % 26)); break;
     case GEN_UTF8_LATIN:
         if (x % 3 == 0)
             buf_append_str(out, latin[x / 3 % G_N_ELEMENTS(latin)]);
@@ -121,9 +119,7 @@ static void foreign_char(enum gen_charset cs, struct gen_random *r, struct buf *
     case GEN_LATIN2:
         buf_append_byte(out, x % 3 == 0 ? latin2[x / 3 % sizeof latin2] : (uint8_t)('a' + x / 3 % 26));
         break;
-    case GEN_KOI8_R:
-        buf_append_byte(out, (uint8_t)(0xc0 + x % 32));
-        break;
+    case GEN_KOI8_R: buf_append_byte(out, (uint8_t)(0xc0 + x % 32)); break;
     case GEN_GB2312:
         buf_append_byte(out, (uint8_t)(0xb0 + x % 39));
         buf_append_byte(out, (uint8_t)(0xa1 + x / 39 % 94));
@@ -142,8 +138,9 @@ static void foreign_char(enum gen_charset cs, struct gen_random *r, struct buf *
 static void foreign_word(enum gen_charset cs, struct gen_random *r, struct slot *out)
 {
     static const uint8_t widest[GEN_CHARSETS] = {
-        [GEN_ASCII] = 1,  [GEN_UTF8_LATIN] = 2, [GEN_UTF8_CYRILLIC] = 2, [GEN_UTF8_CJK] = 4, [GEN_LATIN1] = 1, [GEN_WINDOWS_1252] = 1,
-        [GEN_LATIN2] = 1, [GEN_KOI8_R] = 1,     [GEN_GB2312] = 2,        [GEN_BIG5] = 2,     [GEN_ISO_2022_JP] = 2,
+        [GEN_ASCII] = 1,  [GEN_UTF8_LATIN] = 2,   [GEN_UTF8_CYRILLIC] = 2, [GEN_UTF8_CJK] = 4,
+        [GEN_LATIN1] = 1, [GEN_WINDOWS_1252] = 1, [GEN_LATIN2] = 1,        [GEN_KOI8_R] = 1,
+        [GEN_GB2312] = 2, [GEN_BIG5] = 2,         [GEN_ISO_2022_JP] = 2,
     };
     struct buf b = {0};
     size_t room = sizeof out->p - (cs == GEN_ISO_2022_JP ? 6 : 0), limit = 2 + gen_below(r, 9);
@@ -437,6 +434,7 @@ void gen_date(int64_t unix_s, int zone_minutes, struct buf *out)
     int64_t mp = (5 * doy + 2) / 153, d = doy - (153 * mp + 2) / 5 + 1, m = mp < 10 ? mp + 3 : mp - 9;
     int64_t y = yoe + era * 400 + (m <= 2);
     int zone = zone_minutes < 0 ? -zone_minutes : zone_minutes;
-    buf_printf(out, "%.3s, %d %.3s %d %02d:%02d:%02d %c%02d%02d", days + day % 7 * 3, (int)d, months + (m - 1) * 3, (int)y,
-               (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60), zone_minutes < 0 ? '-' : '+', zone / 60, zone % 60);
+    buf_printf(out, "%.3s, %d %.3s %d %02d:%02d:%02d %c%02d%02d", days + day % 7 * 3, (int)d, months + (m - 1) * 3,
+               (int)y, (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60), zone_minutes < 0 ? '-' : '+',
+               zone / 60, zone % 60);
 }

@@ -1,8 +1,8 @@
 /*
  * gen_text: words, lines and paragraphs in many charsets, and the encodings that mail wraps them in.
  *
- * The frequency of words follows corpus statistics (ten words make about a tenth of a text, a few per cent are seen once). A vocabulary
- * is built once and immutable afterwards: threads share it.
+ * The frequency of words follows corpus statistics (ten words make about a tenth of a text, a few per cent are seen
+ * once). A vocabulary is built once and immutable afterwards: threads share it.
  */
 #ifndef GEN_TEXT_H
 #define GEN_TEXT_H
@@ -54,8 +54,8 @@ void gen_base64_random(struct gen_random *r, const char *magic, size_t n, struct
 /* Quoted-printable of text with LF line ends. */
 void gen_quoted_printable(struct bytes v, struct buf *out);
 /*
- * v (words separated by single spaces) as a header value: plain where it is ASCII, else encoded words of at most 75 characters, folded.
- * column says how far the line is already.
+ * v (words separated by single spaces) as a header value: plain where it is ASCII, else encoded words of at most 75
+ * characters, folded. column says how far the line is already.
  */
 void gen_header_text(struct bytes v, enum gen_charset cs, bool q_encoding, size_t column, struct buf *out);
 

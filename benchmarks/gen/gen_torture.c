@@ -1,6 +1,6 @@
 /*
- * gen_torture: messages as they should not be. Each row of the table breaks one rule, the way that real programs (or enemies) break it; what
- * breaks it is written into the Subject where there is one, so that a failing test can be read.
+ * gen_torture: messages as they should not be. Each row of the table breaks one rule, the way that real programs (or
+ * enemies) break it; what breaks it is written into the Subject where there is one, so that a failing test can be read.
  */
 #include "gen_message.h"
 
@@ -63,17 +63,25 @@ static void no_date_no_id(struct strange *t)
 
 static void bad_date(struct strange *t)
 {
-    static const char *const dates[] = {"yesterday",   "Mon, 31 Feb 2004 25:61:61 +9999", "1 Jan 102 00:00:00", "Thu, 01 Jan 1970 00:00:00 +0000",
-                                        "", "Tue, 19 Jan 99999999999999999999 03:14:08 GMT", "(comment (nested"};
-    buf_printf(t->out, "From: a@example.com\nSubject: bad date\nDate: %s\nMessage-ID: <date.%" G_GUINT64_FORMAT "@x>\n\nbody\n",
+    static const char *const dates[] = {"yesterday",
+                                        "Mon, 31 Feb 2004 25:61:61 +9999",
+                                        "1 Jan 102 00:00:00",
+                                        "Thu, 01 Jan 1970 00:00:00 +0000",
+                                        "",
+                                        "Tue, 19 Jan 99999999999999999999 03:14:08 GMT",
+                                        "(comment (nested"};
+    buf_printf(t->out,
+               "From: a@example.com\nSubject: bad date\nDate: %s\nMessage-ID: <date.%" G_GUINT64_FORMAT "@x>\n\nbody\n",
                dates[gen_below(&t->r, G_N_ELEMENTS(dates))], t->index);
 }
 
 static void doubled_fields(struct strange *t)
 {
     head(t, "first of three");
-    buf_append_str(t->out, "Subject: second\nSubject: third\nFrom: other@example.org\nMessage-ID: <again@x>\nMessage-ID: <again@x>\n"
-                           "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nbody\n--x--\n");
+    buf_append_str(
+        t->out,
+        "Subject: second\nSubject: third\nFrom: other@example.org\nMessage-ID: <again@x>\nMessage-ID: <again@x>\n"
+        "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nbody\n--x--\n");
 }
 
 static void nul_bytes(struct strange *t)
@@ -102,7 +110,8 @@ static void mixed_line_ends(struct strange *t)
 
 static void eight_bit_header(struct strange *t)
 {
-    head(t, "Gr\xfc\xdf""e aus \xc3\x96sterreich \xff\xfe");
+    head(t, "Gr\xfc\xdf"
+            "e aus \xc3\x96sterreich \xff\xfe");
     buf_append_str(t->out, "X-\xe4: raw name\n\n\xa4\xa5\xa6\n");
 }
 
@@ -134,7 +143,8 @@ static void odd_addresses(struct strange *t)
 {
     buf_printf(t->out,
                "From: \"unfinished <a@b\nTo: Group: a@b, \"c\\\"d\"@e (note (nested)), <@relay1,@relay2:f@g>;, h@i,,;\n"
-               "Cc: <>, @, a@, \"\"@b, very.%s@x, (only a comment)\nSubject: odd addresses\nDate: Thu, 1 Jan 2004 00:00:00 +0000\n"
+               "Cc: <>, @, a@, \"\"@b, very.%s@x, (only a comment)\nSubject: odd addresses\nDate: Thu, 1 Jan 2004 "
+               "00:00:00 +0000\n"
                "Message-ID: no brackets here\nReferences: <a><b> c <d@e\n\nbody\n",
                "long.long.long.long.long.long.long.long");
 }
@@ -142,20 +152,24 @@ static void odd_addresses(struct strange *t)
 static void unclosed_boundary(struct strange *t)
 {
     head(t, "multipart never closed");
-    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b\"\n\npreamble\n--b\n\none\n--b\nContent-Type: text/html\n\n<p>two");
+    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; "
+                           "boundary=\"b\"\n\npreamble\n--b\n\none\n--b\nContent-Type: text/html\n\n<p>two");
 }
 
 static void missing_boundary(struct strange *t)
 {
     head(t, "multipart without its boundary");
-    buf_append_str(t->out, gen_permille(&t->r, 500) ? "MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--b\n\none\n--b--\n"
-                                                    : "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"\"\n\n--\n\none\n----\n");
+    buf_append_str(t->out,
+                   gen_permille(&t->r, 500)
+                       ? "MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--b\n\none\n--b--\n"
+                       : "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"\"\n\n--\n\none\n----\n");
 }
 
 static void prefix_boundaries(struct strange *t)
 {
     head(t, "boundaries that begin alike");
-    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"a\"\n\n--a\nContent-Type: multipart/alternative; boundary=\"ab\"\n\n"
+    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"a\"\n\n--a\nContent-Type: "
+                           "multipart/alternative; boundary=\"ab\"\n\n"
                            "--ab\n\none\n--abc\n--ab--\n--a\n\ntwo\n--a-- \n");
 }
 
@@ -173,7 +187,10 @@ static void deep_nesting(struct strange *t)
 static void deep_messages(struct strange *t)
 {
     for (int i = 0; i < 150; i++)
-        buf_printf(t->out, "From: a@example.com\nSubject: message %d in a message\nMIME-Version: 1.0\nContent-Type: message/rfc822\n\n", i);
+        buf_printf(t->out,
+                   "From: a@example.com\nSubject: message %d in a message\nMIME-Version: 1.0\nContent-Type: "
+                   "message/rfc822\n\n",
+                   i);
     buf_append_str(t->out, "Subject: innermost\n\nbody\n");
 }
 
@@ -188,18 +205,28 @@ static void many_parts(struct strange *t)
 
 static void odd_content_type(struct strange *t)
 {
-    static const char *const types[] = {"text", "/", "text/plain; charset", "TEXT/PLAIN; charset=\"x", "text/plain; charset=utf-8; charset=koi8-r",
-                                        "text/plain;;;; =; a=b;", "multipart/mixed; boundary=a b", "text/plain charset=us-ascii",
-                                        "application/octet-stream; name*0*=utf-8''%e4; name*2=z; name*1=y", "text/plain; charset=../../etc"};
+    static const char *const types[] = {"text",
+                                        "/",
+                                        "text/plain; charset",
+                                        "TEXT/PLAIN; charset=\"x",
+                                        "text/plain; charset=utf-8; charset=koi8-r",
+                                        "text/plain;;;; =; a=b;",
+                                        "multipart/mixed; boundary=a b",
+                                        "text/plain charset=us-ascii",
+                                        "application/octet-stream; name*0*=utf-8''%e4; name*2=z; name*1=y",
+                                        "text/plain; charset=../../etc"};
     head(t, "odd content type");
-    buf_printf(t->out, "MIME-Version: one\nContent-Type: %s\nContent-Transfer-Encoding: base 64\nContent-Disposition: ;;\nContent-Language: ,,\n\nbody\n",
+    buf_printf(t->out,
+               "MIME-Version: one\nContent-Type: %s\nContent-Transfer-Encoding: base 64\nContent-Disposition: "
+               ";;\nContent-Language: ,,\n\nbody\n",
                types[gen_below(&t->r, G_N_ELEMENTS(types))]);
 }
 
 static void bad_base64(struct strange *t)
 {
     head(t, "base64 that is none");
-    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n");
+    buf_append_str(t->out,
+                   "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n");
     gen_base64_random(&t->r, "", 200, t->out);
     buf_append_str(t->out, "=====\n**not base64**\n");
     words(t, 100);
@@ -208,14 +235,18 @@ static void bad_base64(struct strange *t)
 static void bad_quoted_printable(struct strange *t)
 {
     head(t, "quoted-printable that is none");
-    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: quoted-printable\n\n"
-                           "=\n=4\n=G0 =3d=3D trailing space \n= \nend=");
+    buf_append_str(
+        t->out,
+        "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: quoted-printable\n\n"
+        "=\n=4\n=G0 =3d=3D trailing space \n= \nend=");
 }
 
 static void uuencoded(struct strange *t)
 {
     head(t, "uuencode");
-    buf_append_str(t->out, "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 cat.txt\n#0V%T\n`\nend\nbegin 644 unfinished\n#0V%T\n");
+    buf_append_str(
+        t->out,
+        "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 cat.txt\n#0V%T\n`\nend\nbegin 644 unfinished\n#0V%T\n");
 }
 
 static void mbox_line_first(struct strange *t)
@@ -234,7 +265,8 @@ static void byte_order_mark(struct strange *t)
 
 static void odd_field_lines(struct strange *t)
 {
-    buf_append_str(t->out, " continuation of nothing\nno colon in this line\n: no name\nSpace Name : x\nFrom : a@example.com\n");
+    buf_append_str(
+        t->out, " continuation of nothing\nno colon in this line\n: no name\nSpace Name : x\nFrom : a@example.com\n");
     head(t, "odd header lines\n\t\n \t folded with blank lines");
     buf_append_str(t->out, "X-Empty:\nX-Tab\t: y\n \n\nbody\n");
 }
@@ -253,16 +285,19 @@ static void long_field(struct strange *t)
 static void external_and_partial(struct strange *t)
 {
     head(t, "a part of a whole that is elsewhere");
-    buf_append_str(t->out, gen_permille(&t->r, 500)
-                               ? "MIME-Version: 1.0\nContent-Type: message/partial; id=\"x@y\"; number=2; total=9\n\nmiddle\n"
-                               : "MIME-Version: 1.0\nContent-Type: message/external-body; access-type=local-file; name=\"/etc/passwd\"\n\n"
-                                 "Content-Type: text/plain\nContent-ID: <x@y>\n\nphantom\n");
+    buf_append_str(
+        t->out,
+        gen_permille(&t->r, 500)
+            ? "MIME-Version: 1.0\nContent-Type: message/partial; id=\"x@y\"; number=2; total=9\n\nmiddle\n"
+            : "MIME-Version: 1.0\nContent-Type: message/external-body; access-type=local-file; name=\"/etc/passwd\"\n\n"
+              "Content-Type: text/plain\nContent-ID: <x@y>\n\nphantom\n");
 }
 
 static void binary(struct strange *t)
 {
     head(t, "raw bytes");
-    buf_append_str(t->out, "MIME-Version: 1.0\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: binary\n\n");
+    buf_append_str(t->out,
+                   "MIME-Version: 1.0\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: binary\n\n");
     for (int i = 0; i < 500; i++) {
         uint64_t x = gen_next(&t->r);
         buf_append(t->out, &x, sizeof x);
@@ -278,10 +313,39 @@ static void noise(struct strange *t)
 }
 
 static void (*const table[])(struct strange *) = {
-    empty, only_header, no_last_newline, no_separator, no_header, no_date_no_id, bad_date, doubled_fields, nul_bytes, bare_cr, mixed_line_ends,
-    eight_bit_header, bad_encoded_words, long_line, huge_recipients, odd_addresses, unclosed_boundary, missing_boundary, prefix_boundaries,
-    deep_nesting, deep_messages, many_parts, odd_content_type, bad_base64, bad_quoted_printable, uuencoded, mbox_line_first, byte_order_mark,
-    odd_field_lines, long_field, external_and_partial, binary, noise,
+    empty,
+    only_header,
+    no_last_newline,
+    no_separator,
+    no_header,
+    no_date_no_id,
+    bad_date,
+    doubled_fields,
+    nul_bytes,
+    bare_cr,
+    mixed_line_ends,
+    eight_bit_header,
+    bad_encoded_words,
+    long_line,
+    huge_recipients,
+    odd_addresses,
+    unclosed_boundary,
+    missing_boundary,
+    prefix_boundaries,
+    deep_nesting,
+    deep_messages,
+    many_parts,
+    odd_content_type,
+    bad_base64,
+    bad_quoted_printable,
+    uuencoded,
+    mbox_line_first,
+    byte_order_mark,
+    odd_field_lines,
+    long_field,
+    external_and_partial,
+    binary,
+    noise,
 };
 
 void gen_torture(const struct gen_plan *plan, uint64_t i, struct gen_scratch *s, struct buf *out)

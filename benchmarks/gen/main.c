@@ -1,5 +1,6 @@
 /*
- * mds-gen: writes a vault of generated mail. The same arguments give the same bytes, on any machine, with any number of threads.
+ * mds-gen: writes a vault of generated mail. The same arguments give the same bytes, on any machine, with any number of
+ * threads.
  */
 #include "gen_message.h"
 #include "gen_sink.h"
@@ -20,9 +21,9 @@ struct run {
     struct gen_plan plan;
     struct gen_sink *sink;
     uint64_t start, end;
-    gint next;           /* atomic: the next block to take */
-    gint failed;         /* atomic: some thread met an error, all stop */
-    GMutex lock;         /* guards error and bytes */
+    gint next;   /* atomic: the next block to take */
+    gint failed; /* atomic: some thread met an error, all stop */
+    GMutex lock; /* guards error and bytes */
     struct error error;
     uint64_t bytes;
 };
@@ -102,12 +103,14 @@ static const char *wrong(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.messages = 1000, .mean_bytes = 6700, .folders = 1, .seed = 1, .jobs = (gint)g_get_num_processors()};
+    struct options o = {
+        .messages = 1000, .mean_bytes = 6700, .folders = 1, .seed = 1, .jobs = (gint)g_get_num_processors()};
     GOptionEntry entries[] = {
         {"out", 'o', 0, G_OPTION_ARG_FILENAME, &o.out, "where the vault goes; must be empty or not exist", "DIR"},
         {"kind", 'k', 0, G_OPTION_ARG_STRING, &o.kind, "maildir (default), mbox, eml, mh", "KIND"},
         {"messages", 'n', 0, G_OPTION_ARG_INT64, &o.messages, "how many (1000)", "N"},
-        {"start", 0, 0, G_OPTION_ARG_INT64, &o.start, "add messages START.. to a vault made before with the same arguments", "START"},
+        {"start", 0, 0, G_OPTION_ARG_INT64, &o.start,
+         "add messages START.. to a vault made before with the same arguments", "START"},
         {"mean-size", 'm', 0, G_OPTION_ARG_INT, &o.mean_bytes, "mean size of a message (6700)", "BYTES"},
         {"folders", 'f', 0, G_OPTION_ARG_INT, &o.folders, "how many folders (1)", "N"},
         {"seed", 's', 0, G_OPTION_ARG_INT64, &o.seed, "another seed, another vault (1)", "N"},
@@ -132,7 +135,11 @@ int main(int argc, char **argv)
 
     struct gen_words *words = gen_words_new();
     struct run run = {
-        .plan = {.seed = (uint64_t)o.seed, .folders = (unsigned)o.folders, .mean_bytes = (unsigned)o.mean_bytes, .torture = o.torture, .words = words},
+        .plan = {.seed = (uint64_t)o.seed,
+                 .folders = (unsigned)o.folders,
+                 .mean_bytes = (unsigned)o.mean_bytes,
+                 .torture = o.torture,
+                 .words = words},
         .start = (uint64_t)o.start,
         .end = (uint64_t)o.start + (uint64_t)o.messages,
     };
@@ -143,8 +150,8 @@ int main(int argc, char **argv)
         status = 3;
     } else if (!o.quiet) {
         double s = (double)(g_get_monotonic_time() - began) / 1e6;
-        printf("mds-gen: %" G_GINT64_FORMAT " messages, %d folders, %.1f MB, mean %.0f bytes, %.1f s\n", o.messages, o.folders,
-               (double)run.bytes / 1e6, o.messages ? (double)run.bytes / (double)o.messages : 0.0, s);
+        printf("mds-gen: %" G_GINT64_FORMAT " messages, %d folders, %.1f MB, mean %.0f bytes, %.1f s\n", o.messages,
+               o.folders, (double)run.bytes / 1e6, o.messages ? (double)run.bytes / (double)o.messages : 0.0, s);
     }
     gen_words_free(&words);
 out:

@@ -1,6 +1,6 @@
 /*
- * test_support: see the header. Strings and directories hang on static lists because Criterion's tests end by exit(), often in the
- * middle of a function.
+ * test_support: see the header. Strings and directories hang on static lists because Criterion's tests end by exit(),
+ * often in the middle of a function.
  */
 #include "test_support.h"
 
@@ -256,21 +256,11 @@ uint64_t rng_edgy(struct rng *r, uint64_t max)
 {
     uint64_t v;
     switch (rng_below(r, 6)) {
-    case 0:
-        v = rng_below(r, 4);
-        break;
-    case 1:
-        v = ((uint64_t)1 << rng_below(r, 64)) - 1 + rng_below(r, 3);
-        break;
-    case 2:
-        v = max - rng_below(r, 3);
-        break;
-    case 3:
-        v = rng_u64(r) >> rng_below(r, 64);
-        break;
-    default:
-        v = rng_u64(r);
-        break;
+    case 0: v = rng_below(r, 4); break;
+    case 1: v = ((uint64_t)1 << rng_below(r, 64)) - 1 + rng_below(r, 3); break;
+    case 2: v = max - rng_below(r, 3); break;
+    case 3: v = rng_u64(r) >> rng_below(r, 64); break;
+    default: v = rng_u64(r); break;
     }
     return max == UINT64_MAX || v <= max ? v : v % (max + 1);
 }

@@ -5,9 +5,9 @@
  *     const char *dir = TEMP_DIR();                   // .../mds-test_ids-42-XXXXXX
  *     write_file(path_join(dir, "cur/1:2,S"), BYTES_LIT("Subject: x\n\n"));
  *
- * Lifetimes: every string handed out lives until the process ends, so that tests need no frees (and leak checkers see none:
- * they hang on a static list). Errors: a helper that cannot do its work prints why and aborts, as the test is then worthless.
- * Thread rule: helpers may be called from any one thread at a time; a struct rng belongs to one thread.
+ * Lifetimes: every string handed out lives until the process ends, so that tests need no frees (and leak checkers see
+ * none: they hang on a static list). Errors: a helper that cannot do its work prints why and aborts, as the test is
+ * then worthless. Thread rule: helpers may be called from any one thread at a time; a struct rng belongs to one thread.
  */
 #ifndef TEST_SUPPORT_H
 #define TEST_SUPPORT_H
@@ -19,8 +19,8 @@
 #include "base/bytes.h"
 
 /*
- * A new empty directory below $TMPDIR (or /tmp), named by the test's file and line; removed when this process exits by exit() or
- * return from main, kept if KEEP_TEMP is set. Children that fork from the caller do not remove it.
+ * A new empty directory below $TMPDIR (or /tmp), named by the test's file and line; removed when this process exits by
+ * exit() or return from main, kept if KEEP_TEMP is set. Children that fork from the caller do not remove it.
  */
 #define TEMP_DIR() temp_dir_at(__FILE__, __LINE__)
 const char *temp_dir_at(const char *file, int line);
@@ -49,8 +49,8 @@ bool file_exists(const char *path);
 void remove_tree(const char *path);
 
 /*
- * A seeded random source (SplitMix64): fast, repeatable, good enough for tests. rng_start takes the seed from $SEED, else from
- * the clock, and prints "name: SEED=..." to standard error so that a failure can be repeated.
+ * A seeded random source (SplitMix64): fast, repeatable, good enough for tests. rng_start takes the seed from $SEED,
+ * else from the clock, and prints "name: SEED=..." to standard error so that a failure can be repeated.
  */
 struct rng {
     uint64_t state;
@@ -71,8 +71,8 @@ const char *source_dir(void);
 
 /*
  * A directory of the real mail that is no part of this tree: $MDS_CORPUS/<name>, or ../shared/corpus/<name> beside the
- * source tree. The archives there are unpacked (zstd, tar) into a directory that dies with the process. NULL, with a line on standard
- * error, where there is none: the caller then skips. name is without the .tar.zst, such as "torture".
+ * source tree. The archives there are unpacked (zstd, tar) into a directory that dies with the process. NULL, with a
+ * line on standard error, where there is none: the caller then skips. name is without the .tar.zst, such as "torture".
  */
 const char *corpus_dir(const char *name);
 
