@@ -115,6 +115,9 @@ int mds_folder_full_name(struct mds_txn *txn, uint32_t id, struct buf *out, stru
 int mds_folder_next_child(struct mds_txn *txn, uint32_t parent, const struct bytes *after, struct mds_folder *out, struct error *err);
 /* Creates with missing parents (not selectable). EXISTS if selectable already (then *id_out is set). */
 int mds_folder_create(struct mds_txn *txn, struct bytes full_name, uint32_t *id_out, struct error *err);
+/* Removes an empty folder and its logs; one with children stays as a level. Made again, it gets a higher UIDVALIDITY. USAGE for INBOX and for
+ * a folder that holds messages. */
+int mds_folder_remove(struct mds_txn *txn, uint32_t id, struct error *err);
 int mds_folder_set_subscribed(struct mds_txn *txn, uint32_t id, bool subscribed, struct error *err);
 
 /* ---- items ---------------------------------------------------------------------- */

@@ -1,0 +1,242 @@
+/*
+ * The catalogue of a store: archives and users, in an environment of its own. Each call is a transaction of its own; the
+ * rows are few and the answers are copied out.
+ */
+#include "mds_private.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#define CATALOGUE_MAP_BYTES (UINT64_C(1) << 30)
+
+struct mds_catalogue {
+    struct mds_env *env;
+    char *store_dir;
+};
+
+static int store_dirs_make(const char *store_dir, struct error *err)
+{
+    char path[1200];
+
+    if (mkdir(store_dir, 0700) != 0 && errno != EEXIST)
+        return error_errno(err, "create the store %s", store_dir);
+    if (snprintf(path, sizeof path, "%s/archives", store_dir) >= (int)sizeof path)
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", store_dir);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return error_errno(err, "create %s", path);
+    return BASE_OK;
+}
+
+int mds_catalogue_open(const char *store_dir, bool create, bool read_only, struct mds_catalogue **out, struct error *err)
+{
+    const struct mds_options opts = {.read_only = read_only, .create = create && !read_only, .map_bytes = CATALOGUE_MAP_BYTES};
+    struct mds_env *env = NULL;
+    char path[1200];
+    int rc = opts.create ? store_dirs_make(store_dir, err) : BASE_OK;
+
+    *out = NULL;
+    if (rc == BASE_OK && snprintf(path, sizeof path, "%s/catalogue", store_dir) >= (int)sizeof path)
+        rc = error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", store_dir);
+    if (rc == BASE_OK)
+        rc = env_open(path, &catalogue_schema, &opts, &env, err);
+    if (rc != BASE_OK) {
+        error_context(err, "catalogue");
+        return rc;
+    }
+    *out = calloc(1, sizeof **out);
+    ASSERT(*out);
+    (*out)->env = env;
+    (*out)->store_dir = strdup(store_dir);
+    ASSERT((*out)->store_dir);
+    return BASE_OK;
+}
+
+void mds_catalogue_close(struct mds_catalogue **cp)
+{
+    struct mds_catalogue *c = *cp;
+
+    if (!c)
+        return;
+    mds_close(&c->env);
+    free(c->store_dir);
+    free(c);
+    *cp = NULL;
+}
+
+/* ---- one row a call ---- */
+
+static bool name_is_valid(struct bytes name, bool allow_slash)
+{
+    if (name.n == 0 || name.n > 255)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < 0x20 || name.p[i] == 0x7f || (name.p[i] == '/' && !allow_slash))
+            return false;
+    }
+    return true;
+}
+
+typedef bool row_take_fn(struct bytes key, struct bytes row, void *out);
+
+static int row_find(struct mds_catalogue *c, enum table table, const char *name, row_take_fn *take, void *out, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    struct bytes row;
+    const struct bytes key = bytes_str(name);
+    int rc;
+
+    if (key.n == 0 || key.n > 255)
+        return error_set(err, BASE_ERR_NOTFOUND, 0, "%s: no such name in %s", c->store_dir, table_names[table]);
+    if ((rc = mds_read_begin(c->env, &t, err)) != BASE_OK)
+        return rc;
+    rc = row_get(t, table, key, &row, err);
+    if (rc == BASE_ERR_NOTFOUND)
+        (void)error_set(err, rc, 0, "%s: '%s' is not in %s", c->store_dir, name, table_names[table]);
+    if (rc == BASE_OK && !take(key, row, out))
+        rc = row_corrupt(t, table, key, "it does not decode", err);
+    mds_read_end(&t);
+    return rc;
+}
+
+static int row_next(struct mds_catalogue *c, enum table table, const char *after, row_take_fn *take, void *out, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    struct bytes row, key = bytes_str(after ? after : "");
+    const struct bytes from = key;
+    int rc = mds_read_begin(c->env, &t, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    rc = row_seek(t, table, from.n ? MDB_SET_RANGE : MDB_FIRST, &key, &row, err);
+    if (rc == 1 && from.n && bytes_equal(key, from))
+        rc = row_seek(t, table, MDB_NEXT, &key, &row, err);
+    if (rc == 1 && !take(key, row, out))
+        rc = row_corrupt(t, table, key, "it does not decode", err);
+    mds_read_end(&t);
+    return rc;
+}
+
+/* ---- archives ---- */
+
+static bool archive_take(struct bytes key, struct bytes row, void *arg)
+{
+    struct mds_archive_info *out = arg;
+
+    memset(out, 0, sizeof *out);
+    if (!name_is_valid(key, false) || !archive_decode(row, &out->id, &out->enabled))
+        return false;
+    memcpy(out->name, key.p, key.n);
+    return true;
+}
+
+static int archive_dir(const struct mds_catalogue *c, struct mds_archive_info *out, struct error *err)
+{
+    /* By id: a name may hold anything, and may change. */
+    if (snprintf(out->dir, sizeof out->dir, "%s/archives/a%08u", c->store_dir, out->id) >= (int)sizeof out->dir)
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", c->store_dir);
+    return BASE_OK;
+}
+
+/* Looks again under the write lock, so that two processes give one id. */
+static int archive_make(struct mds_catalogue *c, const char *name, struct mds_archive_info *out, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    struct bytes row;
+    int rc = mds_write_begin(c->env, &t, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    rc = row_get(t, TABLE_ARCHIVES, bytes_str(name), &row, err);
+    if (rc == BASE_OK) {
+        rc = archive_take(bytes_str(name), row, out) ? BASE_OK : row_corrupt(t, TABLE_ARCHIVES, bytes_str(name), "it does not decode", err);
+        mds_write_abort(&t);
+        return rc;
+    }
+    if (rc == BASE_ERR_NOTFOUND) {
+        struct buf *v = value_begin(t);
+
+        *out = (struct mds_archive_info){.id = t->w->counters.next_container, .enabled = true};
+        (void)snprintf(out->name, sizeof out->name, "%s", name);
+        archive_encode(out->id, out->enabled, v);
+        t->w->counters.next_container++;
+        t->w->counters_dirty = true;
+        rc = row_put(t, TABLE_ARCHIVES, bytes_str(name), v, err);
+    }
+    if (rc == BASE_OK)
+        return mds_write_commit(&t, err);
+    mds_write_abort(&t);
+    return rc;
+}
+
+int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool create, struct mds_archive_info *out,
+                               struct error *err)
+{
+    int rc = row_find(c, TABLE_ARCHIVES, name, archive_take, out, err);
+
+    if (rc == BASE_ERR_NOTFOUND && create) {
+        if (!name_is_valid(bytes_str(name), false))
+            return error_set(err, BASE_ERR_SYNTAX, 0, "an archive's name has 1 to 255 bytes, no control bytes and no '/'");
+        rc = archive_make(c, name, out, err);
+    }
+    return rc == BASE_OK ? archive_dir(c, out, err) : rc;
+}
+
+int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err)
+{
+    const int rc = row_next(c, TABLE_ARCHIVES, after, archive_take, out, err);
+
+    if (rc != 1)
+        return rc;
+    const int dir = archive_dir(c, out, err);
+
+    return dir == BASE_OK ? 1 : dir;
+}
+
+/* ---- users ---- */
+
+static bool user_take(struct bytes key, struct bytes row, void *arg)
+{
+    return user_decode(key, row, arg);
+}
+
+int mds_catalogue_user_put(struct mds_catalogue *c, const struct mds_user *u, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    int rc;
+
+    if (!name_is_valid(bytes_str(u->name), true) || !name_is_valid(bytes_str(u->archive), false))
+        return error_set(err, BASE_ERR_SYNTAX, 0, "a user's name has 1 to 255 bytes and no control bytes");
+    if ((rc = mds_write_begin(c->env, &t, err)) != BASE_OK)
+        return rc;
+    struct buf *v = value_begin(t);
+
+    user_encode(u, v);
+    if ((rc = row_put(t, TABLE_USERS, bytes_str(u->name), v, err)) == BASE_OK)
+        return mds_write_commit(&t, err);
+    mds_write_abort(&t);
+    return rc;
+}
+
+int mds_catalogue_user_get(struct mds_catalogue *c, const char *name, struct mds_user *out, struct error *err)
+{
+    return row_find(c, TABLE_USERS, name, user_take, out, err);
+}
+
+int mds_catalogue_user_remove(struct mds_catalogue *c, const char *name, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    bool there = false;
+    int rc = name_is_valid(bytes_str(name), true) ? mds_write_begin(c->env, &t, err) : BASE_ERR_NOTFOUND;
+
+    if (rc == BASE_OK)
+        rc = row_delete(t, TABLE_USERS, bytes_str(name), &there, err);
+    if (rc == BASE_OK && there)
+        return mds_write_commit(&t, err);
+    mds_write_abort(&t);
+    return rc == BASE_OK || rc == BASE_ERR_NOTFOUND ? error_set(err, BASE_ERR_NOTFOUND, 0, "there is no user '%s'", name) : rc;
+}
+
+int mds_catalogue_user_next(struct mds_catalogue *c, const char *after, struct mds_user *out, struct error *err)
+{
+    return row_next(c, TABLE_USERS, after, user_take, out, err);
+}

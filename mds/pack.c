@@ -1,0 +1,353 @@
+/*
+ * Packs: the words of consecutive items, side by side in values that fill four pages. The last pack of each table is
+ * kept in memory by a write transaction and taken up again by the next one.
+ */
+#include "mds_private.h"
+
+static const enum table pack_tables[PACK_KINDS] = {TABLE_WIRE, TABLE_HEADERS, TABLE_SORT};
+
+enum table pack_table(enum pack_kind kind)
+{
+    return pack_tables[kind];
+}
+
+static size_t varint_bytes(uint64_t v)
+{
+    size_t n = 1;
+
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
+
+static void pack_key(struct key *key, uint64_t first)
+{
+    key_reset(key);
+    key_u64(key, first);
+}
+
+static int pack_put(struct mds_txn *t, enum table table, uint64_t first, const uint32_t *len, uint32_t n, struct bytes data,
+                    struct error *err)
+{
+    struct key key;
+    struct buf *v = value_begin(t);
+
+    pack_key(&key, first);
+    pack_encode(len, n, data, v);
+    return row_put(t, table, key_bytes(&key), v, err);
+}
+
+/* ---- the pack in progress ---- */
+
+static void writer_restart(struct pack_writer *p, uint64_t first)
+{
+    p->loaded = true;
+    p->dirty = false;
+    p->first = first;
+    p->n = 0;
+    p->index_bytes = 0;
+    buf_reset(&p->data);
+}
+
+static void writer_push(struct pack_writer *p, struct bytes entry)
+{
+    if (p->n == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 32;
+        p->len = realloc(p->len, p->cap * sizeof *p->len);
+        ASSERT(p->len);
+    }
+    p->len[p->n++] = entry.p ? (uint32_t)entry.n + 1 : 0;
+    p->index_bytes += varint_bytes(p->len[p->n - 1]);
+    buf_append_bytes(&p->data, entry);
+    p->dirty = true;
+}
+
+static bool writer_fits(const struct pack_writer *p, struct bytes entry)
+{
+    const size_t index = varint_bytes(p->n + 1) + p->index_bytes + varint_bytes(entry.n + 1);
+
+    return p->n == 0 || SEAL_BYTES + index + p->data.n + entry.n <= PACK_BYTES;
+}
+
+static int writer_flush(struct mds_txn *t, enum table table, struct pack_writer *p, struct error *err)
+{
+    int rc = BASE_OK;
+
+    if (p->dirty && p->n)
+        rc = pack_put(t, table, p->first, p->len, p->n, buf_bytes(&p->data), err);
+    p->dirty = p->dirty && rc != BASE_OK;
+    return rc;
+}
+
+static int writer_load(struct mds_txn *t, enum table table, struct pack_writer *p, uint64_t item, struct error *err)
+{
+    struct bytes key = {0}, row;
+    int rc = row_seek(t, table, MDB_LAST, &key, &row, err);
+
+    writer_restart(p, item);
+    if (rc != 1)
+        return rc;
+    if (key.n != 8 || !pack_decode(get_be64(key.p), row, &t->pack))
+        return row_corrupt(t, table, key, "it does not decode", err);
+    if (item != t->pack.first + t->pack.n)
+        return BASE_OK;
+    p->first = t->pack.first;
+    for (uint32_t i = 0; i < t->pack.n; i++) {
+        const uint32_t len = t->pack.len[i];
+
+        writer_push(p, len ? bytes_of(t->pack.data.p + t->pack.off[i], len - 1) : (struct bytes){0});
+    }
+    p->dirty = false;
+    return BASE_OK;
+}
+
+int pack_append(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct bytes entry, struct error *err)
+{
+    struct pack_writer *p = &t->w->packs[kind];
+    int rc = BASE_OK;
+
+    ASSERT(entry.p);
+    if (!p->loaded && (rc = writer_load(t, pack_tables[kind], p, item, err)) != BASE_OK)
+        return rc;
+    if (p->first + p->n != item || !writer_fits(p, entry)) {
+        if ((rc = writer_flush(t, pack_tables[kind], p, err)) != BASE_OK)
+            return rc;
+        writer_restart(p, item);
+    }
+    writer_push(p, entry);
+    return BASE_OK;
+}
+
+int pack_flush(struct mds_txn *t, struct error *err)
+{
+    int rc = BASE_OK;
+
+    for (unsigned i = 0; i < PACK_KINDS && rc == BASE_OK; i++)
+        rc = writer_flush(t, pack_tables[i], &t->w->packs[i], err);
+    return rc;
+}
+
+/* ---- packs as they stand ---- */
+
+int pack_seek(struct mds_txn *t, MDB_cursor *c, enum table table, uint64_t item, struct pack *pack, struct error *err)
+{
+    struct key key;
+    struct bytes at, row;
+
+    pack_key(&key, item);
+    at = key_bytes(&key);
+    int rc = row_seek_on(t, c, table, MDB_SET_RANGE, &at, &row, err);
+
+    if (rc == 0)
+        rc = row_seek_on(t, c, table, MDB_LAST, &at, &row, err);
+    else if (rc == 1 && !bytes_equal(at, key_bytes(&key)))
+        rc = row_seek_on(t, c, table, MDB_PREV, &at, &row, err);
+    if (rc != 1)
+        return rc;
+    if (at.n != 8 || !pack_decode(get_be64(at.p), row, pack))
+        return row_corrupt(t, table, at, "it does not decode", err);
+    return pack_holds(pack, item);
+}
+
+/* Writes the entries anew from `first` on; they may have outgrown one pack. */
+static int packs_put(struct mds_txn *t, enum table table, uint64_t first, struct pack_writer *from, struct error *err)
+{
+    struct pack_writer part = {.first = first};
+    size_t at = 0;
+    int rc = BASE_OK;
+
+    for (uint32_t i = 0; i < from->n && rc == BASE_OK; i++) {
+        const struct bytes entry = from->len[i] ? bytes_of(from->data.p + at, from->len[i] - 1) : (struct bytes){0};
+
+        at += entry.n;
+        if (!writer_fits(&part, entry)) {
+            rc = writer_flush(t, table, &part, err);
+            writer_restart(&part, first + i);
+        }
+        writer_push(&part, entry);
+    }
+    if (rc == BASE_OK)
+        rc = writer_flush(t, table, &part, err);
+    free(part.len);
+    buf_release(&part.data);
+    return rc;
+}
+
+int pack_replace(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct bytes entry, struct error *err)
+{
+    const enum table table = pack_tables[kind];
+    struct pack_writer all = {0};
+    struct key key;
+    MDB_cursor *c;
+    bool any = false;
+    int rc = writer_flush(t, table, &t->w->packs[kind], err);
+
+    t->w->packs[kind].loaded = false;
+    if (rc != BASE_OK || (rc = txn_cursor(t, table, &c, err)) != BASE_OK)
+        return rc;
+    rc = pack_seek(t, c, table, item, &t->pack, err);
+    if (rc != 1) {
+        pack_key(&key, item);
+        return rc < 0 ? rc : row_corrupt(t, table, key_bytes(&key), "no pack holds this item", err);
+    }
+    for (uint32_t i = 0; i < t->pack.n; i++) {
+        struct bytes e = t->pack.len[i] ? bytes_of(t->pack.data.p + t->pack.off[i], t->pack.len[i] - 1) : (struct bytes){0};
+
+        if (t->pack.first + i == item)
+            e = entry;
+        any = any || e.p;
+        writer_push(&all, e);
+    }
+    const uint64_t first = t->pack.first;
+
+    pack_key(&key, first);
+    rc = any ? packs_put(t, table, first, &all, err) : row_delete(t, table, key_bytes(&key), NULL, err);
+    free(all.len);
+    buf_release(&all.data);
+    return rc;
+}
+
+/* ---- reading words in item order ---- */
+
+struct words_table {
+    MDB_cursor *cursor;
+    struct pack pack;
+    bool valid;
+};
+
+struct mds_words {
+    struct mds_txn *txn;
+    uint64_t write_seq;
+    struct words_table tables[PACK_KINDS];
+};
+
+int mds_words_new(struct mds_txn *txn, struct mds_words **out, struct error *err)
+{
+    (void)err;
+    *out = calloc(1, sizeof **out);
+    ASSERT(*out);
+    (*out)->txn = txn;
+    (*out)->write_seq = txn->write_seq;
+    return BASE_OK;
+}
+
+static void words_forget(struct mds_words *w)
+{
+    for (unsigned i = 0; i < PACK_KINDS; i++) {
+        w->tables[i].valid = false;
+        if (w->tables[i].cursor)
+            mdb_cursor_close(w->tables[i].cursor);
+        w->tables[i].cursor = NULL;
+    }
+}
+
+void mds_words_rebind(struct mds_words *w, struct mds_txn *txn)
+{
+    words_forget(w);
+    w->txn = txn;
+    w->write_seq = txn->write_seq;
+}
+
+void mds_words_free(struct mds_words **wp)
+{
+    struct mds_words *w = *wp;
+
+    if (!w)
+        return;
+    words_forget(w);
+    for (unsigned i = 0; i < PACK_KINDS; i++)
+        pack_release(&w->tables[i].pack);
+    free(w);
+    *wp = NULL;
+}
+
+static int words_next_pack(struct mds_words *w, enum pack_kind kind, uint64_t item, struct error *err)
+{
+    struct words_table *wt = &w->tables[kind];
+    const enum table table = pack_tables[kind];
+
+    if (!wt->cursor) {
+        const int lmdb = mdb_cursor_open(w->txn->lmdb, w->txn->env->dbi[table], &wt->cursor);
+
+        if (lmdb)
+            return txn_fail(w->txn, lmdb, "opening a cursor", err);
+    }
+    if (wt->valid && item == wt->pack.first + wt->pack.n) {
+        struct bytes key = {0}, row;
+        const int rc = row_seek_on(w->txn, wt->cursor, table, MDB_NEXT, &key, &row, err);
+
+        wt->valid = false;
+        if (rc == 1 && (key.n != 8 || !pack_decode(get_be64(key.p), row, &wt->pack)))
+            return row_corrupt(w->txn, table, key, "it does not decode", err);
+        if (rc != 1 || pack_holds(&wt->pack, item))
+            return rc;
+    }
+    wt->valid = false;
+    return pack_seek(w->txn, wt->cursor, table, item, &wt->pack, err);
+}
+
+static int words_entry(struct mds_words *w, enum pack_kind kind, uint64_t item, struct bytes *out, struct error *err)
+{
+    struct words_table *wt = &w->tables[kind];
+    int rc = w->txn->w ? pack_flush(w->txn, err) : BASE_OK;
+
+    if (rc != BASE_OK)
+        return rc;
+    if (w->write_seq != w->txn->write_seq) {
+        for (unsigned i = 0; i < PACK_KINDS; i++)
+            w->tables[i].valid = false;
+        w->write_seq = w->txn->write_seq;
+    }
+    if (!wt->valid || !pack_holds(&wt->pack, item)) {
+        if ((rc = words_next_pack(w, kind, item, err)) < 0)
+            return rc;
+        wt->valid = rc == 1;
+    }
+    const uint32_t len = wt->valid ? wt->pack.len[item - wt->pack.first] : 0;
+
+    if (len == 0)
+        return error_set(err, BASE_ERR_NOTFOUND, 0, "%s: table %s has no item %llu", w->txn->env->dir,
+                         table_names[pack_tables[kind]], (unsigned long long)item);
+    *out = bytes_of(wt->pack.data.p + wt->pack.off[item - wt->pack.first], len - 1);
+    return BASE_OK;
+}
+
+static int words_corrupt(struct mds_words *w, enum pack_kind kind, uint64_t item, struct error *err)
+{
+    struct key key;
+
+    pack_key(&key, item);
+    return row_corrupt(w->txn, pack_tables[kind], key_bytes(&key), "the item's entry does not decode", err);
+}
+
+int mds_words_wire(struct mds_words *w, uint64_t item, struct bytes *envelope, struct bytes *bodystructure, struct error *err)
+{
+    struct bytes entry;
+    const int rc = words_entry(w, PACK_WIRE, item, &entry, err);
+
+    if (rc == BASE_OK && !wire_decode(entry, envelope, bodystructure))
+        return words_corrupt(w, PACK_WIRE, item, err);
+    return rc;
+}
+
+int mds_words_headers(struct mds_words *w, uint64_t item, struct bytes *headers, bool *complete, struct error *err)
+{
+    struct bytes entry;
+    const int rc = words_entry(w, PACK_HEADERS, item, &entry, err);
+
+    if (rc == BASE_OK && !headers_decode(entry, headers, complete))
+        return words_corrupt(w, PACK_HEADERS, item, err);
+    return rc;
+}
+
+int mds_words_sort(struct mds_words *w, uint64_t item, struct mds_sort *out, struct error *err)
+{
+    struct bytes entry;
+    const int rc = words_entry(w, PACK_SORT, item, &entry, err);
+
+    if (rc == BASE_OK && entry.n == 0) { /* an item that was added without any */
+        *out = (struct mds_sort){0};
+        return BASE_OK;
+    }
+    return rc == BASE_OK ? mds_sort_decode(entry, out, err) : rc;
+}
