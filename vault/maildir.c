@@ -41,6 +41,21 @@ static bool is_atom(struct bytes word)
     return true;
 }
 
+static bool has_word(struct bytes words, struct bytes word)
+{
+    size_t at = 0;
+
+    while (at < words.n) {
+        const uint8_t *blank = memchr(words.p + at, ' ', words.n - at);
+        const size_t end = blank ? (size_t)(blank - words.p) : words.n;
+
+        if (bytes_equal_nocase(bytes_slice(words, at, end - at), word))
+            return true;
+        at = end + 1;
+    }
+    return false;
+}
+
 uint32_t vault_keyword_add(struct buf *words, struct bytes word)
 {
     static const struct {
@@ -55,7 +70,7 @@ uint32_t vault_keyword_add(struct buf *words, struct bytes word)
         if (bytes_equal_nocase(word, bytes_str(flags[i].word)))
             return flags[i].flag;
     }
-    if (!is_atom(word))
+    if (!is_atom(word) || words->n + 1 + word.n > VAULT_KEYWORDS_MAX || has_word(buf_bytes(words), word))
         return 0;
     if (words->n)
         buf_append_byte(words, ' ');

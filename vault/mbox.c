@@ -141,12 +141,14 @@ static bool field_begins(struct bytes v)
  * A separator has a blank line before it. Writers that forget it when a message does not end in a line end (Mailman's
  * archives do, once in forty messages) are believed if a header field follows at once.
  */
-static bool separator_at(struct vault_mbox *m, uint64_t off, bool after_blank, int64_t *date)
+static bool is_separator(struct bytes v, bool after_blank)
 {
-    const struct bytes v = bytes_slice(look(m, back(off), off, LOOK_AHEAD), 0, LOOK_AHEAD);
+    int64_t date;
+
+    v = bytes_slice(v, 0, LOOK_AHEAD);
     const struct bytes line = line_of(v);
 
-    return vault_from_line_parse(line, date) && (after_blank || field_begins(bytes_slice(v, line.n + 1, SIZE_MAX)));
+    return vault_from_line_parse(line, &date) && (after_blank || field_begins(bytes_slice(v, line.n + 1, SIZE_MAX)));
 }
 
 /*
@@ -156,7 +158,6 @@ static bool separator_at(struct vault_mbox *m, uint64_t off, bool after_blank, i
 static uint64_t find(struct vault_mbox *m, uint64_t start, uint64_t from, uint64_t limit, bool split, struct seen *seen)
 {
     uint64_t pos = from;
-    int64_t date;
 
     while (pos + 5 <= limit) {
         const struct bytes v = look(m, back(pos), pos, LOOK_AHEAD);
@@ -175,7 +176,7 @@ static uint64_t find(struct vault_mbox *m, uint64_t start, uint64_t from, uint64
         if (h + 5 > limit)
             break;
         pos = h + 5;
-        (void)look(m, back(h), h, LOOK_AHEAD);
+        const struct bytes here = look(m, back(h), h, LOOK_AHEAD);
         uint64_t line = h;
 
         while (line > start && h - line <= VAULT_QUOTES_MAX && at(m, line - 1) == '>')
@@ -185,7 +186,7 @@ static uint64_t find(struct vault_mbox *m, uint64_t start, uint64_t from, uint64
         seen->from |= line == h;
         seen->quoted |= h - line == 1;
         seen->twice_quoted |= h - line > 1;
-        if (split && line == h && h > start && separator_at(m, h, blank_before(m, h, start) != 0, &date))
+        if (split && line == h && h > start && is_separator(here, blank_before(m, h, start) != 0))
             return h;
     }
     return limit;
@@ -263,10 +264,11 @@ static void field_parse(struct vault_mbox *m, struct bytes field, struct header 
         h->has_length = length_parse(value, &h->length);
 }
 
-/* Reads the header as filter.c will: the same lines, the same end. */
+/* Reads the header as filter.c will: the same lines, the same end. A separator ends it too, so that a file of headers
+ * without bodies costs one pass and not one for each. */
 static struct header header_parse(struct vault_mbox *m, uint64_t start)
 {
-    const struct bytes v = look(m, back(start), start, (size_t)VAULT_HEADER_MAX + 64);
+    const struct bytes v = look(m, back(start), start, (size_t)VAULT_HEADER_MAX + LOOK_AHEAD);
     struct header h = {0};
     size_t pos = 0;
 
@@ -280,6 +282,8 @@ static struct header header_parse(struct vault_mbox *m, uint64_t start)
             h.body = start + end;
             return h;
         }
+        if (p[0] == 'F' && pos > 0 && is_separator(bytes_slice(v, pos, LOOK_AHEAD), false))
+            break;
         if (p[0] != ' ' && p[0] != '\t' && vault_filter_is_writers_field(bytes_of(p, end - pos))) {
             h.strip = true;
             while (end < v.n && (v.p[end] == ' ' || v.p[end] == '\t')) {

@@ -80,6 +80,7 @@ enum vault_mbox_variant {
 
 #define VAULT_NAME_MAX 4096 /* longest relative path or folder name, bytes */
 #define VAULT_DEPTH_MAX 64  /* directory levels below the root */
+#define VAULT_KEYWORDS_MAX 4096 /* bytes of one item's keywords; more are left out */
 
 /* What --from says. Owned: vault_spec_release. */
 struct vault_spec {
@@ -150,7 +151,7 @@ struct vault_item {
     struct bytes identity; /* unique in its container and stable: Maildir name before ':', file name, MH number; mbox: empty */
     struct vault_locator locator;
     uint32_t flags;        /* enum vault_flag bits seeded by the vault */
-    struct bytes keywords; /* space-separated, may be empty */
+    struct bytes keywords; /* space-separated IMAP atoms, each once (without regard to case), at most VAULT_KEYWORDS_MAX bytes */
     bool has_date;         /* `date` comes from the mbox "From " line */
     int64_t date;          /* seconds since the epoch */
     bool has_stat;         /* `size` and `mtime_ns` are valid (eml-tree, mh; not Maildir, whose items are known by name) */
