@@ -233,6 +233,8 @@ void query_fields_subset(struct bytes block, const struct mdsq_bytes *names, siz
 bool query_fields_are_kept(const struct mds_item *row, bool headers_complete, const struct mdsq_bytes *names,
                            size_t names_n, const char *const *kept);
 bool query_block_ends_blank(struct bytes block);
+/* Names of the fields that the archive keeps; owned, g_strfreev. */
+char **query_kept_names(struct mds_txn *txn);
 
 /* ---- dates (dates.c) ------------------------------------------------------------------------ */
 

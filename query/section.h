@@ -34,7 +34,4 @@ int query_section_resolve(const struct query_item *item, const struct mdsq_secti
 int query_section_from_kept(struct mdsq_reader *reader, const struct query_item *item,
                             const struct mdsq_section *section, struct buf *out, struct error *err);
 
-/* Names of the fields that the archive keeps; owned, g_strfreev. */
-char **query_kept_names(struct mds_txn *txn);
-
 #endif

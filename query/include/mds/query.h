@@ -253,7 +253,7 @@ enum mdsq_key_kind {
     MDSQ_KEY_FLAG,        /* number: flag bit (1 Seen, 2 Answered, 4 Flagged, 8 Deleted, 16 Draft) */
     MDSQ_KEY_KEYWORD,     /* text */
     MDSQ_KEY_SEQ_SET, MDSQ_KEY_UID_SET, /* text: "1:4,*" */
-    MDSQ_KEY_BEFORE, MDSQ_KEY_ON, MDSQ_KEY_SINCE,             /* internal date; number: days since 1970-01-01, time zone disregarded */
+    MDSQ_KEY_BEFORE, MDSQ_KEY_ON, MDSQ_KEY_SINCE,             /* internal date; number: days since 1970-01-01 as an int64_t (negative before), time zone disregarded */
     MDSQ_KEY_SENTBEFORE, MDSQ_KEY_SENTON, MDSQ_KEY_SENTSINCE, /* Date field, likewise */
     MDSQ_KEY_LARGER, MDSQ_KEY_SMALLER, /* number: bytes */
     MDSQ_KEY_HEADER,      /* field, text (empty: field exists) */
@@ -272,6 +272,7 @@ struct mdsq_key {
     size_t children_n;
 };
 #define MDSQ_KEY_DEPTH_MAX 64
+#define MDSQ_KEY_COUNT_MAX 2048 /* keys of a tree; more is MDSQ_ERR_LIMIT */
 
 /*
  * Runs in slices: call mdsq_search_run until it returns 0; it returns 1 when budget_ms is
