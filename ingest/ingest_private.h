@@ -12,6 +12,9 @@
  * Slot S is the writer's own, for ingest_redo. Workers reach the result area of the slot they hold and no other: a wild
  * write costs at most the slot's own results, which the writer checks (entry.check, mime_record_decode).
  *
+ * A slot goes out in rounds: mostly one, of all its tasks; more if their records do not fit at once, or one of them came back
+ * damaged.
+ *
  * A slot's way:  FREE -planner-> QUEUED -worker-> CLAIMED|w -worker-> RETURNED -writer-> QUEUED again or FREE
  *                                ^---- nursery, if w died ----'  (or RETURNED, if w had finished)
  * slot_control.state says who owns everything else of the slot: it is stored with release by whom gives and
@@ -101,10 +104,9 @@ struct slot_control {
     _Alignas(128) _Atomic uint32_t state; /* enum slot_state, for CLAIMED with worker << 8 */
     _Atomic uint32_t done;                /* tasks [first, done) have entries; release after each, as a kill may follow */
     /* The rest belongs to the slot's owner by `state`. */
-    uint32_t why;  /* enum slot_why */
-    uint32_t n;    /* tasks */
-    uint32_t first; /* the result area holds entries from this task on */
-    uint32_t jumbo; /* task `first` alone, its record into the jumbo area */
+    uint32_t why;         /* enum slot_why */
+    uint32_t first, end;  /* tasks of the present round; the result area holds entries from `first` on */
+    uint32_t jumbo;       /* a round of one task, whose record goes into the jumbo area */
     _Atomic uint64_t seq; /* submission order; workers take the lowest */
     uint8_t mode[INGEST_BATCH_ITEMS];  /* enum item_mode */
     uint8_t tries[INGEST_BATCH_ITEMS]; /* deaths in this mode */

@@ -60,7 +60,7 @@ static bool recover_slot(struct nursery *n, uint32_t w, uint32_t slot, enum item
     struct slot_control *c = &n->region->slot[slot];
     struct worker_line *line = &n->region->worker[w];
     uint32_t done = atomic_load_explicit(&c->done, memory_order_acquire);
-    uint32_t end = c->jumbo ? c->first + 1 : c->n;
+    uint32_t end = c->end;
     bool blamed = false;
     if (done < end && end <= INGEST_BATCH_ITEMS && atomic_load_explicit(&line->start_ns, memory_order_acquire) != 0 &&
         atomic_load_explicit(&line->at, memory_order_relaxed) == (slot << 8 | done)) {

@@ -190,7 +190,7 @@ static int nursery_error(const struct ingest *ing, struct error *err)
                      info.si_status);
 }
 
-int ingest_wait(struct ingest *ing, int fd, struct error *err)
+int ingest_wait_ms(struct ingest *ing, int fd, int timeout_ms, struct error *err)
 {
     for (;;) {
         if (ingest_is_cancelled(ing))
@@ -200,27 +200,37 @@ int ingest_wait(struct ingest *ing, int fd, struct error *err)
             {.fd = ing->cancel_fd, .events = POLLIN},
             {.fd = ing->life_read_fd, .events = POLLIN},
         };
-        if (poll(fds, 3, -1) < 0) {
+        int n = poll(fds, 3, timeout_ms);
+        if (n < 0) {
             if (errno == EINTR)
                 continue;
             return error_errno(err, "ingest: poll");
         }
+        if (n == 0)
+            return 0;
         if (fds[0].revents) {
             system_drain(fd);
-            return BASE_OK;
+            return 1;
         }
         if (fds[2].revents && !fds[1].revents)
             return nursery_error(ing, err);
     }
 }
 
-void ingest_queue_slot(struct ingest *ing, uint32_t slot, uint32_t first, bool jumbo)
+int ingest_wait(struct ingest *ing, int fd, struct error *err)
+{
+    int rc = ingest_wait_ms(ing, fd, -1, err);
+    return rc < 0 ? rc : BASE_OK;
+}
+
+void ingest_queue_slot(struct ingest *ing, uint32_t slot, const struct round *round)
 {
     struct slot_control *c = &ing->crew.region.slot[slot];
-    c->first = first;
-    c->jumbo = jumbo;
+    c->first = round->first;
+    c->end = round->end;
+    c->jumbo = round->jumbo;
     c->why = WHY_NOTHING;
-    atomic_store_explicit(&c->done, first, memory_order_relaxed);
+    atomic_store_explicit(&c->done, round->first, memory_order_relaxed);
     /* release: the tasks, modes and the fields above go with it */
     atomic_store_explicit(&c->state, SLOT_QUEUED, memory_order_release);
     system_post(ing->crew.work_fd);

@@ -21,6 +21,12 @@ struct slot_notes {
     struct buf text; /* tags and names; memory is kept and bounded by SLOT_TEXT_BYTES + one task */
 };
 
+/* A round of a slot. */
+struct round {
+    uint32_t first, end; /* tasks */
+    bool jumbo;
+};
+
 struct ingest {
     /* permanent */
     struct crew crew;
@@ -44,10 +50,10 @@ struct ingest {
     /* writer */
     _Alignas(128) _Atomic uint64_t head; /* slots given back to the planner */
     uint32_t at;                         /* next task of the head slot */
-    uint32_t first;                      /* where its present round began */
-    bool jumbo;                          /* the present round is */
+    struct round round;                  /* the head slot's present one; end 0: the planner's, of all tasks */
     uint64_t jumbo_bytes;                /* to give back before the next step */
     size_t area_high;                    /* most bytes of the head slot's area seen in use */
+    unsigned rounds;                     /* begun since the last result: an end to damage that blaming does not end */
     bool can_redo;                       /* the last result was KNOWN and task `at` - 1 */
 };
 
@@ -58,8 +64,10 @@ static inline uint32_t ingest_own_slot(const struct ingest *ing)
 
 /* Waits for `fd` (an eventfd, drained), cancellation (BASE_ERR_CANCELLED) or the nursery's death (BASE_ERR_IO). */
 int ingest_wait(struct ingest *ing, int fd, struct error *err);
+/* The same for at most timeout_ms: 1 it was posted, 0 time is up. */
+int ingest_wait_ms(struct ingest *ing, int fd, int timeout_ms, struct error *err);
 bool ingest_is_cancelled(const struct ingest *ing);
-/* Publishes the slot to the workers from task `first` on. */
-void ingest_queue_slot(struct ingest *ing, uint32_t slot, uint32_t first, bool jumbo);
+/* Publishes the slot to the workers. */
+void ingest_queue_slot(struct ingest *ing, uint32_t slot, const struct round *round);
 
 #endif

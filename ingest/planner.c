@@ -52,14 +52,14 @@ static void hand_out(struct ingest *ing)
     uint64_t tail = atomic_load_explicit(&ing->tail, memory_order_relaxed);
     uint32_t slot = slot_of(ing, tail);
     struct slot_control *c = &ing->crew.region.slot[slot];
-    c->n = ing->filling;
+    const struct round round = {.end = ing->filling};
     memset(c->mode, MODE_NORMAL, sizeof c->mode);
     memset(c->tries, 0, sizeof c->tries);
     atomic_store_explicit(&c->seq, tail + 1, memory_order_relaxed); /* 0 is the writer's own slot: first of all */
     ing->filling = 0;
     /* release: the notes. Before the slot is queued, so that no result can come back of a slot the writer does not know of. */
     atomic_store_explicit(&ing->tail, tail + 1, memory_order_release);
-    ingest_queue_slot(ing, slot, 0, false);
+    ingest_queue_slot(ing, slot, &round);
 }
 
 /* Are there workers without a slot to take? */

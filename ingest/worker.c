@@ -230,7 +230,7 @@ static void do_slot(struct worker *w, uint32_t slot)
     struct slot_control *c = &r->slot[slot];
     const struct shared_task *tasks = region_tasks(r, slot);
     const uint8_t *text = (const uint8_t *)tasks;
-    uint32_t end = c->jumbo ? c->first + 1 : c->n;
+    uint32_t end = c->end;
     enum slot_why why = WHY_NOTHING;
     ASSERT(end <= INGEST_BATCH_ITEMS);
     /* relaxed: the claim acquired the slot */

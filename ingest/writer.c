@@ -124,41 +124,58 @@ static void count(struct ingest *ing, const struct ingest_result *r, uint8_t mod
 /* A slot, seen by the writer, at one of its tasks. */
 struct turn {
     uint32_t slot;
-    uint32_t i, n; /* task, of how many */
-    uint32_t *first; /* the present round */
-    bool *jumbo;
+    uint32_t i, n;       /* task, of how many */
+    struct round *round; /* its present one */
 };
 
-/*
- * Waits until task t->i has a good result and fills *out (which holds the note). Sends the slot out again for the
- * next round, or for another try, as often as that takes.
- */
-static int take(struct ingest *ing, struct turn *t, struct ingest_result *out, struct error *err)
+/* Is there an entry for task t->i, whole or not? The slot has come back. */
+static bool has_entry(const struct ingest *ing, const struct turn *t)
+{
+    uint32_t done = atomic_load_explicit(&ing->crew.region.slot[t->slot].done, memory_order_relaxed); /* `state` acquired it */
+    return t->i < done && done <= t->n;
+}
+
+static bool read_result(struct ingest *ing, const struct turn *t, struct ingest_result *out)
+{
+    struct entry e;
+    struct bytes record;
+    if (!has_entry(ing, t) || !read_entry(ing, t->slot, t->i, t->round->jumbo, &e, &record) ||
+        !fill_result(&e, record, out))
+        return false;
+    if (t->round->jumbo)
+        ing->jumbo_bytes = e.len;
+    else if (e.off + e.len > ing->area_high)
+        ing->area_high = (size_t)(e.off + e.len);
+    count(ing, out, ing->crew.region.slot[t->slot].mode[t->i], e.len);
+    return true;
+}
+
+/* The slot has come back without a good result for task t->i: the next round begins there. */
+static void begin_round(struct ingest *ing, const struct turn *t)
 {
     struct slot_control *c = &ing->crew.region.slot[t->slot];
-    for (unsigned round = 0; round < IDLE_ROUNDS_MAX; round++) {
+    bool is_first = t->i == t->round->first;
+    bool wants_jumbo = !has_entry(ing, t) && is_first && !t->round->jumbo && c->why == WHY_JUMBO;
+    bool is_damaged = has_entry(ing, t) || (is_first && !wants_jumbo);
+    if (is_damaged)
+        ingest_blame(&c->mode[t->i], &c->tries[t->i], DEATH_CRASHED);
+    /* Alone if it was damaged: an item after it in the same round may have done that, and would again. */
+    *t->round = (struct round){t->i, is_damaged || wants_jumbo ? t->i + 1 : t->n, wants_jumbo};
+    ing->rounds++;
+    ingest_queue_slot(ing, t->slot, t->round);
+}
+
+/* Waits until task t->i has a good result, for as many rounds as that takes. */
+static int take(struct ingest *ing, const struct turn *t, struct ingest_result *out, struct error *err)
+{
+    for (; ing->rounds < IDLE_ROUNDS_MAX; begin_round(ing, t)) {
         int rc = wait_returned(ing, t->slot, err);
         if (rc != BASE_OK)
             return rc;
-        uint32_t done = atomic_load_explicit(&c->done, memory_order_relaxed); /* `state` acquired it */
-        struct entry e;
-        struct bytes record;
-        bool has_entry = t->i < done && done <= t->n;
-        if (has_entry && read_entry(ing, t->slot, t->i, *t->jumbo, &e, &record) && fill_result(&e, record, out)) {
-            if (*t->jumbo)
-                ing->jumbo_bytes = e.len;
-            else if (e.off + e.len > ing->area_high)
-                ing->area_high = (size_t)(e.off + e.len);
-            count(ing, out, c->mode[t->i], e.len);
+        if (read_result(ing, t, out)) {
+            ing->rounds = 0;
             return BASE_OK;
         }
-        bool is_alone = t->i == *t->first;
-        bool wants_jumbo = !has_entry && is_alone && !*t->jumbo && c->why == WHY_JUMBO;
-        if (has_entry || (is_alone && !wants_jumbo))
-            ingest_blame(&c->mode[t->i], &c->tries[t->i], DEATH_CRASHED);
-        *t->first = t->i;
-        *t->jumbo = wants_jumbo;
-        ingest_queue_slot(ing, t->slot, t->i, wants_jumbo);
     }
     return error_set(err, BASE_ERR_CORRUPT, 0, "ingest: workers return no result for an item; shared memory is damaged");
 }
@@ -168,12 +185,23 @@ static void free_slot(struct ingest *ing, uint32_t slot)
     uint64_t head = atomic_load_explicit(&ing->head, memory_order_relaxed); /* ours */
     drop_area(ing, slot);
     ing->at = 0;
-    ing->first = 0;
-    ing->jumbo = false;
+    ing->round = (struct round){0};
     atomic_store_explicit(&ing->crew.region.slot[slot].state, SLOT_FREE, memory_order_relaxed);
     /* release: we are through with the slot's notes and its state */
     atomic_store_explicit(&ing->head, head + 1, memory_order_release);
     system_post(ing->space_fd);
+}
+
+/* Gives back the head slot if all of it was taken. */
+static void free_finished(struct ingest *ing)
+{
+    uint64_t head = atomic_load_explicit(&ing->head, memory_order_relaxed); /* ours */
+    /* acquire: the notes */
+    if (head < atomic_load_explicit(&ing->tail, memory_order_acquire)) {
+        uint32_t slot = (uint32_t)(head % ing->crew.region.slots);
+        if (ing->at >= ing->notes[slot].n)
+            free_slot(ing, slot);
+    }
 }
 
 /* The slot whose turn it is, or the end. */
@@ -216,7 +244,7 @@ int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err
         /* It needs no result, but the slot must not be given back while a worker has it. */
         rc = ing->at + 1 == notes->n ? wait_returned(ing, slot, err) : BASE_OK;
     } else {
-        struct turn turn = {slot, ing->at, notes->n, &ing->first, &ing->jumbo};
+        struct turn turn = {slot, ing->at, notes->n, &ing->round};
         rc = take(ing, &turn, out, err);
     }
     if (rc != BASE_OK)
@@ -227,6 +255,51 @@ int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err
     return INGEST_MORE;
 }
 
+/* Would ingest_next find what it needs? A slot that came back short of its next task is sent out again. */
+static bool is_ready(struct ingest *ing)
+{
+    uint64_t head = atomic_load_explicit(&ing->head, memory_order_relaxed); /* ours */
+    /* acquire, and before tail: a closed pipeline's tail is final */
+    bool closed = atomic_load_explicit(&ing->closed, memory_order_acquire);
+    /* acquire: the notes */
+    if (head >= atomic_load_explicit(&ing->tail, memory_order_acquire))
+        return closed;
+    uint32_t slot = (uint32_t)(head % ing->crew.region.slots);
+    const struct slot_notes *notes = &ing->notes[slot];
+    struct turn turn = {slot, ing->at, notes->n, &ing->round};
+    bool pass = notes->note[ing->at].task.pass;
+    if (pass && ing->at + 1 < notes->n)
+        return true;
+    /* acquire: entries and records of the worker */
+    if (atomic_load_explicit(&ing->crew.region.slot[slot].state, memory_order_acquire) != SLOT_RETURNED)
+        return false;
+    if (pass || has_entry(ing, &turn) || ing->rounds >= IDLE_ROUNDS_MAX)
+        return true;
+    begin_round(ing, &turn);
+    return false;
+}
+
+int ingest_ready(struct ingest *ing, int timeout_ms, struct error *err)
+{
+    uint64_t until_ns = system_now_ns() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * 1000000;
+    ing->can_redo = false;
+    if (ing->jumbo_bytes)
+        drop_jumbo(ing);
+    for (;;) {
+        if (ingest_is_cancelled(ing))
+            return error_set(err, BASE_ERR_CANCELLED, 0, "ingest: cancelled");
+        free_finished(ing);
+        if (is_ready(ing))
+            return 1;
+        uint64_t now_ns = system_now_ns();
+        if (now_ns >= until_ns)
+            return 0;
+        int rc = ingest_wait_ms(ing, ing->crew.done_fd, (int)((until_ns - now_ns + 999999) / 1000000), err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 int ingest_redo(struct ingest *ing, struct ingest_result *out, struct error *err)
 {
     if (!ing->can_redo)
@@ -234,7 +307,7 @@ int ingest_redo(struct ingest *ing, struct ingest_result *out, struct error *err
     ing->can_redo = false;
     const struct region *r = &ing->crew.region;
     uint32_t from = (uint32_t)(atomic_load_explicit(&ing->head, memory_order_relaxed) % r->slots);
-    uint32_t own = ingest_own_slot(ing), i = ing->at - 1, first = 0;
+    uint32_t own = ingest_own_slot(ing), i = ing->at - 1;
     const struct slot_notes *notes = &ing->notes[from];
     struct shared_task *task = &region_tasks(r, own)[0];
     fill_note(notes, i, out);
@@ -249,14 +322,13 @@ int ingest_redo(struct ingest *ing, struct ingest_result *out, struct error *err
     if (out->locator.name.n)
         memcpy(text + task->name_off, out->locator.name.p, out->locator.name.n);
     struct slot_control *c = &r->slot[own];
-    c->n = 1;
     c->mode[0] = r->slot[from].mode[i];
     c->tries[0] = 0;
     atomic_store_explicit(&c->seq, 0, memory_order_relaxed);
 
-    bool jumbo = false;
-    ingest_queue_slot(ing, own, 0, false);
-    struct turn turn = {own, 0, 1, &first, &jumbo};
+    struct round round = {.end = 1};
+    ingest_queue_slot(ing, own, &round);
+    struct turn turn = {own, 0, 1, &round};
     int rc = take(ing, &turn, out, err);
     return rc == BASE_OK ? INGEST_MORE : rc;
 }

@@ -10,7 +10,9 @@
  * Why processes: GMime's parser takes hostile bytes. A worker that crashes,
  * hangs or overruns its memory costs the item it was at: that item comes back
  * parsed by mime_parse_opaque with MIME_DEFECT(PARSER_CRASHED) or (PARSER_HUNG),
- * its batch goes on in a new worker. And two GMime threads reach 1.4 x of one where
+ * its batch goes on in a new worker. (A crash is repeated once in another process before it is believed, a SIGKILL from
+ * outside three times, so that the damage of one item, or an impatient administrator, does not change the record of
+ * another. If opaque parsing dies too the item is FAILED.) And two GMime threads reach 1.4 x of one where
  * two processes reach 2.0 x.
  *
  * Memory: `slots` batches of at most INGEST_BATCH_ITEMS tasks live at a time; a slot's
@@ -19,12 +21,14 @@
  *
  * Processes: ingest_open forks a single-threaded "nursery" that forks and reaps
  * the workers, because the caller has threads by the time a worker must be
- * replaced. All of them die with the caller (PR_SET_PDEATHSIG), close foreign
- * descriptors, and write nothing but shared memory. Workers get RLIMIT_DATA
- * and, where asked, idle I/O priority.
+ * replaced. It leaves when the caller does (a pipe tells), the workers die with it (PR_SET_PDEATHSIG). They close
+ * foreign descriptors (all but standard error and what is open for reading only, as a vault's are), ignore the terminal's signals, dump no
+ * core and write nothing but shared memory, of which a worker reaches the results of the batch it holds. They get RLIMIT_DATA
+ * and, where asked, idle I/O priority. Call ingest_open early: a process forked from a small one is small, and
+ * what the caller has mapped shared and writable by then (a store's lock file) stays mapped in it.
  *
  * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner),
- * ingest_next/ingest_redo by one thread (writer), ingest_cancel and
+ * ingest_ready/ingest_next/ingest_redo by one thread (writer), ingest_cancel and
  * ingest_stats by any.
  */
 #ifndef INGEST_INGEST_H
@@ -43,14 +47,14 @@
 typedef void ingest_parse_fn(struct mime_parser *p, struct bytes item, struct mime_record *out);
 
 struct ingest_settings {
-    unsigned workers;           /* 0: one a core */
+    unsigned workers;           /* 0: one a core; at most 256 */
     struct vault *const *vaults; /* opened by the caller, outlive the pipeline; tasks name them by index */
     uint32_t vaults_n;
     struct mime_settings mime;
     const struct ingest_known *known; /* hashes whose items need no parsing; may be NULL; made before ingest_open */
     uint32_t item_ms;           /* a worker may take this long for one item, plus 1 s per 16 MiB; 0: 20,000 */
     uint64_t worker_bytes;      /* RLIMIT_DATA of a worker above what it starts with; 0: 1 GiB */
-    uint32_t slots;             /* 0: 8 + 4 a worker */
+    uint32_t slots;             /* batches on their way, at most 1024; 0: 8 + 4 a worker */
     bool io_idle;               /* idle I/O priority and nice 10 for workers */
     ingest_parse_fn *parse;     /* NULL: mime_parse */
     uint64_t recycle_bytes;     /* a worker whose private memory grew by more is replaced; 0: 24 MiB, UINT64_MAX: never */
@@ -97,21 +101,31 @@ int ingest_open(const struct ingest_settings *settings, struct ingest **out, str
 int ingest_submit(struct ingest *ing, const struct ingest_task *task, struct error *err);
 /* Sends a tag through in order, without an item. */
 int ingest_pass(struct ingest *ing, struct bytes tag, struct error *err);
-/* Hands a part-filled batch to the workers now (before the planner does something slow). */
+/* Hands a part-filled batch to the workers now. Call it before anything slow: only ingest_submit looks for idle workers. */
 int ingest_flush(struct ingest *ing, struct error *err);
 /* No more tasks. */
 void ingest_close(struct ingest *ing);
-/* Blocks for the next result in order. */
+/*
+ * Waits at most timeout_ms for ingest_next to have something to give (a result, the end): 1 it has, 0 not yet. For a writer that
+ * must look after other things meanwhile (writers that wait, progress). Views of the last result end, and its chance of ingest_redo.
+ */
+int ingest_ready(struct ingest *ing, int timeout_ms, struct error *err);
+/*
+ * Blocks for the next result in order. BASE_ERR_IO: the nursery is dead (killed, or it gave up because workers die before they do
+ * anything); nothing more will come. BASE_ERR_CORRUPT: shared memory is damaged beyond repair.
+ */
 int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err);
-/* The result last given was INGEST_KNOWN but is not the same item: parse it now (blocks), result as INGEST_PARSED. */
+/* The result last given was INGEST_KNOWN but is not the same item: parse it now (blocks). INGEST_MORE, and a result
+ * that is PARSED, or FAILED if the item is gone meanwhile. BASE_ERR_USAGE if the last result was something else. */
 int ingest_redo(struct ingest *ing, struct ingest_result *out, struct error *err);
 /* Both sides return BASE_ERR_CANCELLED soon. Async-signal-safe. */
 void ingest_cancel(struct ingest *ing);
-/* Ends all processes and threads of it, whatever state it is in. */
+/* Ends all its processes and reaps its child, whatever state it is in. No other thread may be inside a call. Views end. */
 void ingest_free(struct ingest **ing);
 
 struct ingest_stats {
     uint64_t submitted, delivered, parsed, known, failed, crashed, hung;
+    /* crashed, hung: items that killed the parser or took too long, whatever became of them */
     uint64_t bytes; /* of delivered items */
     uint32_t workers;
 };
