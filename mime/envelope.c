@@ -88,10 +88,10 @@ static struct span display_key(struct mime_parser *p)
         mime_words_decode(a->name, &p->text, &bad);
         p->defects |= bad ? MIME_DEFECT(BAD_ENCODED_WORD) : 0;
     } else if (a->kind == ADDRESS_MAILBOX) {
-        buf_append_bytes(&p->text, a->mailbox);
+        mime_charset_decode(a->mailbox, (struct bytes){0}, &p->text);
         if (a->host.n) {
             buf_append_byte(&p->text, '@');
-            buf_append_bytes(&p->text, a->host);
+            mime_charset_decode(a->host, (struct bytes){0}, &p->text);
         }
     }
     s.n = p->text.n - s.off;
