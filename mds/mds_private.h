@@ -397,6 +397,23 @@ void filed_key(struct key *k, uint64_t item, uint32_t folder, uint32_t uid);
 void message_key(struct key *k, uint32_t folder, uint32_t uid);
 
 int container_flush(struct mds_txn *t, struct error *err);
+/* verify.c drives verify_content.c, verify_folder.c: each check reports what it finds and goes on. */
+struct verify {
+    struct mds_txn *t;
+    mds_finding_fn *finding;
+    void *arg;
+    int found;
+    uint64_t rows[TABLE_COUNT]; /* as walked */
+    struct counters counters;
+};
+#define VERIFY_FINDINGS_MAX 1000
+void verify_say(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static inline bool verify_full(const struct verify *v) { return v->found >= VERIFY_FINDINGS_MAX; }
+int verify_folders(struct verify *v, struct error *err);
+int verify_items(struct verify *v, struct error *err);
+int verify_packs(struct verify *v, struct error *err);
+int verify_sources(struct verify *v, struct error *err);
+
 int keywords_load(struct mds_txn *t, struct error *err);
 void keywords_drop(struct mds_txn *t);
 

@@ -386,7 +386,7 @@ int row_seek_on(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_o
 int row_seek(struct mds_txn *t, enum table table, MDB_cursor_op op, struct bytes *key, struct bytes *payload_out,
              struct error *err)
 {
-    MDB_cursor *c;
+    MDB_cursor *c = NULL;
     const int rc = txn_cursor(t, table, &c, err);
 
     return rc == BASE_OK ? row_seek_on(t, c, table, op, key, payload_out, err) : rc;
@@ -474,8 +474,8 @@ static int sums_forget_old(struct mds_txn *t, enum table table, MDB_cursor *c, s
 
 int row_put(struct mds_txn *t, enum table table, struct bytes key, struct buf *value, struct error *err)
 {
-    MDB_cursor *c;
-    bool past, there;
+    MDB_cursor *c = NULL;
+    bool past = false, there;
     int rc = txn_writable(t, err);
 
     ASSERT(key.n > 0 && key.n <= KEY_MAX && value->n >= SEAL_BYTES);
@@ -507,7 +507,7 @@ int row_put(struct mds_txn *t, enum table table, struct bytes key, struct buf *v
 
 int row_delete(struct mds_txn *t, enum table table, struct bytes key, bool *was_there_out, struct error *err)
 {
-    MDB_cursor *c;
+    MDB_cursor *c = NULL;
     bool there = false;
     int lmdb, rc = txn_writable(t, err);
 

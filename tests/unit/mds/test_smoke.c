@@ -34,6 +34,7 @@ Test(smoke, a_store_keeps_what_it_is_given)
     cr_assert_eq(mds_folder_find(t, BYTES_LIT("a/b"), &f, &err), 0, "%s", err.text);
     cr_assert_eq(f.exists, 300);
     cr_assert_eq(f.unseen, 0);
+    cr_assert_eq(mds_verify(t, NULL, NULL, &err), 0);
     if (getenv("DUMP"))
         cr_assert_eq(mds_dump(t, stderr, &err), 0, "%s", err.text);
     mds_read_end(&t);
