@@ -141,7 +141,7 @@ bool mime_base64_is_clean(struct bytes v)
     return pads < 3 && digits + c.lf + c.cr + blanks == v.n && (digits + pads) % 4 == 0;
 }
 
-static int hex_value(uint8_t c)
+int mime_hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -178,8 +178,8 @@ static void qp_decode(struct bytes v, struct sink *s)
             i += soft;
             continue;
         }
-        const int high = i + 2 < v.n ? hex_value(v.p[i + 1]) : -1;
-        const int low = high >= 0 ? hex_value(v.p[i + 2]) : -1;
+        const int high = i + 2 < v.n ? mime_hex_value(v.p[i + 1]) : -1;
+        const int low = high >= 0 ? mime_hex_value(v.p[i + 2]) : -1;
         const uint8_t byte = low >= 0 ? (uint8_t)(high << 4 | low) : '=';
         put(s, &byte, 1);
         i += low >= 0 ? 3 : 1;

@@ -106,7 +106,7 @@ struct scan {
     uint32_t n, cap;
     uint64_t defects;
     struct arena *strings; /* parameters that had escapes */
-    struct buf scratch;
+    struct buf scratch, joined;
     /* inner: entities not yet ended, the item first */
     struct scan_open *open;
     uint32_t n_open, cap_open;
@@ -171,6 +171,7 @@ void mime_envelope_write(struct mime_parser *p, const struct bytes field[FIELD_C
 void mime_structure_write(struct mime_parser *p, struct buf *out);
 
 /* decode.c */
+int mime_hex_value(uint8_t c); /* -1 if it is no hex digit */
 uint64_t mime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crlf);
 bool mime_base64_is_clean(struct bytes body);
 /* charset.c */

@@ -209,19 +209,51 @@ static void header_read(struct scan *s, uint32_t index)
     }
 }
 
-/* The value of a parameter, or nothing; stays where it is until the next item. */
+/* Appends an RFC 2231 value: percent escapes taken off and, if it is the first piece, "charset'language'". */
+static void append_extended(struct bytes v, bool first, struct buf *out)
+{
+    if (first) {
+        const uint8_t *one = v.n ? memchr(v.p, '\'', v.n) : NULL;
+        const uint8_t *two = one ? memchr(one + 1, '\'', (size_t)(v.p + v.n - one) - 1) : NULL;
+        if (two)
+            v = bytes_slice(v, (size_t)(two - v.p) + 1, SIZE_MAX);
+    }
+    for (size_t i = 0; i < v.n; i++) {
+        const int high = v.p[i] == '%' && i + 2 < v.n ? mime_hex_value(v.p[i + 1]) : -1;
+        const int low = high >= 0 ? mime_hex_value(v.p[i + 2]) : -1;
+        buf_append_byte(out, low >= 0 ? (uint8_t)(high << 4 | low) : v.p[i]);
+        i += low >= 0 ? 2 : 0;
+    }
+}
+
+/*
+ * The value of a parameter, or nothing; stays where it is until the next item.
+ * A plain one wins; else the RFC 2231 pieces are joined ("boundary*",
+ * "boundary*0", "boundary*1*" ... in the order in which they stand).
+ */
 static struct bytes param_of(struct scan *s, struct bytes params, struct bytes wanted)
 {
     struct bytes name, value;
     buf_reset(&s->scratch);
+    buf_reset(&s->joined);
     buf_reserve(&s->scratch, params.n); /* what escapes leave fits, so views do not move */
+    bool first = true;
     while (mime_param_next(&params, &s->scratch, &name, &value)) {
-        if (!bytes_equal_nocase(name, wanted))
+        if (name.n < wanted.n || !bytes_equal_nocase(bytes_slice(name, 0, wanted.n), wanted))
             continue;
-        const bool is_copy = value.p >= s->scratch.p && value.p < s->scratch.p + s->scratch.cap;
-        return is_copy && value.n ? arena_dup(s->strings, value) : value;
+        if (name.n == wanted.n) {
+            const bool is_copy = value.p >= s->scratch.p && value.p < s->scratch.p + s->scratch.cap;
+            return is_copy && value.n ? arena_dup(s->strings, value) : value;
+        }
+        if (name.p[wanted.n] != '*')
+            continue;
+        if (name.p[name.n - 1] == '*')
+            append_extended(value, first, &s->joined);
+        else
+            buf_append_bytes(&s->joined, value);
+        first = false;
     }
-    return (struct bytes){0};
+    return s->joined.n ? arena_dup(s->strings, buf_bytes(&s->joined)) : (struct bytes){0};
 }
 
 static struct bytes boundary_of(struct scan *s, struct bytes params)
@@ -229,7 +261,7 @@ static struct bytes boundary_of(struct scan *s, struct bytes params)
     struct bytes found = param_of(s, params, BYTES_LIT("boundary"));
     while (found.n && (found.p[found.n - 1] == ' ' || found.p[found.n - 1] == '\t'))
         found.n--;
-    return found.n && memchr(found.p, '\r', found.n) ? (struct bytes){0} : found;
+    return found.n && (memchr(found.p, '\r', found.n) || memchr(found.p, '\n', found.n)) ? (struct bytes){0} : found;
 }
 
 static bool is_identity(enum mime_encoding e)
@@ -434,6 +466,7 @@ void mime_scan_release(struct scan *s)
     free(s->v);
     free(s->open);
     buf_release(&s->scratch);
+    buf_release(&s->joined);
     arena_free(&s->strings);
     *s = (struct scan){0};
 }

@@ -45,13 +45,6 @@ static bool word_at(struct bytes v, size_t off, struct word *w)
     return true;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    const uint8_t l = c | 0x20;
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
 
 static void q_decode(struct bytes v, struct buf *out, bool *bad)
 {
@@ -60,8 +53,8 @@ static void q_decode(struct bytes v, struct buf *out, bool *bad)
         if (c == '_') {
             c = ' ';
         } else if (c == '=') {
-            const int high = i + 2 < v.n ? hex_value(v.p[i + 1]) : -1;
-            const int low = high >= 0 ? hex_value(v.p[i + 2]) : -1;
+            const int high = i + 2 < v.n ? mime_hex_value(v.p[i + 1]) : -1;
+            const int low = high >= 0 ? mime_hex_value(v.p[i + 2]) : -1;
             if (low >= 0) {
                 c = (uint8_t)(high << 4 | low);
                 i += 2;
