@@ -37,6 +37,7 @@ struct vault_scan {
     /* the current container */
     struct bytes name;
     bool open, begun;
+    int dir_fd; /* eml-tree, MH: for lstat of single names; else -1 */
     struct sorter *sorter;
     struct vault_mbox *mbox;
     struct vault_keywords keywords;
@@ -65,6 +66,7 @@ int vault_scan_new(struct vault *v, const char *tmpdir, struct vault_scan **out,
     int rc;
 
     s->v = v;
+    s->dir_fd = -1;
     s->tmpdir = g_strdup(tmpdir ? tmpdir : g_get_tmp_dir());
     s->places.arena = arena_new(0);
     rc = vault_walk(v, s, &s->places, err);
@@ -81,6 +83,9 @@ static void container_close(struct vault_scan *s)
     vault_mbox_free(&s->mbox);
     vault_keywords_release(&s->keywords);
     vault_mh_release(&s->sequences);
+    if (s->dir_fd >= 0)
+        (void)close(s->dir_fd);
+    s->dir_fd = -1;
     s->open = s->begun = s->has_ahead = false;
 }
 
@@ -364,6 +369,7 @@ static int items_begin(struct vault_scan *s, struct error *err)
         rc = list_dir(s, (struct bytes){0}, 0, NULL, err);
         (void)uselocale(before);
         freelocale(bytewise);
+        s->dir_fd = open_in(s, s->name, (struct bytes){0}, O_DIRECTORY | O_PATH);
     }
     return rc == BASE_OK ? sorter_finish(s->sorter, err) : rc;
 }
@@ -455,7 +461,6 @@ static int maildir_item(struct vault_scan *s, struct vault_item *out, struct err
 static int file_item(struct vault_scan *s, struct vault_item *out, struct error *err)
 {
     const bool mh = s->v->kind == VAULT_KIND_MH;
-    char path[VAULT_PATH_BYTES];
     struct bytes key, value;
     struct stat st;
     int rc;
@@ -463,13 +468,16 @@ static int file_item(struct vault_scan *s, struct vault_item *out, struct error 
     while ((rc = sorter_next(s->sorter, &key, &value, err)) == SORTER_MORE) {
         const struct bytes name = mh ? bytes_slice(key, 8, SIZE_MAX) : key;
 
-        if (!vault_os_path(path, s->name, name)) {
+        if (s->name.n + name.n + 2 > VAULT_PATH_BYTES) {
             vault_scan_skip(s, name, "path too long");
             continue;
         }
-        const int got = vault_os_lstat(s->v, path, &st);
+        keep(&s->path, name);
+        buf_append_byte(&s->path, 0);
+        /* A single name of an open directory: there is no path that could lead elsewhere. */
+        const bool known = fstatat(s->dir_fd, (const char *)s->path.p, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
-        if (got == 0 && !S_ISREG(st.st_mode)) {
+        if (known && !S_ISREG(st.st_mode)) {
             vault_scan_skip(s, name, "no regular file");
             continue;
         }
@@ -478,7 +486,7 @@ static int file_item(struct vault_scan *s, struct vault_item *out, struct error 
             .locator = {.container = s->name, .name = name},
             .flags = mh ? vault_mh_flags(&s->sequences, get_be64(key.p)) : 0,
         };
-        if (got == 0) { /* else it vanished, and reading it will say so */
+        if (known) { /* else it vanished, and reading it will say so */
             out->has_stat = true;
             out->size = (uint64_t)st.st_size;
             out->mtime_ns = vault_os_mtime_ns(&st);

@@ -342,6 +342,8 @@ int vault_walk(struct vault *v, struct vault_scan *s, struct vault_places *out, 
         errno = -rc;
         return error_errno(err, "%s", v->name);
     }
+    if (out->n == 0 && (v->kind == VAULT_KIND_MAILDIRPP || v->kind == VAULT_KIND_MAILDIR_FS))
+        return error_set(err, BASE_ERR_NOTFOUND, 0, "%s: no Maildir here (is it mounted?)", v->name);
     if (v->kind == VAULT_KIND_MH)
         mh_root_last(&w);
     if (out->n)

@@ -336,3 +336,46 @@ Test(body, large_unfiltered_items_are_mapped_at_any_offset)
     vault_close(&v);
     buf_release(&b);
 }
+
+/* Sparse, so that it costs no disk: offsets and sizes past 2 and 4 GiB. */
+Test(body, items_of_many_gigabytes)
+{
+    const char *dir = TEMP_DIR();
+    const char *path = path_join(dir, "cur/1.x:2,");
+    const uint64_t n = ((uint64_t)5 << 30) + 3;
+    struct vault_body *body = NULL;
+    struct error err = {0};
+    struct bytes map;
+    uint8_t tail[8];
+    size_t got;
+
+    write_text(path, "begin");
+    const int fd = open(path, O_WRONLY);
+
+    if (pwrite(fd, "end", 3, (off_t)(n - 3)) != 3) {
+        fprintf(stderr, "skipped: no sparse file of 5 GiB here\n");
+        close(fd);
+        return;
+    }
+    close(fd);
+    struct vault *v = open_vault(textf("maildir:%s", dir));
+
+    cr_assert_eq(open_item(v, "", "cur/1.x:2,", &body), BASE_OK);
+    cr_expect_eq(vault_item_size(body), n);
+    cr_expect_eq(vault_item_read(body, n - 4, tail, sizeof tail, &got, &err), BASE_OK);
+    cr_expect(bytes_equal(bytes_of(tail, got), bytes_of("\0end", 4)));
+    cr_assert_eq(vault_item_map(body, &map, &err), BASE_OK, "%s", err.text);
+    cr_expect_eq(map.n, n);
+    cr_expect(bytes_equal(bytes_slice(map, n - 3, 3), BYTES_LIT("end")));
+    cr_expect_eq(map.p[0], 'b');
+    vault_item_close(&body);
+    vault_close(&v);
+}
+
+Test(safety, a_root_without_any_maildir_is_not_an_empty_archive)
+{
+    const char *dir = TEMP_DIR();
+
+    cr_expect_eq(strncmp(scan_text(textf("maildir++:%s", dir)), "ERR NOTFOUND", 12), 0);
+    cr_expect_eq(strncmp(scan_text(textf("maildir-fs:%s", dir)), "ERR NOTFOUND", 12), 0);
+}

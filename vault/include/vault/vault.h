@@ -163,7 +163,8 @@ enum vault_step { VAULT_DONE = 0, VAULT_MORE = 1 }; /* negative: enum base_err, 
 
 struct vault_scan;
 
-/* tmpdir: where sorted runs of huge directories go (base/sorter.h). Containers come sorted by folder name bytes, INBOX first. */
+/* tmpdir: where sorted runs of huge directories go (base/sorter.h). Containers come sorted by folder name bytes, INBOX first;
+ * no two share a folder (README.md). BASE_ERR_NOTFOUND: a Maildir++ or maildir-fs root without any Maildir (unmounted). */
 int vault_scan_new(struct vault *v, const char *tmpdir, struct vault_scan **out, struct error *err);
 /* Views valid until the next call of this function. Not consuming a container's items is free: nothing of it was read. */
 int vault_scan_next_container(struct vault_scan *s, struct vault_container *out, struct error *err);
