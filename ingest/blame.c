@@ -24,6 +24,8 @@ void ingest_blame(uint8_t *mode, uint8_t *tries, enum item_death how)
     const struct blame_step *s = &steps[*mode];
     if (how == DEATH_SHRANK)
         next = MODE_FAIL_SHRANK;
+    else if (how == DEATH_STALLED)
+        next = MODE_FAIL_HUNG;
     else if (how == DEATH_HUNG)
         next = s->hung_to;
     else if (how == DEATH_KILLED)

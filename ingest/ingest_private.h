@@ -83,7 +83,13 @@ enum item_mode {
     MODE_FAIL_SHRANK,
 };
 
-enum item_death { DEATH_CRASHED, DEATH_KILLED, DEATH_HUNG, DEATH_SHRANK };
+enum item_death {
+    DEATH_CRASHED,
+    DEATH_KILLED,  /* SIGKILL, not from us */
+    DEATH_HUNG,    /* ours, for its parser took too long */
+    DEATH_STALLED, /* ours, while it was still being read: nobody's parser is at fault, and the next build may have better luck */
+    DEATH_SHRANK,
+};
 
 /*
  * The next way to treat an item during which a worker died. A crash may be the late damage of an item before it, so the first
@@ -97,6 +103,7 @@ struct worker_line {
     _Atomic uint32_t at;               /* slot << 8 | item, valid if start_ns is not 0 */
     _Atomic uint64_t start_ns;         /* CLOCK_MONOTONIC when the item was begun, 0: between items */
     _Atomic uint32_t limit_ms;         /* what it may take */
+    _Atomic uint32_t is_parsing;       /* its bytes have been read */
     _Atomic uint64_t items;            /* finished since the pipeline began: progress */
 };
 
@@ -181,6 +188,9 @@ enum {
 
 _Noreturn void ingest_nursery_main(const struct crew *crew);
 _Noreturn void ingest_worker_main(const struct crew *crew, uint32_t index);
+
+/* Takes the right to write from the calling process (a worker). */
+void ingest_known_seal(const struct ingest_known *k);
 
 /* For tests. */
 pid_t ingest_nursery_pid(const struct ingest *ing);

@@ -8,7 +8,7 @@
  * A slot's place is given by the top bits of the hash: growing walks the old table in order and writes
  * the new one in order. Old generations are punched out of the file.
  */
-#include "ingest/known.h"
+#include "ingest_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,10 +175,9 @@ static int grow(struct ingest_known *k, uint64_t generation, struct error *err)
     uint64_t next = off | (old.log2 + 1);
     struct known_table table = table_at(k, next);
     copy_table(&old, &table);
-    /* release: the table is whole. Readers of the old one look again when they see the change. */
-    atomic_store_explicit(&head_of(k)->generation, next, memory_order_release);
-    /* After the store: a reader that finds the hole finds the new generation too. Failing only costs space. */
-    atomic_thread_fence(memory_order_seq_cst);
+    /* The table is whole. An exchange in sequential order, so that it is seen before the hole is: a reader that meets the hole
+     * finds the new generation and looks again. That punching fails only costs space. */
+    atomic_exchange_explicit(&head_of(k)->generation, next, memory_order_seq_cst);
     fallocate(k->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old_off, (off_t)table_bytes(old.log2));
     return BASE_OK;
 }
@@ -212,14 +211,12 @@ bool ingest_known_next(const struct ingest_known *k, const struct hash128 *hash,
         uint64_t id = 0, i = *pos;
         for (; i <= t.mask; i++) {
             const struct known_slot *s = &t.slot[(home_of(&t, prefix) + i) & t.mask];
-            /* acquire: the prefix */
+            /* acquire: the prefix; and both before the second look at the generation */
             id = atomic_load_explicit(&s->id, memory_order_acquire);
-            if (id == 0 || atomic_load_explicit(&s->prefix, memory_order_relaxed) == prefix)
+            if (id == 0 || atomic_load_explicit(&s->prefix, memory_order_acquire) == prefix)
                 break;
         }
-        /* A table replaced under us may already be a hole: what was read counts only if it was still the one. The fence keeps
-         * the reads above before the load below. */
-        atomic_thread_fence(memory_order_acquire);
+        /* A table replaced under us may already be a hole: what was read counts only if it was still the one. */
         if (atomic_load_explicit(&h->generation, memory_order_relaxed) != generation)
             continue;
         if (id == 0 || i > t.mask)
@@ -234,6 +231,11 @@ bool ingest_known_has(const struct ingest_known *k, const struct hash128 *hash)
 {
     uint64_t pos = 0, id;
     return ingest_known_next(k, hash, &pos, &id);
+}
+
+void ingest_known_seal(const struct ingest_known *k)
+{
+    mprotect(k->base, k->reserve_bytes, PROT_READ);
 }
 
 uint64_t ingest_known_count(const struct ingest_known *k)

@@ -51,7 +51,9 @@ static enum item_death death_of(struct nursery *n, uint32_t w, int status)
         return DEATH_SHRANK;
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
         return DEATH_CRASHED;
-    return start_ns && start_ns == n->hung_start_ns[w] ? DEATH_HUNG : DEATH_KILLED;
+    if (start_ns == 0 || start_ns != n->hung_start_ns[w])
+        return DEATH_KILLED;
+    return atomic_load_explicit(&n->region->worker[w].is_parsing, memory_order_relaxed) ? DEATH_HUNG : DEATH_STALLED;
 }
 
 /* Sends the slot of a dead worker on. True if an item was blamed. */

@@ -131,7 +131,8 @@ static void do_mapped(struct worker *w, struct item_job *job, struct bytes item,
     const struct ingest_settings *s = &w->crew->settings;
     const struct shared_task *t = job->task;
     struct mime_record r = {0};
-    e->hash = hash128_of(item);
+    e->hash = hash128_of(item); /* touches all of a mapped file */
+    atomic_store_explicit(&w->line->is_parsing, 1, memory_order_relaxed);
     if (s->known && !t->force_parse && ingest_known_has(s->known, &e->hash)) {
         e->status = INGEST_KNOWN;
         bool needs_header = !t->has_date && !t->date_from_file;
@@ -244,6 +245,7 @@ static void do_slot(struct worker *w, uint32_t slot)
         struct entry e = {.index = k, .status = INGEST_PASSED};
         if (!tasks[k].pass) {
             atomic_store_explicit(&w->line->at, slot << 8 | k, memory_order_relaxed);
+            atomic_store_explicit(&w->line->is_parsing, 0, memory_order_relaxed);
             atomic_store_explicit(&w->line->limit_ms, w->crew->settings.item_ms, memory_order_relaxed);
             /* release: a nursery that sees this start sees the item and limit that go with it */
             atomic_store_explicit(&w->line->start_ns, system_now_ns(), memory_order_release);
@@ -331,6 +333,8 @@ static void enter_sandbox(const struct crew *crew, uint32_t index)
     size_t results = (r->slots + 1) * AREA_BYTES + JUMBO_BYTES;
     ASSERT(mprotect(r->tasks, (r->slots + 1) * TASK_AREA_BYTES, PROT_READ) == 0);
     ASSERT(mprotect(r->results, results, PROT_NONE) == 0);
+    if (crew->settings.known)
+        ingest_known_seal(crew->settings.known);
     system_limit_data(crew->settings.worker_bytes);
 }
 

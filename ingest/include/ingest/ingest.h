@@ -12,7 +12,7 @@
  * parsed by mime_parse_opaque with MIME_DEFECT(PARSER_CRASHED) or (PARSER_HUNG),
  * its batch goes on in a new worker. (A crash is repeated once in another process before it is believed, a SIGKILL from
  * outside three times, so that the damage of one item, or an impatient administrator, does not change the record of
- * another. If opaque parsing dies too the item is FAILED.) And two GMime threads reach 1.4 x of one where
+ * another. If opaque parsing dies too, or reading takes too long, the item is FAILED.) And two GMime threads reach 1.4 x of one where
  * two processes reach 2.0 x.
  *
  * Memory: `slots` batches of at most INGEST_BATCH_ITEMS tasks live at a time; a slot's
@@ -26,6 +26,8 @@
  * core and write nothing but shared memory, of which a worker reaches the results of the batch it holds. They get RLIMIT_DATA
  * and, where asked, idle I/O priority. Call ingest_open early: a process forked from a small one is small, and
  * what the caller has mapped shared and writable by then (a store's lock file) stays mapped in it.
+ *
+ * An error on one side does not stop the other: call ingest_cancel then.
  *
  * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner),
  * ingest_ready/ingest_next/ingest_redo by one thread (writer), ingest_cancel and

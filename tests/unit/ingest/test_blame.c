@@ -14,6 +14,7 @@ Test(blame, each_mode_bears_what_the_contract_says)
         {"a crash is repeated once", MODE_NORMAL, DEATH_CRASHED, 2, MODE_OPAQUE_CRASHED},
         {"a kill is repeated three times", MODE_NORMAL, DEATH_KILLED, 4, MODE_OPAQUE_CRASHED},
         {"a hang is not repeated", MODE_NORMAL, DEATH_HUNG, 1, MODE_OPAQUE_HUNG},
+        {"slow reading fails", MODE_NORMAL, DEATH_STALLED, 1, MODE_FAIL_HUNG},
         {"a shrunk file fails", MODE_NORMAL, DEATH_SHRANK, 1, MODE_FAIL_SHRANK},
         {"opaque crashes once", MODE_OPAQUE_CRASHED, DEATH_CRASHED, 1, MODE_FAIL_DIED},
         {"opaque is killed", MODE_OPAQUE_CRASHED, DEATH_KILLED, 4, MODE_FAIL_DIED},
@@ -35,7 +36,7 @@ Test(blame, each_mode_bears_what_the_contract_says)
 
 Test(blame, what_failed_stays_failed)
 {
-    static const enum item_death hows[] = {DEATH_CRASHED, DEATH_KILLED, DEATH_HUNG, DEATH_SHRANK};
+    static const enum item_death hows[] = {DEATH_CRASHED, DEATH_KILLED, DEATH_HUNG, DEATH_STALLED, DEATH_SHRANK};
     for (uint8_t mode = MODE_FAIL_DIED; mode <= MODE_FAIL_SHRANK; mode++)
         for (size_t i = 0; i < sizeof hows / sizeof hows[0]; i++) {
             uint8_t now = mode, tries = 0;

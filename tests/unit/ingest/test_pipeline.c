@@ -103,6 +103,59 @@ Test(pipeline, a_flush_makes_one_item_come_back_before_the_close)
     vault_close(&v.vault);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+Test(pipeline, ready_waits_no_longer_than_told_and_misses_nothing)
+{
+    static const char *const headers[] = {"", "X-Test: slow\n", "X-Test: record 700000\n", "X-Test: record 2000000\n"};
+    enum { N = 160 };
+    struct mini_vault v = mini_vault_at(TEMP_DIR());
+    for (uint32_t i = 0; i < N; i++)
+        put_item(&v, i, headers[i % 37 < 4 ? i % 37 : 0], 100);
+    struct ingest_settings s = {.workers = 2, .vaults = &v.vault, .vaults_n = 1, .parse = test_parse};
+    struct ingest *ing = NULL;
+    struct ingest_result r;
+    cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
+    uint64_t before = now_ms();
+    cr_expect_eq(ingest_ready(ing, 50, NULL), 0, "nothing was submitted");
+    uint64_t took = now_ms() - before;
+    cr_expect(took >= 49, "%llu ms", (unsigned long long)took);
+    for (uint32_t i = 0; i < N; i++) {
+        struct ingest_task t = {.locator.name = bytes_str(item_name(i)), .tag = bytes_of(&i, sizeof i)};
+        cr_assert_eq(ingest_submit(ing, &t, NULL), BASE_OK);
+        if (i % 50 == 0)
+            cr_assert_eq(ingest_pass(ing, bytes_of(&i, sizeof i), NULL), BASE_OK);
+    }
+    ingest_close(ing);
+    uint32_t not_yet = 0;
+    for (uint32_t i = 0, passed = 0; i < N;) {
+        int rc;
+        while ((rc = ingest_ready(ing, 5, NULL)) == 0)
+            not_yet++;
+        cr_assert_eq(rc, 1);
+        cr_assert_eq(ingest_next(ing, &r, NULL), INGEST_MORE);
+        if (r.status == INGEST_PASSED) {
+            passed++;
+            continue;
+        }
+        cr_assert_eq(r.status, INGEST_PARSED, "item %u", i);
+        cr_assert_eq(keep_result(&r).index, i, "after %u passes", passed);
+        i++;
+    }
+    cr_expect_gt(not_yet, 0, "slow items were ready at once");
+    cr_expect_eq(ingest_ready(ing, 5, NULL), 1, "the end is ready");
+    cr_expect_eq(ingest_next(ing, &r, NULL), INGEST_DONE);
+    ingest_cancel(ing);
+    cr_expect_eq(ingest_ready(ing, 5, NULL), BASE_ERR_CANCELLED);
+    ingest_free(&ing);
+    vault_close(&v.vault);
+}
+
 Test(pipeline, tags_and_names_at_their_limits)
 {
     enum { N = 40 };
