@@ -76,7 +76,7 @@ static bool collect(struct imap_session *s, struct imap_command *c)
     if (rc < 0)
         return fail(s, &err);
     s->tick = tick;
-    s->expunge_untold = !allow_expunge && (rc > 0 || s->expunge_untold);
+    s->expunge_untold = !allow_expunge;
     end_changed_run(news);
     uint32_t count = mdsq_view_count(s->view);
     news->exists = count != s->told_exists - news->expunged_count;

@@ -313,7 +313,9 @@ static bool parse_command(struct imap_session *s, struct imap_command *c, struct
         return false;
     if (tag.n > TAG_MAX_BYTES)
         return imap_cursor_fail(at, "tag too long");
-    c->tag = arena_dup(c->arena, tag);
+    /* "a+b" is no tag, and neither is the "a" in it. */
+    if (imap_at_byte(at, ' ') || imap_at_end(at))
+        c->tag = arena_dup(c->arena, tag);
     if (!parse_name(s, c, at))
         return false;
     if (c->row->parse && !c->row->parse(s, c, at)) {

@@ -1,0 +1,513 @@
+/* fake_query: see fake_query.h. */
+#include "fake_query.h"
+
+#include "base/bytes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct fake fake;
+
+struct mdsq_store {
+    int unused;
+};
+struct mdsq_archive {
+    int unused;
+};
+struct mdsq_reader {
+    int unused;
+};
+struct mdsq_view {
+    uint32_t *uids;
+    uint32_t n;
+    char name[128];
+};
+struct mdsq_set {
+    uint32_t *uids;
+    uint32_t n;
+};
+struct mdsq_fetch {
+    const struct mdsq_view *view;
+    const struct mdsq_set *set;
+    struct mdsq_reader *reader;
+    uint32_t at;
+};
+struct mdsq_body {
+    const struct fake_message *m;
+    size_t begin, end;
+};
+struct mdsq_search {
+    const struct mdsq_view *view;
+    unsigned slices;
+};
+
+static const char raw_one[] = "From: A <a@example.org>\r\nSubject: one\r\n\r\nHello\r\n";
+static const char raw_two[] = "Subject: two\r\nX-Y: z\r\n\r\nSecond text, a little longer\r\n";
+
+void fake_add(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct fake_message *m = &fake.messages[fake.n++];
+        *m = (struct fake_message){.uid = fake.n * 10, .flags = "(\\Seen)", .raw = fake.n % 2 ? raw_one : raw_two};
+    }
+    fake.tick++;
+}
+
+void fake_reset(void)
+{
+    fake = (struct fake){0};
+    fake_add(3);
+    fake.messages[1].flags = "()";
+}
+
+static struct fake_message *find(uint32_t uid)
+{
+    return uid % 10 == 0 && uid / 10 >= 1 && uid / 10 <= fake.n ? &fake.messages[uid / 10 - 1] : NULL;
+}
+
+void fake_expunge(uint32_t uid)
+{
+    find(uid)->expunged = true;
+    fake.tick++;
+}
+
+void fake_flag(uint32_t uid, const char *flags)
+{
+    find(uid)->flags = flags;
+    find(uid)->changed = true;
+    fake.tick++;
+}
+
+static int fail(struct mdsq_error *err, int code)
+{
+    if (err) {
+        err->code = code;
+        snprintf(err->text, sizeof err->text, "/a/secret/path: code %d", code);
+    }
+    return code;
+}
+
+int mdsq_login(struct mdsq_store *store, const char *user, const char *password, char archive_out[256],
+               struct mdsq_error *err)
+{
+    (void)store;
+    if (fake.login_result)
+        return fail(err, fake.login_result);
+    if (strcmp(user, "me") != 0 || strcmp(password, "secret\"\\") != 0)
+        return fail(err, MDSQ_ERR_AUTH);
+    strcpy(archive_out, "mail");
+    return 0;
+}
+
+int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err)
+{
+    (void)store;
+    *out = NULL;
+    if (fake.open_result || strcmp(name, "mail") != 0)
+        return fail(err, fake.open_result ? fake.open_result : MDSQ_ERR_NOTFOUND);
+    *out = calloc(1, sizeof **out);
+    fake.objects++;
+    return 0;
+}
+
+#define FREE(type)                                                                                                     \
+    if (*type) {                                                                                                       \
+        free(*type);                                                                                                   \
+        *type = NULL;                                                                                                  \
+        fake.objects--;                                                                                                \
+    }
+
+void mdsq_archive_close(struct mdsq_archive **archive){FREE(archive)}
+
+uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
+{
+    (void)archive;
+    return fake.tick;
+}
+
+int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err)
+{
+    (void)archive, (void)err;
+    *out = calloc(1, sizeof **out);
+    fake.readers++;
+    if (fake.readers > fake.readers_max)
+        fake.readers_max = fake.readers;
+    return 0;
+}
+
+int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err)
+{
+    (void)reader, (void)err;
+    return 0;
+}
+
+void mdsq_reader_end(struct mdsq_reader **reader)
+{
+    if (*reader) {
+        free(*reader);
+        *reader = NULL;
+        fake.readers--;
+    }
+}
+
+/* ---- folders --------------------------------------------------------------------------- */
+
+static const struct mdsq_folder folders[] = {
+    {"INBOX", MDSQ_FOLDER_SUBSCRIBED, 0},
+    {"A&B", 0, 0},
+    {"Gr\xc3\xbc\xc3\x9f"
+     "e",
+     MDSQ_FOLDER_HAS_CHILDREN, 0},
+    {"Gr\xc3\xbc\xc3\x9f"
+     "e/x \"q\"",
+     MDSQ_FOLDER_SUBSCRIBED, 6},
+    {"nil", MDSQ_FOLDER_NOSELECT, 0},
+};
+
+int mdsq_list(struct mdsq_reader *reader, const char *reference, const char *pattern, bool subscribed_only,
+              mdsq_folder_fn *fn, void *arg, struct mdsq_error *err)
+{
+    (void)reader, (void)err;
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s%s", reference, pattern);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if ((strcmp(whole, "*") == 0 || strcmp(whole, folders[i].name) == 0) &&
+            (!subscribed_only || folders[i].attrs & MDSQ_FOLDER_SUBSCRIBED))
+            fn(&folders[i], arg);
+    return 0;
+}
+
+static uint32_t alive(void)
+{
+    uint32_t n = 0;
+    for (unsigned i = 0; i < fake.n; i++)
+        n += !fake.messages[i].expunged;
+    return n;
+}
+
+static bool exists(const char *folder)
+{
+    return bytes_equal_nocase(bytes_str(folder), BYTES_LIT("INBOX")) || strcmp(folder, folders[2].name) == 0;
+}
+
+int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_status *out, struct mdsq_error *err)
+{
+    (void)reader;
+    if (!exists(folder))
+        return fail(err, MDSQ_ERR_NOTFOUND);
+    *out = (struct mdsq_status){.messages = alive(), .unseen = 1, .uidnext = fake.n * 10 + 1, .uidvalidity = 77};
+    return 0;
+}
+
+int mdsq_view_open(struct mdsq_reader *reader, const char *folder, struct mdsq_view **out, struct mdsq_error *err)
+{
+    (void)reader;
+    *out = NULL;
+    if (!exists(folder))
+        return fail(err, MDSQ_ERR_NOTFOUND);
+    struct mdsq_view *v = calloc(1, sizeof *v);
+    v->uids = calloc(FAKE_MESSAGES, sizeof *v->uids);
+    for (unsigned i = 0; i < fake.n; i++)
+        if (!fake.messages[i].expunged)
+            v->uids[v->n++] = fake.messages[i].uid;
+    fake.objects++;
+    *out = v;
+    return 0;
+}
+
+void mdsq_view_close(struct mdsq_view **view)
+{
+    if (*view)
+        free((*view)->uids);
+    FREE(view)
+}
+
+uint32_t mdsq_view_count(const struct mdsq_view *view)
+{
+    return view->n;
+}
+
+int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struct mdsq_view_info *out,
+                       struct mdsq_error *err)
+{
+    (void)reader, (void)err;
+    *out = (struct mdsq_view_info){.uidvalidity = 77, .uidnext = fake.n * 10 + 1, .first_unseen = view->n >= 2 ? 2 : 0};
+    return 0;
+}
+
+uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq)
+{
+    return seq >= 1 && seq <= view->n ? view->uids[seq - 1] : 0;
+}
+
+uint32_t mdsq_view_seq(const struct mdsq_view *view, uint32_t uid)
+{
+    for (uint32_t i = 0; i < view->n; i++)
+        if (view->uids[i] == uid)
+            return i + 1;
+    return 0;
+}
+
+int mdsq_view_advance(struct mdsq_reader *reader, struct mdsq_view *view, bool allow_expunge,
+                      const struct mdsq_news *news, struct mdsq_error *err)
+{
+    int any = 0;
+    (void)reader;
+    if (fake.advance_result)
+        return fail(err, fake.advance_result);
+    for (uint32_t i = view->n; i > 0 && allow_expunge; i--) {
+        if (!find(view->uids[i - 1])->expunged)
+            continue;
+        news->expunged(i, view->uids[i - 1], news->arg);
+        memmove(view->uids + i - 1, view->uids + i, (view->n - i) * sizeof *view->uids);
+        view->n--;
+        any = 1;
+    }
+    uint32_t last = view->n ? view->uids[view->n - 1] : 0;
+    for (unsigned i = 0; i < fake.n; i++) {
+        struct fake_message *m = &fake.messages[i];
+        if (m->uid > last && !m->expunged) {
+            view->uids[view->n++] = m->uid;
+            any = 1;
+        } else if (m->changed && mdsq_view_seq(view, m->uid)) {
+            news->changed(mdsq_view_seq(view, m->uid), m->uid, news->arg);
+            any = 1;
+        }
+        m->changed = false;
+    }
+    return any;
+}
+
+/* ---- sets ---------------------------------------------------------------------------------- */
+
+static uint32_t number(const char **p, const char *end, uint32_t star)
+{
+    uint32_t v = 0;
+    if (*p < end && **p == '*') {
+        (*p)++;
+        return star;
+    }
+    while (*p < end && **p >= '0' && **p <= '9')
+        v = v * 10 + (uint32_t)(*(*p)++ - '0');
+    return v;
+}
+
+int mdsq_set_parse(const struct mdsq_view *view, const char *text, size_t n, bool is_uid, struct mdsq_set **out,
+                   struct mdsq_error *err)
+{
+    bool *in = calloc(view->n + 1, sizeof *in);
+    const char *p = text, *end = text + n;
+    uint32_t star = is_uid ? (view->n ? view->uids[view->n - 1] : 0) : view->n;
+    *out = NULL;
+    while (p < end) {
+        uint32_t a = number(&p, end, star), b = a;
+        if (p < end && *p == ':') {
+            p++;
+            b = number(&p, end, star);
+        }
+        if (!is_uid && (a > view->n || b > view->n || a == 0 || b == 0)) {
+            free(in);
+            return fail(err, MDSQ_ERR_USAGE);
+        }
+        for (uint32_t i = 0; i < view->n; i++) {
+            uint32_t v = is_uid ? view->uids[i] : i + 1;
+            in[i] |= v >= (a < b ? a : b) && v <= (a < b ? b : a);
+        }
+        if (p < end)
+            p++;
+    }
+    struct mdsq_set *s = calloc(1, sizeof *s);
+    s->uids = calloc(view->n + 1, sizeof *s->uids);
+    for (uint32_t i = 0; i < view->n; i++)
+        if (in[i])
+            s->uids[s->n++] = view->uids[i];
+    free(in);
+    fake.objects++;
+    *out = s;
+    return 0;
+}
+
+void mdsq_set_free(struct mdsq_set **set)
+{
+    if (*set)
+        free((*set)->uids);
+    FREE(set)
+}
+
+bool mdsq_set_next_range(const struct mdsq_set *set, const struct mdsq_view *as_seq_of, uint64_t *pos,
+                         uint32_t *first_out, uint32_t *last_out)
+{
+    if (*pos >= set->n)
+        return false;
+    uint32_t uid = set->uids[*pos];
+    *first_out = *last_out = as_seq_of ? mdsq_view_seq(as_seq_of, uid) : uid;
+    for ((*pos)++; as_seq_of && *pos < set->n && mdsq_view_seq(as_seq_of, set->uids[*pos]) == *last_out + 1; (*pos)++)
+        ++*last_out;
+    return true;
+}
+
+/* ---- fetch ------------------------------------------------------------------------------------ */
+
+int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs,
+                   struct mdsq_fetch **out, struct mdsq_error *err)
+{
+    (void)attrs, (void)err;
+    struct mdsq_fetch *f = calloc(1, sizeof *f);
+    *f = (struct mdsq_fetch){view, set, reader, 0};
+    fake.objects++;
+    *out = f;
+    return 0;
+}
+
+void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader)
+{
+    fetch->reader = reader;
+}
+
+void mdsq_fetch_free(struct mdsq_fetch **fetch)
+{
+    FREE(fetch)
+}
+
+static struct mdsq_bytes text(const char *s)
+{
+    return (struct mdsq_bytes){(const uint8_t *)s, strlen(s)};
+}
+
+int mdsq_fetch_next(struct mdsq_fetch *f, struct mdsq_message *out, struct mdsq_error *err)
+{
+    f->reader->unused++; /* ASan sees a reader that has ended */
+    if (f->at >= f->set->n)
+        return 0;
+    const struct fake_message *m = find(f->set->uids[f->at++]);
+    *out = (struct mdsq_message){.uid = m->uid, .seq = mdsq_view_seq(f->view, m->uid), .gone = m->expunged};
+    if (m->corrupt)
+        return fail(err, MDSQ_ERR_CORRUPT);
+    out->flags = text(m->flags);
+    strcpy(out->internal_date, "17-Jul-1996 02:44:25 -0700");
+    out->size = strlen(m->raw);
+    out->envelope = text("(NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL)");
+    out->bodystructure = text("(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1 NIL NIL NIL NIL)");
+    out->body = text("(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1)");
+    return 1;
+}
+
+int mdsq_body_open(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid,
+                   const struct mdsq_section *section, struct mdsq_body **out, struct mdsq_error *err)
+{
+    const struct fake_message *m = find(uid);
+    const size_t head = (size_t)(strstr(m->raw, "\r\n\r\n") - m->raw) + 4;
+    (void)view;
+    reader->unused++;
+    *out = NULL;
+    if (m->vault_gone || m->expunged)
+        return fail(err, MDSQ_ERR_GONE);
+    if (section->path_n > 1 || (section->path_n == 1 && section->path[0] != 1))
+        return fail(err, MDSQ_ERR_NOTFOUND);
+    struct mdsq_body *b = calloc(1, sizeof *b);
+    *b = (struct mdsq_body){m, 0, strlen(m->raw)};
+    if (section->path_n == 1 || section->kind == MDSQ_SECTION_TEXT)
+        b->begin = head;
+    else if (section->kind != MDSQ_SECTION_ALL)
+        b->end = head;
+    fake.objects++;
+    *out = b;
+    return 0;
+}
+
+uint64_t mdsq_body_size(const struct mdsq_body *body)
+{
+    return body->end - body->begin;
+}
+
+int mdsq_body_read(struct mdsq_body *body, uint64_t off, void *dst, size_t n, size_t *got_out, struct mdsq_error *err)
+{
+    size_t size = body->end - body->begin;
+    size_t take = off < size ? (n < size - off ? n : size - (size_t)off) : 0;
+    if (body->m->break_at && off + take > body->m->break_at)
+        return fail(err, MDSQ_ERR_GONE);
+    memcpy(dst, body->m->raw + body->begin + off, take);
+    *got_out = take;
+    return 0;
+}
+
+void mdsq_body_close(struct mdsq_body **body)
+{
+    FREE(body)
+}
+
+/* ---- search: what it was asked is kept as text; it finds what is in the first set of the tree, or all --------------
+ */
+
+static void describe(const struct mdsq_key *k, char **to)
+{
+    static const char *const names[] = {"ALL",     "AND",     "OR",     "NOT",    "FLAG",       "KEYWORD", "SEQ",
+                                        "UID",     "BEFORE",  "ON",     "SINCE",  "SENTBEFORE", "SENTON",  "SENTSINCE",
+                                        "LARGER",  "SMALLER", "HEADER", "FROM",   "TO",         "CC",      "BCC",
+                                        "SUBJECT", "BODY",    "TEXT",   "MODSEQ", "NONE"};
+    *to += sprintf(*to, "%s", names[k->kind]);
+    if (k->number)
+        *to += sprintf(*to, "=%llu", (unsigned long long)k->number);
+    if (k->field.p)
+        *to += sprintf(*to, "<%.*s>", (int)k->field.n, (const char *)k->field.p);
+    if (k->text.p)
+        *to += sprintf(*to, "'%.*s'", (int)k->text.n, (const char *)k->text.p);
+    if (k->children_n == 0)
+        return;
+    for (size_t i = 0; i < k->children_n; i++) {
+        *to += sprintf(*to, i ? " " : "(");
+        describe(&k->children[i], to);
+    }
+    *to += sprintf(*to, ")");
+}
+
+static bool all_sets_valid(const struct mdsq_view *view, const struct mdsq_key *k)
+{
+    struct mdsq_set *set = NULL;
+    if (k->kind == MDSQ_KEY_SEQ_SET) {
+        int rc = mdsq_set_parse(view, (const char *)k->text.p, k->text.n, false, &set, NULL);
+        mdsq_set_free(&set);
+        return rc == 0;
+    }
+    for (size_t i = 0; i < k->children_n; i++)
+        if (!all_sets_valid(view, &k->children[i]))
+            return false;
+    return true;
+}
+
+int mdsq_search_new(const struct mdsq_view *view, const struct mdsq_key *key, struct mdsq_search **out,
+                    struct mdsq_error *err)
+{
+    char *to = fake.last_key.text;
+    describe(key, &to);
+    *out = NULL;
+    if (!all_sets_valid(view, key))
+        return fail(err, MDSQ_ERR_USAGE);
+    struct mdsq_search *s = calloc(1, sizeof *s);
+    *s = (struct mdsq_search){view, fake.search_slices};
+    fake.objects++;
+    *out = s;
+    return 0;
+}
+
+int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err)
+{
+    (void)budget_ms;
+    reader->unused++;
+    if (fake.search_result)
+        return fail(err, fake.search_result);
+    return search->slices > 0 && search->slices--;
+}
+
+int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out,
+                     struct mdsq_error *err)
+{
+    bool none = strcmp(fake.last_key.text, "NONE") == 0;
+    *unreadable_out = 0;
+    return mdsq_set_parse(search->view, none ? "99999" : "1:*", none ? 5 : 3, true, out, err);
+}
+
+void mdsq_search_free(struct mdsq_search **search)
+{
+    FREE(search)
+}

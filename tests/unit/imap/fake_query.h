@@ -1,0 +1,51 @@
+/*
+ * fake_query: query/'s API over a few arrays, so that a session is tested alone and the world can be made to fail.
+ *
+ *     fake_reset();                       // archive "mail", user "me"/"secret", INBOX with three messages
+ *     fake.messages[1].vault_gone = true; // its body does not open any more
+ *
+ * All state is the one global, which is fine here: each Criterion test is a process.
+ */
+#ifndef FAKE_QUERY_H
+#define FAKE_QUERY_H
+
+#include "mds/query.h"
+
+#include <stdbool.h>
+
+#define FAKE_MESSAGES 4000
+
+struct fake_message {
+    uint32_t uid;
+    const char *flags;
+    const char *raw; /* header, blank line, text */
+    bool expunged;
+    bool vault_gone; /* body_open: GONE */
+    bool corrupt;    /* fetch_next: CORRUPT */
+    size_t break_at; /* body_read fails from here on, if not 0 */
+    bool changed;    /* flags, told by the next advance */
+};
+
+struct fake {
+    struct fake_message messages[FAKE_MESSAGES];
+    unsigned n;
+    uint64_t tick;
+    int advance_result; /* negative: advance fails so */
+    int open_result;    /* of an archive, likewise */
+    int login_result;
+    unsigned search_slices;
+    int search_result;
+    unsigned readers, readers_max; /* alive */
+    unsigned objects;              /* views, sets, fetches, bodies, searches alive */
+    struct mdsq_key_copy {
+        char text[4096];
+    } last_key; /* the searched tree as text */
+};
+
+extern struct fake fake;
+void fake_reset(void);
+void fake_add(unsigned n);
+void fake_expunge(uint32_t uid);
+void fake_flag(uint32_t uid, const char *flags);
+
+#endif
