@@ -94,17 +94,19 @@ static int open_section(struct mdsq_reader *reader, uint64_t item_id, const stru
 {
     struct query_item *item = &body->item;
     struct query_range range;
-    int rc = query_item_load(reader, item_id, item, err);
+    struct mds_item row;
+    int rc = mds_item_get(reader->txn, item_id, &row, err);
 
-    if (rc < 0)
-        return rc;
-    rc = query_section_from_kept(reader, item, section, &body->memory, err);
+    if (rc >= 0)
+        rc = query_section_from_kept(reader, &row, section, &body->memory, err);
     if (rc != 0) {
         body->in_memory = true;
         body->size = body->memory.n;
         return rc < 0 ? rc : BASE_OK;
     }
-    rc = query_section_resolve(item, section, &range, err);
+    rc = query_item_load(reader, item_id, item, err);
+    if (rc >= 0)
+        rc = query_section_resolve(item, section, &range, err);
     if (rc >= 0)
         rc = query_item_open_bytes(reader, item, err);
     if (rc < 0)

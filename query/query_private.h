@@ -181,7 +181,13 @@ struct mdsq_reader {
     struct mdsq_archive *archive;
     struct mds_txn *txn;
     uint64_t generation; /* unique a snapshot in the store: views of another one are dead */
+    struct mds_words *words; /* made when first asked for: query_reader_words */
+    char **kept;             /* likewise: query_reader_kept */
 };
+/* A cursor over packs that lives as long as the reader, so that single messages in order cost a row a pack. */
+int query_reader_words(struct mdsq_reader *reader, struct mds_words **out, struct error *err);
+/* Lower-case names of the fields that the archive keeps, ended by NULL; view of the reader. */
+const char *const *query_reader_kept(struct mdsq_reader *reader);
 
 /* ---- views ------------------------------------------------------------------------------- */
 
@@ -233,8 +239,6 @@ void query_fields_subset(struct bytes block, const struct mdsq_bytes *names, siz
 bool query_fields_are_kept(const struct mds_item *row, bool headers_complete, const struct mdsq_bytes *names,
                            size_t names_n, const char *const *kept);
 bool query_block_ends_blank(struct bytes block);
-/* Names of the fields that the archive keeps; owned, g_strfreev. */
-char **query_kept_names(struct mds_txn *txn);
 
 /* ---- dates (dates.c) ------------------------------------------------------------------------ */
 

@@ -1,7 +1,9 @@
-/* A reader: one snapshot of an archive. */
+/* A reader: one snapshot of an archive, and what single look-ups in it share. */
 #include "query_private.h"
 
 #include <glib.h>
+
+#define META_KEPT_NAMES "headers.kept" /* one name a line; written by a build that keeps another list than the default */
 
 /* So that a fetch sees a renewed reader, or another one at the same address, as different. */
 static uint64_t next_generation(struct mdsq_archive *archive)
@@ -37,7 +39,14 @@ int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err)
 
     query_error_init(&e);
     reader->generation = next_generation(reader->archive);
-    return query_result(mds_read_renew(reader->txn, &e), &e, err);
+
+    const int rc = mds_read_renew(reader->txn, &e);
+
+    if (reader->words)
+        mds_words_rebind(reader->words, reader->txn);
+    g_strfreev(reader->kept);
+    reader->kept = NULL;
+    return query_result(rc, &e, err);
 }
 
 void mdsq_reader_end(struct mdsq_reader **reader)
@@ -47,7 +56,30 @@ void mdsq_reader_end(struct mdsq_reader **reader)
     *reader = NULL;
     if (r == NULL)
         return;
+    mds_words_free(&r->words);
     mds_read_end(&r->txn);
+    g_strfreev(r->kept);
     mdsq_archive_close(&r->archive);
     g_free(r);
+}
+
+int query_reader_words(struct mdsq_reader *reader, struct mds_words **out, struct error *err)
+{
+    const int rc = reader->words ? BASE_OK : mds_words_new(reader->txn, &reader->words, err);
+
+    *out = reader->words;
+    return rc;
+}
+
+const char *const *query_reader_kept(struct mdsq_reader *reader)
+{
+    struct bytes names;
+
+    if (reader->kept == NULL && mds_meta_get(reader->txn, META_KEPT_NAMES, &names, NULL) >= 0) {
+        char *text = g_strndup((const char *)names.p, names.n);
+
+        reader->kept = g_strsplit(text, "\n", -1);
+        g_free(text);
+    }
+    return reader->kept ? (const char *const *)reader->kept : mime_default_headers;
 }

@@ -76,8 +76,7 @@ void query_tree_bounds(const struct query_tree *tree, const struct query_uids *a
 /* Recycled between messages. */
 struct query_text {
     struct mdsq_reader *reader;
-    struct mds_words *words;
-    char **kept;
+    struct mds_words *words; /* the reader's */
     struct buf raw, unfolded, decoded, folded;
 };
 int query_text_init(struct query_text *text, struct mdsq_reader *reader, struct error *err);

@@ -10,25 +10,16 @@
  */
 #include "search.h"
 
-#include <glib.h>
-
 #define TEXT_PART_MAX_BYTES (UINT64_C(64) << 20) /* of a part as stored; a larger one counts as unreadable */
 
 int query_text_init(struct query_text *text, struct mdsq_reader *reader, struct error *err)
 {
     *text = (struct query_text){.reader = reader};
-
-    const int rc = mds_words_new(reader->txn, &text->words, err);
-
-    if (rc >= 0)
-        text->kept = query_kept_names(reader->txn);
-    return rc;
+    return query_reader_words(reader, &text->words, err);
 }
 
 void query_text_release(struct query_text *text)
 {
-    mds_words_free(&text->words);
-    g_strfreev(text->kept);
     buf_release(&text->raw);
     buf_release(&text->unfolded);
     buf_release(&text->decoded);
@@ -256,7 +247,7 @@ static int match_kept(struct query_text *t, struct query_tree *tree, uint64_t it
     for (uint32_t i = 0; i < tree->fields.n && enough; i++) {
         const struct mdsq_bytes name = query_bytes(tree->fields.v[i]->field);
 
-        enough = query_fields_are_kept(&row, complete, &name, 1, (const char *const *)t->kept);
+        enough = query_fields_are_kept(&row, complete, &name, 1, query_reader_kept(t->reader));
     }
     if (!enough)
         return 0;

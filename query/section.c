@@ -1,24 +1,6 @@
 /* Sections: see section.h and RFC 3501 6.4.5. */
 #include "section.h"
 
-#include <glib.h>
-
-#define META_KEPT_NAMES "headers.kept" /* one name a line; written by the build when it keeps another list */
-
-char **query_kept_names(struct mds_txn *txn)
-{
-    struct bytes names;
-
-    if (mds_meta_get(txn, META_KEPT_NAMES, &names, NULL) < 0)
-        return g_strdupv((gchar **)(uintptr_t)mime_default_headers); /* copied, not changed */
-
-    char *text = g_strndup((const char *)names.p, names.n);
-    char **list = g_strsplit(text, "\n", -1);
-
-    g_free(text);
-    return list;
-}
-
 static enum mime_section_part part_of(enum mdsq_section_kind kind)
 {
     switch (kind) {
@@ -81,39 +63,44 @@ int query_section_resolve(const struct query_item *item, const struct mdsq_secti
     return BASE_OK;
 }
 
-int query_section_from_kept(struct mdsq_reader *reader, const struct query_item *item,
-                            const struct mdsq_section *section, struct buf *out, struct error *err)
+/* RFC 3501: no blank line only where the message has neither a body nor a blank line. */
+static int has_blank_line(const struct mds_item *row, bool *out, struct error *err)
 {
+    struct mime_parts parts = {0};
+    int rc = BASE_OK;
+
+    *out = true;
+    if (row->defects & (MIME_DEFECT(NO_SEPARATOR) | MIME_DEFECT(NO_HEADER))) {
+        rc = mime_parts_decode(row->parts, row->size, &parts, err);
+        *out = rc < 0 || parts.n == 0 || parts.v[0].body_len > 0;
+        mime_parts_release(&parts);
+    }
+    return rc;
+}
+
+int query_section_from_kept(struct mdsq_reader *reader, const struct mds_item *row, const struct mdsq_section *section,
+                            struct buf *out, struct error *err)
+{
+    const bool complement = section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT;
     struct mds_words *words = NULL;
     struct bytes headers;
-    bool complete = false;
-    char **kept = NULL;
+    bool complete = false, blank = true;
     int rc;
 
-    if (section->path_n || item->parts.n == 0 ||
-        (section->kind != MDSQ_SECTION_HEADER_FIELDS && section->kind != MDSQ_SECTION_HEADER_FIELDS_NOT))
+    if (section->path_n || (section->kind != MDSQ_SECTION_HEADER_FIELDS && !complement))
         return 0;
-    rc = mds_words_new(reader->txn, &words, err);
+    rc = query_reader_words(reader, &words, err);
     if (rc >= 0)
-        rc = mds_words_headers(words, item->row.id, &headers, &complete, err);
+        rc = mds_words_headers(words, row->id, &headers, &complete, err);
     if (rc < 0)
-        goto out;
-
-    const bool complement = section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT;
-    /* RFC 3501: no blank line only where the message has neither a body nor a blank line. */
-    const bool blank =
-        !(item->row.defects & (MIME_DEFECT(NO_SEPARATOR) | MIME_DEFECT(NO_HEADER)) && item->parts.v[0].body_len == 0);
-
-    kept = query_kept_names(reader->txn);
-    rc = 0;
-    if (complement ? complete && !(item->row.defects & MIME_DEFECT(HEADER_TOO_LONG))
-                   : query_fields_are_kept(&item->row, complete, section->fields, section->fields_n,
-                                           (const char *const *)kept)) {
-        query_fields_subset(headers, section->fields, section->fields_n, complement, blank, out);
-        rc = 1;
-    }
-out:
-    g_strfreev(kept);
-    mds_words_free(&words);
-    return rc;
+        return rc;
+    /* What is not named must be all there. */
+    if ((complement && !complete) || !query_fields_are_kept(row, complete, section->fields, section->fields_n,
+                                                            query_reader_kept(reader)))
+        return 0;
+    rc = has_blank_line(row, &blank, err);
+    if (rc < 0)
+        return rc;
+    query_fields_subset(headers, section->fields, section->fields_n, complement, blank, out);
+    return 1;
 }

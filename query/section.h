@@ -31,7 +31,7 @@ int query_section_resolve(const struct query_item *item, const struct mdsq_secti
                           struct error *err);
 
 /* HEADER.FIELDS(.NOT) of the item's own header from the kept fields. 1 done, 0 they do not suffice. */
-int query_section_from_kept(struct mdsq_reader *reader, const struct query_item *item,
-                            const struct mdsq_section *section, struct buf *out, struct error *err);
+int query_section_from_kept(struct mdsq_reader *reader, const struct mds_item *row, const struct mdsq_section *section,
+                            struct buf *out, struct error *err);
 
 #endif
