@@ -1,11 +1,205 @@
 /*
- * mds build: its owner replaces this file.
+ * mds build: one archive from --from, or many from a manifest.
  */
 #include "cli.h"
+#include "manifest.h"
+#include "progress.h"
+#include "report.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+    char *store, *archive, *manifest, *progress, *headers, *match;
+    char **from;
+    gint jobs, batch;
+    gint item_ms;
+    gdouble max_rate;
+    gboolean json, full, allow_removals, idle;
+};
+
+static const char description[] =
+    "KIND:PATH[=FOLDER]: auto, maildir, maildir++, maildir-fs, mbox (mboxo, mboxrd,\n"
+    "mboxcl, mboxcl2), mbox-tree, eml-tree, mh. The vault is only ever read.\n"
+    "\n"
+    "Run it again at any time: what is new is added, what is gone from the vault is\n"
+    "expunged, and UIDs stay. An interrupted build goes on where it stopped.\n"
+    "\n"
+    "A manifest has lines ARCHIVE<TAB>KIND:PATH[=FOLDER]; lines of the same archive\n"
+    "are its sources, # begins a comment.\n"
+    "\n"
+    "Exit status: 0 done; 1 done, but items could not be read or removals were\n"
+    "refused; 2 usage; 3 environment, or interrupted.\n";
+
+static GOptionEntry *entries_for(struct options *o)
+{
+    const GOptionEntry entries[] = {
+        {"store", 's', 0, G_OPTION_ARG_FILENAME, &o->store, "the store's directory, made if missing", "DIR"},
+        {"archive", 'a', 0, G_OPTION_ARG_STRING, &o->archive, "the archive, made if missing", "NAME"},
+        {"from", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &o->from, "a vault; may be given many times", "KIND:PATH[=FOLDER]"},
+        {"manifest", 0, 0, G_OPTION_ARG_FILENAME, &o->manifest, "many archives instead, from a file (- is standard input)", "FILE"},
+        {"match", 0, 0, G_OPTION_ARG_STRING, &o->match, "files of an eml-tree (default *.eml)", "GLOB"},
+        {"jobs", 'j', 0, G_OPTION_ARG_INT, &o->jobs, "parse workers (default: one a core)", "N"},
+        {"full", 0, 0, G_OPTION_ARG_NONE, &o->full, "read every item again: finds edits in place", NULL},
+        {"allow-removals", 0, 0, G_OPTION_ARG_NONE, &o->allow_removals,
+         "accept that a source is gone, or lacks more than a tenth of its items", NULL},
+        {"headers", 0, 0, G_OPTION_ARG_STRING, &o->headers,
+         "header fields to keep: default, all, or a list with commas (first build only)", "LIST"},
+        {"max-rate", 0, 0, G_OPTION_ARG_DOUBLE, &o->max_rate, "at most so many items a second", "N"},
+        {"idle", 0, 0, G_OPTION_ARG_NONE, &o->idle, "idle I/O priority: others go first", NULL},
+        {"progress", 0, 0, G_OPTION_ARG_STRING, &o->progress, "auto, plain, json or none", "MODE"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "the report as JSON, one line an archive", NULL},
+        {"batch", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &o->batch, "messages a transaction", "N"},
+        {"item-ms", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &o->item_ms, "time a parser may take", "MS"},
+        G_OPTION_ENTRY_NULL,
+    };
+    return g_memdup2(entries, sizeof entries);
+}
+
+static void options_release(struct options *o)
+{
+    g_free(o->store);
+    g_free(o->archive);
+    g_free(o->manifest);
+    g_free(o->progress);
+    g_free(o->headers);
+    g_free(o->match);
+    g_strfreev(o->from);
+}
+
+static int check(const struct options *o, int argc, char **argv)
+{
+    if (argc > 1)
+        return cli_usage("'%s' is not expected; vaults are named with --from", argv[1]);
+    if (!o->store)
+        return cli_usage("--store DIR is missing");
+    if (o->manifest && (o->archive || o->from))
+        return cli_usage("--manifest takes the place of --archive and --from");
+    if (!o->manifest && !o->archive)
+        return cli_usage("--archive NAME is missing");
+    if (!o->manifest && !o->from)
+        return cli_usage("--from KIND:PATH is missing");
+    if (o->jobs < 0 || o->jobs > 256)
+        return cli_usage("--jobs is 0 (one a core) to 256");
+    if (o->batch < 0 || o->max_rate < 0 || o->item_ms < 0)
+        return cli_usage("numbers cannot be negative");
+    return -1;
+}
+
+/* "default", "all" or "subject,x-label": lower case, as mime wants them. The list is owned by the caller (g_strfreev). */
+static int headers_parse(const char *text, char ***list_out, struct mime_settings *m)
+{
+    if (!text)
+        return -1;
+    if (strcmp(text, "all") == 0) {
+        m->all_headers = true;
+        return -1;
+    }
+    if (strcmp(text, "default") == 0) {
+        m->headers = mime_default_headers;
+        return -1;
+    }
+    char *lower = g_ascii_strdown(text, -1);
+    *list_out = g_strsplit(lower, ",", -1);
+    g_free(lower);
+    for (char **name = *list_out; *name; name++) {
+        g_strstrip(*name);
+        bool good = **name;
+        for (const char *c = *name; *c; c++)
+            good = good && *c > ' ' && *c < 127 && *c != ':';
+        if (!good)
+            return cli_usage("--headers: '%s' is not the name of a header field", *name);
+    }
+    m->headers = (const char *const *)*list_out;
+    return -1;
+}
+
+static int build_one(struct indexer_build *build, const struct options *o, struct progress *progress)
+{
+    struct indexer_report report;
+    struct error err = {0};
+    int rc = indexer_build(build, &report, &err);
+    progress_end(progress);
+    int status = report_status(&report, rc, &err);
+    if (o->json) {
+        json_t *json = report_json(build->archive, &report, rc, &err);
+        json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        putchar('\n');
+        fflush(stdout);
+        json_decref(json);
+    } else if (rc == 0 || report.messages_added) {
+        report_print(build->archive, &report);
+    }
+    if (rc < 0)
+        cli_note("%s", err.text);
+    return status;
+}
+
+static int build_all(const struct manifest *m, struct indexer_build *build, const struct options *o,
+                     struct progress *progress)
+{
+    int worst = CLI_DONE;
+    for (size_t i = 0; i < m->n; i++) {
+        build->archive = m->archives[i].name;
+        build->sources = m->archives[i].sources;
+        build->sources_n = m->archives[i].sources_n;
+        int status = build_one(build, o, progress);
+        worst = status > worst ? status : worst;
+        if (*build->cancel)
+            break;
+    }
+    return worst;
+}
+
+static void log_line(enum log_level level, const char *line, void *arg)
+{
+    (void)level;
+    progress_end(arg);
+    cli_note("%s", line);
+}
 
 int cmd_build(int argc, char **argv)
 {
-    (void)argc;
-    cli_note("%s is not built yet", argv[0]);
-    return CLI_ENVIRONMENT;
+    struct options o = {0};
+    struct manifest manifest = {0};
+    struct progress progress = {0};
+    char **headers = NULL;
+    struct error err = {0};
+    GOptionEntry *entries = entries_for(&o);
+    int status = cli_options(&argc, &argv, entries, "", "Makes vaults browsable: indexes them into an archive of a store.",
+                             description);
+    g_free(entries);
+    if (status < 0)
+        status = check(&o, argc, argv);
+    if (status < 0 && !progress_parse(o.progress, &progress.mode))
+        status = cli_usage("--progress is auto, plain, json or none");
+    struct indexer_build build = {
+        .store_dir = o.store,
+        .jobs = (unsigned)o.jobs,
+        .batch_items = (uint32_t)o.batch,
+        .item_ms = (uint32_t)o.item_ms,
+        .full = o.full,
+        .allow_removals = o.allow_removals,
+        .max_rate = o.max_rate,
+        .io_idle = o.idle,
+        .progress = progress.mode == PROGRESS_NONE ? NULL : progress_show,
+        .progress_arg = &progress,
+    };
+    if (status < 0)
+        status = headers_parse(o.headers, &headers, &build.mime);
+    if (status < 0 && (o.manifest ? manifest_read(o.manifest, &manifest, &err)
+                                  : manifest_from(o.archive, o.from, &manifest, &err)) < 0)
+        status = cli_fail(&err);
+    if (status < 0) {
+        manifest_set_match(&manifest, o.match);
+        build.cancel = cli_cancel_on_signals();
+        log_set_sink(log_line, &progress, LOG_LEVEL_INFO);
+        status = build_all(&manifest, &build, &o, &progress);
+    }
+    manifest_release(&manifest);
+    g_strfreev(headers);
+    options_release(&o);
+    return status;
 }

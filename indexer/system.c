@@ -1,0 +1,61 @@
+/* Clock, sleep, temporary files. */
+#include "system.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t clock_ns(clockid_t id)
+{
+    struct timespec t = {0};
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t indexer_monotonic_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t indexer_wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+void indexer_sleep_ms(unsigned ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL); /* a signal may cut it short: callers look at their flags */
+}
+
+static double seconds_of(const struct timeval *t)
+{
+    return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+}
+
+double indexer_cpu_seconds(void)
+{
+    struct rusage self = {0}, children = {0};
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return seconds_of(&self.ru_utime) + seconds_of(&self.ru_stime) + seconds_of(&children.ru_utime) +
+           seconds_of(&children.ru_stime);
+}
+
+int indexer_temp_file(const char *dir, struct error *err)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        return fd;
+    /* File systems without O_TMPFILE: make and unlink. */
+    char path[4200];
+    if (snprintf(path, sizeof path, "%s/.mds-tmp-XXXXXX", dir) >= (int)sizeof path)
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: path too long", dir);
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, "%s: no temporary file", dir);
+    unlink(path);
+    return fd;
+}

@@ -1,0 +1,17 @@
+/* What the indexer takes from the operating system, so that a test can look at one place. */
+#ifndef INDEXER_SYSTEM_H
+#define INDEXER_SYSTEM_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+int64_t indexer_monotonic_ns(void);
+int64_t indexer_wall_ns(void);
+void indexer_sleep_ms(unsigned ms);
+/* CPU of this process and the children it has waited for. */
+double indexer_cpu_seconds(void);
+/* An unlinked file in dir, open for reading and writing; the descriptor, or < 0 with an error set. */
+int indexer_temp_file(const char *dir, struct error *err);
+
+#endif
