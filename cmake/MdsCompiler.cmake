@@ -23,10 +23,6 @@ if(MDS_SANITIZE MATCHES "address")
 endif()
 if(MDS_SANITIZE MATCHES "thread")
   set(MDS_TSAN ON)
-  if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-    # A fence is invisible to TSan: worth a warning, as its reports around one may be false.
-    target_compile_options(mds_flags INTERFACE -Wno-error=tsan)
-  endif()
 endif()
 
 if(MDS_FUZZ)
