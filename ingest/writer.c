@@ -229,7 +229,7 @@ static int head_slot(struct ingest *ing, uint32_t *slot_out, struct error *err)
 
 int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err)
 {
-    uint32_t slot;
+    uint32_t slot = 0;
     ing->can_redo = false;
     if (ing->jumbo_bytes)
         drop_jumbo(ing);
