@@ -265,7 +265,8 @@ static void add_bare(struct cursor *c, const struct piece *p)
     } else {
         set_addr(c, &a, text, p->at == SIZE_MAX ? SIZE_MAX : p->at - p->start);
     }
-    add(c, a);
+    if (a.mailbox.n || a.host.n || a.name.n)
+        add(c, a);
 }
 
 static void group_end(struct cursor *c)

@@ -78,6 +78,33 @@ struct mime_counts mime_count(struct bytes v, uint8_t prev)
     return c;
 }
 
+static inline bool is_base64(uint8_t c)
+{
+    const uint8_t letter = c | 0x20;
+    return (uint8_t)(letter - 'a') < 26 || (uint8_t)(c - '/') < 11 || c == '+'; /* "/" stands before "0" */
+}
+
+uint64_t mime_count_base64(struct bytes v)
+{
+    uint64_t total = 0;
+    size_t i = 0;
+    while (v.n - i >= sizeof(lanes)) {
+        size_t rounds = (v.n - i) / sizeof(lanes);
+        if (rounds > 255)
+            rounds = 255;
+        lanes sum = {0};
+        for (; rounds; rounds--, i += sizeof(lanes)) {
+            const lanes c = lanes_load(v.p + i), letter = c | lanes_of(0x20);
+            sum -= (lanes)(letter - lanes_of('a') < lanes_of(26)) | (lanes)(c - lanes_of('/') < lanes_of(11)) |
+                   (lanes)(c == lanes_of('+'));
+        }
+        total += lanes_sum(sum);
+    }
+    for (; i < v.n; i++)
+        total += is_base64(v.p[i]);
+    return total;
+}
+
 bool mime_has_long_line(struct bytes v, size_t limit)
 {
     /* From a line's start the last LF within reach is the furthest that we may jump: a few bytes are looked at per jump. */

@@ -65,31 +65,13 @@ static uint64_t base64_bytes(uint64_t digits)
     return digits / 4 * 3 + (digits % 4 == 2 ? 1 : digits % 4 == 3 ? 2 : 0);
 }
 
-/* Written so that compilers count many bytes at a time. */
-static uint64_t base64_digits(const uint8_t *p, size_t n)
-{
-    uint64_t total = 0;
-    while (n) {
-        const size_t block = n < 255 ? n : 255;
-        uint8_t count = 0;
-        for (size_t i = 0; i < block; i++) {
-            const uint8_t c = p[i], l = c | 0x20;
-            count = (uint8_t)(count + (((uint8_t)(l - 'a') < 26) | ((uint8_t)(c - '0') < 10) | (c == '+') | (c == '/')));
-        }
-        total += count;
-        p += block;
-        n -= block;
-    }
-    return total;
-}
-
 static uint64_t base64_count(struct bytes v)
 {
     uint64_t total = 0;
     while (v.n) {
         const uint8_t *pad = memchr(v.p, '=', v.n);
         const size_t n = pad ? (size_t)(pad - v.p) : v.n;
-        total += base64_bytes(base64_digits(v.p, n));
+        total += base64_bytes(mime_count_base64(bytes_of(v.p, n)));
         v = bytes_slice(v, n + 1, SIZE_MAX);
     }
     return total;
@@ -131,7 +113,7 @@ bool mime_base64_is_clean(struct bytes v)
         pads += v.p[v.n - 1] == '=';
         v.n--;
     }
-    const uint64_t digits = base64_digits(v.p, v.n);
+    const uint64_t digits = mime_count_base64(v);
     const struct mime_counts c = mime_count(v, 0);
     uint64_t blanks = 0;
     if (digits + c.lf + c.cr != v.n) {

@@ -51,6 +51,8 @@ struct mime_counts {
 };
 /* prev: the byte before the range (any but CR if there is none). */
 struct mime_counts mime_count(struct bytes v, uint8_t prev);
+/* Characters of base64's alphabet, without "=". */
+uint64_t mime_count_base64(struct bytes v);
 /* true if some line has more than `limit` bytes before its LF (or the end). */
 bool mime_has_long_line(struct bytes v, size_t limit);
 

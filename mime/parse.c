@@ -436,6 +436,8 @@ void mime_parse_opaque(struct mime_parser *p, struct bytes item, uint64_t why, s
         const enum mime_field id = mime_field_of(name);
         if (id < FIELD_COUNT && !root->field[id].p)
             root->field[id] = raw;
+        if (!p->settings.all_headers && keep_has(p, name))
+            buf_append_bytes(&p->headers, whole);
     }
     opaque_envelope(p, root->field);
     small.message_id = take_id(p, root->field[FIELD_MESSAGE_ID]);

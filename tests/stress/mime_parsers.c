@@ -4,6 +4,8 @@
  *
  * stress_mime_parsers                 the test
  * stress_mime_parsers --dump FILE...  a record as text, for the golden tests and the independent check
+ * stress_mime_parsers --dump-small FILE...    the same with limits so small that a fixture meets them
+ * stress_mime_parsers --dump-opaque FILE...   the same for an item that killed a parser
  */
 #include "mime/mime.h"
 
@@ -87,9 +89,12 @@ static void dump(const struct mime_record *r)
     mime_parts_release(&t);
 }
 
-static int dump_files(int n, char **names)
+static int dump_files(const char *how, int n, char **names)
 {
-    struct mime_parser *p = mime_parser_new(NULL);
+    static const struct mime_settings small = {
+        .max_header_bytes = 500, .max_parts = 4, .max_depth = 3, .max_addresses = 3, .max_references = 2};
+    const bool opaque = strcmp(how, "--dump-opaque") == 0;
+    struct mime_parser *p = mime_parser_new(strcmp(how, "--dump-small") == 0 ? &small : NULL);
     int status = 0;
     for (int i = 0; i < n; i++) {
         gchar *text = NULL;
@@ -100,7 +105,10 @@ static int dump_files(int n, char **names)
             continue;
         }
         struct mime_record r;
-        mime_parse(p, bytes_of(text, size), &r);
+        if (opaque)
+            mime_parse_opaque(p, bytes_of(text, size), MIME_DEFECT(PARSER_CRASHED) | MIME_DEFECT(PARSER_HUNG), &r);
+        else
+            mime_parse(p, bytes_of(text, size), &r);
         printf("file: %s\n", names[i]);
         dump(&r);
         putchar('\n');
@@ -170,7 +178,7 @@ static int stress(void)
 int main(int argc, char **argv)
 {
     mime_init();
-    if (argc > 2 && strcmp(argv[1], "--dump") == 0)
-        return dump_files(argc - 2, argv + 2);
+    if (argc > 2 && strncmp(argv[1], "--dump", 6) == 0)
+        return dump_files(argv[1], argc - 2, argv + 2);
     return stress();
 }
