@@ -27,7 +27,8 @@ struct imap_cursor {
 
 static inline struct imap_cursor imap_cursor_of(struct bytes command, struct arena *arena)
 {
-    return (struct imap_cursor){command.p, command.n ? command.p + command.n : command.p, arena, NULL};
+    const uint8_t *p = command.n ? command.p : (const uint8_t *)""; /* moving NULL by 0 is undefined in C */
+    return (struct imap_cursor){p, p + command.n, arena, NULL};
 }
 
 /* Sets why, if nothing did before; false, so `return imap_cursor_fail(c, "...")`. */
