@@ -199,7 +199,7 @@ Test(mbox, separators_around_the_windows_edge)
         for (size_t i = 99; i < fill; i += 100)
             b.p[b.n + i] = '\n';
         b.n += fill;
-        buf_append_str(&b, "\n\n" F2);
+        buf_append_str(&b, "\n>>>>>>>>>>From q\n\n" F2);
         const size_t second_at = b.n;
 
         buf_append_str(&b, second);
@@ -209,6 +209,7 @@ Test(mbox, separators_around_the_windows_edge)
         cr_assert_eq(vault_mbox_next(m, &item[0], &err), VAULT_MORE);
         cr_assert_eq(vault_mbox_next(m, &item[1], &err), VAULT_MORE);
         cr_assert_eq(item[0].offset, start);
+        cr_assert_eq(item[0].filter, VAULT_FILTER_UNQUOTE, "shift %d", shift);
         cr_assert_eq(item[0].length, second_at - (sizeof F2 - 1) - 1 - start, "shift %d", shift);
         cr_assert_eq(item[1].offset, second_at, "shift %d", shift);
         cr_assert_eq(item[1].length, sizeof second - 1);
