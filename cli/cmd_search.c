@@ -1,11 +1,81 @@
 /*
- * mds search: its owner replaces this file.
+ * mds search: SEARCH of one folder. IMAP syntax in, IMAP syntax out.
  */
 #include "cli.h"
+#include "talk.h"
+
+#include <string.h>
+
+static const char description[] =
+    "KEYS are those of IMAP's SEARCH; the answer is \"* SEARCH\" and UIDs.\n"
+    "\n"
+    "  mds search --store DIR --archive NAME INBOX UNSEEN SINCE 1-Feb-2024\n"
+    "  mds search --store DIR --archive NAME INBOX FROM ann SUBJECT 'two words'\n"
+    "  mds search --store DIR --archive NAME INBOX 'OR FROM ann FROM bob'\n"
+    "\n"
+    "One argument alone goes to the parser as it is. Of several, one that holds blanks or\n"
+    "letters outside ASCII and begins with neither ( nor \" is taken as one string.\n"
+    "Text is compared without case, as substrings of the decoded text (UTF-8).\n"
+    "Exit status: 0 done (also if nothing matches), 1 no such folder, 2 usage,\n"
+    "3 environment.";
+
+static bool is_ascii(const char *s)
+{
+    for (; *s; s++) {
+        if ((unsigned char)*s >= 0x80)
+            return false;
+    }
+    return true;
+}
+
+static enum talk_answer search(struct talk *talk, char **keys, int keys_n)
+{
+    bool ascii = true;
+
+    for (int i = 0; i < keys_n; i++)
+        ascii &= is_ascii(keys[i]);
+    talk_begin(talk, ascii ? "UID SEARCH" : "UID SEARCH CHARSET UTF-8");
+    for (int i = 0; i < keys_n; i++) {
+        const bool is_text = keys_n > 1 && keys[i][0] != '(' && keys[i][0] != '"' &&
+                             (strpbrk(keys[i], " \t\r\n") || !is_ascii(keys[i]) || keys[i][0] == 0);
+
+        talk_add(talk, " ");
+        if (is_text)
+            talk_add_string(talk, bytes_str(keys[i]));
+        else
+            talk_add(talk, keys[i]);
+    }
+    return talk_end(talk, "SEARCH");
+}
 
 int cmd_search(int argc, char **argv)
 {
-    (void)argc;
-    cli_note("%s is not built yet", argv[0]);
-    return CLI_ENVIRONMENT;
+    char *store = NULL, *archive = NULL;
+    const GOptionEntry entries[] = {
+        {"store", 0, 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
+        {"archive", 0, 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
+        {0},
+    };
+    struct error err = {0};
+    struct talk *talk = NULL;
+    int rc = cli_options(&argc, &argv, entries, "FOLDER KEYS...", "Searches a folder with IMAP's keys.", description);
+
+    if (rc >= 0)
+        goto out;
+    if (store == NULL || archive == NULL || argc < 3) {
+        rc = cli_usage("needs --store, --archive, FOLDER and KEYS; see mds search --help");
+        goto out;
+    }
+    if (talk_open(store, archive, &talk, &err) < 0) {
+        rc = err.code == BASE_ERR_NOTFOUND ? (cli_note("%s", err.text), CLI_SOME_FAILED) : cli_fail(&err);
+        goto out;
+    }
+    rc = talk_examine(talk, argv[1]);
+    if (rc < 0)
+        rc = talk_status(talk, search(talk, argv + 2, argc - 2));
+out:
+    talk_close(&talk);
+    g_free(store);
+    g_free(archive);
+    return rc;
 }
