@@ -7,9 +7,12 @@ static int free_pages(struct mds_txn *t, uint64_t *out, struct error *err)
 {
     MDB_cursor *c = NULL;
     MDB_val k, v;
-    int lmdb = mdb_cursor_open(t->lmdb, 0, &c); /* the free list is database 0 */
+    int lmdb;
 
     *out = 0;
+    if (t->w) /* LMDB shows its free list, database 0, to readers only */
+        return BASE_OK;
+    lmdb = mdb_cursor_open(t->lmdb, 0, &c);
     if (lmdb)
         return txn_fail(t, lmdb, "reading the free list", err);
     while ((lmdb = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {

@@ -280,7 +280,7 @@ struct mds_table_stat { const char *name; uint64_t entries, pages, overflow_page
 #define MDS_TABLES_MAX 32
 struct mds_stat {
     uint64_t file_bytes;  /* blocks on disk */
-    uint64_t map_bytes, used_bytes, free_pages;
+    uint64_t map_bytes, used_bytes, free_pages; /* free_pages: 0 in a write transaction */
     uint64_t items, messages, folders, highestmodseq;
     uint32_t readers;
     uint64_t defects[64]; /* items with each defect */
