@@ -1,11 +1,122 @@
 /*
- * mds stat: its owner replaces this file.
+ * mds stat: counters, bytes a table, bytes an item, defects.
  */
 #include "cli.h"
+#include "open.h"
+#include "progress.h"
+
+#include "mime/defects.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+static double per_item(const struct mds_stat *s, uint64_t bytes)
+{
+    return s->items ? (double)bytes / (double)s->items : 0;
+}
+
+static void print_text(const char *archive, const struct mds_stat *s)
+{
+    char n[32];
+    printf("archive       %s\n", archive);
+    printf("folders       %s\n", progress_number(s->folders, n));
+    printf("messages      %s\n", progress_number(s->messages, n));
+    printf("items         %s\n", progress_number(s->items, n));
+    printf("file          %s bytes", progress_number(s->file_bytes, n));
+    printf(", %.0f an item\n", per_item(s, s->file_bytes));
+    printf("used          %s bytes", progress_number(s->used_bytes, n));
+    printf(", free pages %s\n", progress_number(s->free_pages, n));
+    printf("map           %s bytes\n", progress_number(s->map_bytes, n));
+    printf("highestmodseq %s\n", progress_number(s->highestmodseq, n));
+    printf("readers       %" PRIu32 "\n", s->readers);
+    printf("\n%-12s %14s %10s %10s %16s %9s\n", "table", "entries", "pages", "overflow", "bytes", "an item");
+    for (unsigned i = 0; i < s->tables_n; i++) {
+        const struct mds_table_stat *t = &s->tables[i];
+        char entries[32], bytes[32];
+        printf("%-12s %14s %10" PRIu64 " %10" PRIu64 " %16s %9.1f\n", t->name, progress_number(t->entries, entries),
+               t->pages, t->overflow_pages, progress_number(t->bytes, bytes), per_item(s, t->bytes));
+    }
+    printf("\n%-24s %14s\n", "defect", "items");
+    for (const struct mime_defect_info *d = mime_defect_infos; d->key; d++)
+        if (s->defects[d->bit])
+            printf("%-24s %14s  %s\n", d->key, progress_number(s->defects[d->bit], n), d->text);
+}
+
+static void set(json_t *o, const char *key, uint64_t v)
+{
+    json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static void print_json(const char *archive, const struct mds_stat *s)
+{
+    json_t *o = json_object(), *tables = json_array(), *defects = json_object();
+    json_object_set_new(o, "archive", json_string(archive));
+    set(o, "folders", s->folders);
+    set(o, "messages", s->messages);
+    set(o, "items", s->items);
+    set(o, "file_bytes", s->file_bytes);
+    set(o, "used_bytes", s->used_bytes);
+    set(o, "map_bytes", s->map_bytes);
+    set(o, "free_pages", s->free_pages);
+    set(o, "highestmodseq", s->highestmodseq);
+    set(o, "readers", s->readers);
+    json_object_set_new(o, "file_bytes_per_item", json_real(per_item(s, s->file_bytes)));
+    for (unsigned i = 0; i < s->tables_n; i++) {
+        const struct mds_table_stat *t = &s->tables[i];
+        json_t *row = json_object();
+        json_object_set_new(row, "name", json_string(t->name));
+        set(row, "entries", t->entries);
+        set(row, "pages", t->pages);
+        set(row, "overflow_pages", t->overflow_pages);
+        set(row, "bytes", t->bytes);
+        json_array_append_new(tables, row);
+    }
+    for (const struct mime_defect_info *d = mime_defect_infos; d->key; d++)
+        if (s->defects[d->bit])
+            set(defects, d->key, s->defects[d->bit]);
+    json_object_set_new(o, "tables", tables);
+    json_object_set_new(o, "defects", defects);
+    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(o);
+}
 
 int cmd_stat(int argc, char **argv)
 {
-    (void)argc;
-    cli_note("%s is not built yet", argv[0]);
-    return CLI_ENVIRONMENT;
+    char *store = NULL, *archive = NULL;
+    gboolean json = FALSE;
+    const GOptionEntry entries[] = {
+        {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
+        {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "as one JSON object", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    struct error err = {0};
+    struct mds_env *env = NULL;
+    struct mds_txn *txn = NULL;
+    struct mds_stat *stat = g_new0(struct mds_stat, 1);
+    int status = cli_options(&argc, &argv, entries, "",
+                             "Shows an archive's counters, the bytes of its tables and of an item, and what was strange.",
+                             NULL);
+    if (status < 0 && argc > 1)
+        status = cli_usage("'%s' is not expected", argv[1]);
+    if (status < 0 && (!store || !archive))
+        status = cli_usage("--store DIR and --archive NAME are needed");
+    if (status < 0) {
+        int rc = open_archive(store, archive, &env, &err);
+        if (rc == 0)
+            rc = mds_read_begin(env, &txn, &err);
+        if (rc == 0)
+            rc = mds_stat(txn, stat, &err);
+        if (rc == 0)
+            (json ? print_json : print_text)(archive, stat);
+        mds_read_end(&txn);
+        mds_close(&env);
+        status = rc < 0 ? cli_fail(&err) : CLI_DONE;
+    }
+    g_free(stat);
+    g_free(store);
+    g_free(archive);
+    return status;
 }

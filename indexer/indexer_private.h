@@ -187,6 +187,8 @@ int indexer_relocate_mark(struct indexer_writer *w, struct error *err);
 /* settings.c */
 /* The header list that the store was built with, or that of the build for a new store, into run->mime. */
 int indexer_settings_load(struct indexer_run *run, struct error *err);
+/* The list of an open environment (run->env) into run->mime. */
+int indexer_settings_read(struct indexer_run *run, struct error *err);
 int indexer_settings_store(struct indexer_run *run, struct mds_txn *txn, struct error *err);
 void indexer_settings_release(struct indexer_run *run);
 

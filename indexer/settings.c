@@ -102,6 +102,19 @@ int indexer_settings_load(struct indexer_run *run, struct error *err)
     return rc == BASE_ERR_NOTFOUND ? 0 : rc;
 }
 
+int indexer_settings_read(struct indexer_run *run, struct error *err)
+{
+    struct mds_txn *txn = NULL;
+    struct bytes stored;
+    int rc = mds_read_begin(run->env, &txn, err);
+    if (rc == 0)
+        rc = mds_meta_get(txn, INDEXER_META_HEADERS, &stored, err);
+    if (rc == 0)
+        rc = settings_follow(run, stored, err);
+    mds_read_end(&txn);
+    return rc == BASE_ERR_NOTFOUND ? 0 : rc;
+}
+
 int indexer_settings_store(struct indexer_run *run, struct mds_txn *txn, struct error *err)
 {
     struct buf text = {0};
