@@ -133,7 +133,7 @@ void vault_utf7_encode(struct bytes utf8, struct buf *out)
                 unit_encode(out, &bits, &have, c);
             }
         }
-        p = g_utf8_next_char(p);
+        p += g_utf8_skip[(uint8_t)*p];
     }
     if (shifted) {
         if (have)
