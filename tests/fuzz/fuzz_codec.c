@@ -1,0 +1,211 @@
+/*
+ * The store's row decoders on hostile bytes (as if their seal were right): no overrun, and whatever one accepts its encoder writes again,
+ * byte for byte; a UID set, which has several forms, keeps its members.
+ *
+ * Input: first byte picks the decoder, the rest is the payload.
+ */
+#include "mds/mds_private.h"
+
+#include <stdint.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must_equal(struct bytes in, struct buf *out)
+{
+    ASSERT(bytes_equal(in, buf_bytes(out)));
+}
+
+static void try_counters(struct bytes in, struct buf *out)
+{
+    struct counters c;
+
+    if (counters_decode(in, &c)) {
+        counters_encode(&c, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_sums(struct bytes in, struct buf *out)
+{
+    struct table_sums s;
+
+    if (sums_decode(in, &s)) {
+        sums_encode(&s, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_folder(struct bytes in, struct buf *out)
+{
+    struct mds_folder f;
+
+    if (folder_decode(7, in, &f)) {
+        folder_encode(&f, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_name(struct bytes in, struct buf *out)
+{
+    struct bytes text;
+    uint32_t id;
+
+    for (int hashed = 0; hashed < 2; hashed++) {
+        buf_reset(out);
+        if (name_decode(in, hashed, &id, &text)) {
+            name_encode(id, hashed, text, out);
+            must_equal(in, out);
+        }
+    }
+}
+
+static void try_message(struct bytes in, struct buf *out)
+{
+    struct mds_message m;
+
+    if (message_decode(1, 2, in, &m)) {
+        message_encode(&m, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_item(struct bytes in, struct buf *out)
+{
+    struct mds_item it;
+
+    if (item_decode(99, in, &it)) {
+        item_encode(&it, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_container(struct bytes in, struct buf *out)
+{
+    struct mds_container c;
+
+    if (container_decode(3, in, &c)) {
+        container_encode(&c, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_place(struct bytes in, struct buf *out)
+{
+    struct mds_place p;
+
+    for (int hashed = 0; hashed < 2; hashed++) {
+        buf_reset(out);
+        if (place_decode(in, hashed, &p)) {
+            place_encode(&p, hashed, out);
+            must_equal(in, out);
+        }
+    }
+}
+
+static void try_run(struct bytes in, struct buf *out)
+{
+    struct run r;
+
+    if (run_decode(5, in, &r)) {
+        run_encode(&r, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_words(struct bytes in, struct buf *out)
+{
+    struct bytes a, b;
+    bool complete;
+
+    if (wire_decode(in, &a, &b)) {
+        wire_encode(a, b, out);
+        must_equal(in, out);
+    }
+    buf_reset(out);
+    if (headers_decode(in, &a, &complete)) {
+        headers_encode(a, complete, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_sort(struct bytes in, struct buf *out)
+{
+    struct mds_sort s;
+
+    if (mds_sort_decode(in, &s, NULL) == BASE_OK) {
+        mds_sort_encode(&s, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_pack(struct bytes in, struct buf *out)
+{
+    struct pack p = {0};
+
+    if (pack_decode(1000, in, &p)) {
+        uint64_t sum = 0;
+
+        for (uint32_t i = 0; i < p.n; i++)
+            for (uint32_t j = 0; j + 1 < p.len[i]; j++) /* every byte of every entry can be read */
+                sum += p.data.p[p.off[i] + j];
+        pack_encode(p.len, p.n, p.data, out);
+        must_equal(in, out);
+        ASSERT(sum <= UINT64_MAX / 2);
+    }
+    pack_release(&p);
+}
+
+static void try_user(struct bytes in, struct buf *out)
+{
+    struct mds_user u;
+    uint32_t id;
+    bool enabled;
+
+    if (user_decode(BYTES_LIT("ann"), in, &u)) {
+        user_encode(&u, out);
+        must_equal(in, out);
+    }
+    buf_reset(out);
+    if (archive_decode(in, &id, &enabled)) {
+        archive_encode(id, enabled, out);
+        must_equal(in, out);
+    }
+}
+
+static void try_set(struct bytes in, struct buf *out)
+{
+    static struct set_bits bits, again;
+    struct set_builder b = {0};
+    const bool ok = set_bits_decode(in, &bits);
+
+    ASSERT(set_builder_add(&b, 3, in) == ok);
+    if (ok) {
+        roaring_bitmap_t *r = set_builder_take(&b);
+        roaring_uint32_iterator_t it;
+        uint32_t n = 0;
+
+        set_bits_encode(&bits, out);
+        ASSERT(set_bits_decode(buf_bytes(out), &again) && memcmp(&bits, &again, sizeof bits) == 0);
+        roaring_init_iterator(r, &it);
+        for (; it.has_value; roaring_advance_uint32_iterator(&it), n++)
+            ASSERT(it.current_value >> 16 == 3 && bits.w[(it.current_value & 0xffff) / 64] >> (it.current_value % 64) & 1);
+        ASSERT(n == set_bits_count(&bits));
+        roaring_bitmap_free(r);
+    }
+    set_builder_release(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static void (*const decoders[])(struct bytes, struct buf *) = {
+        try_counters, try_sums, try_folder, try_name,  try_message, try_item, try_container,
+        try_place,    try_run,  try_words,  try_sort, try_pack,    try_user, try_set,
+    };
+    struct buf out = {0};
+
+    if (size == 0)
+        return 0;
+    decoders[data[0] % (sizeof decoders / sizeof decoders[0])](bytes_of(data + 1, size - 1), &out);
+    buf_release(&out);
+    return 0;
+}
