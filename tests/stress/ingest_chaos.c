@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILES = 300, TASKS_MAX = 4000, KILLS_MAX = 60, BOUND_KIB = 256 * 1024 };
+enum { FILES = 300, TASKS_MAX = 4000, KILLS_MAX = 60, BOUND_KIB = 160 * 1024, HEAVY_BOUND_KIB = 120 * 1024 };
 
 #define CHECK(c, ...)                                                                                        \
     do {                                                                                                     \
@@ -88,6 +88,17 @@ static uint32_t file_of(const struct chaos *c, uint32_t task)
 {
     struct rng rng = rng_of(c->seed * 1000003 + task);
     return (uint32_t)rng_below(&rng, FILES);
+}
+
+static struct vault *open_vault(const char *dir)
+{
+    struct vault_spec spec = {0};
+    struct vault *vault = NULL;
+    struct error err = {0};
+    CHECK(vault_spec_parse(textf("eml-tree:%s", dir), &spec, &err) == BASE_OK, "%s", err.text);
+    CHECK(vault_open(&spec, &vault, &err) == BASE_OK, "%s", err.text);
+    vault_spec_release(&spec);
+    return vault;
 }
 
 static void make_files(const char *dir, enum act *act, struct rng *rng)
@@ -216,7 +227,7 @@ static void take_all(struct chaos *c, uint64_t *peak_kib)
         i++;
         if (c->dawdles && rng_once_in(&rng, 200))
             sleep_us((long)rng_below(&rng, 20000));
-        if (i % 128 == 0) {
+        if (i % 32 == 0) {
             uint64_t kib = memory_kib(c);
             *peak_kib = kib > *peak_kib ? kib : *peak_kib;
         }
@@ -225,6 +236,33 @@ static void take_all(struct chaos *c, uint64_t *peak_kib)
         CHECK(rc == INGEST_DONE || rc == BASE_ERR_CANCELLED, "end %d: %s", rc, err.text);
     else
         CHECK(rc == INGEST_DONE && i == c->tasks, "end %d after %u of %u: %s", rc, i, c->tasks, err.text);
+}
+
+/* Records of up to a megabyte each, and a writer that never catches up: the case that the memory bound is for. */
+static void run_heavy(struct rng *rng)
+{
+    static enum act act[FILES];
+    const char *dir = TEMP_DIR();
+    for (uint32_t i = 0; i < FILES; i++) {
+        act[i] = ACT_RECORD;
+        write_text(path_join(dir, name_of(i)), textf("r%llu \n\nbody\n", 100000 + (unsigned long long)rng_below(rng, 1200000)));
+    }
+    struct vault *vault = open_vault(dir);
+    struct chaos c = {.act = act, .tasks = 1200, .workers = 2, .dawdles = true, .seed = rng_u64(rng)};
+    struct ingest_settings s = {.workers = c.workers, .vaults = &vault, .vaults_n = 1, .parse = chaos_parse};
+    struct error err = {0};
+    uint64_t peak_kib = 0;
+    pthread_t planner;
+    CHECK(ingest_known_new(dir, &c.known, &err) == BASE_OK, "%s", err.text);
+    CHECK(ingest_open(&s, &c.ing, &err) == BASE_OK, "%s", err.text);
+    pthread_create(&planner, NULL, plan, &c);
+    take_all(&c, &peak_kib);
+    pthread_join(planner, NULL);
+    ingest_free(&c.ing);
+    ingest_known_free(&c.known);
+    vault_close(&vault);
+    CHECK(INGEST_SANITIZED || peak_kib < HEAVY_BOUND_KIB, "%llu KiB", (unsigned long long)peak_kib);
+    printf("heavy: peak_kib=%llu\n", (unsigned long long)peak_kib);
 }
 
 static void run_round(struct vault *vault, const enum act *act, const char *dir, struct rng *rng, uint32_t round)
@@ -273,15 +311,11 @@ int main(int argc, char **argv)
     uint32_t rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : INGEST_SANITIZED ? 8 : 20;
     struct rng rng = rng_start("ingest_chaos");
     const char *dir = TEMP_DIR(), *scratch = TEMP_DIR();
-    struct vault_spec spec = {0};
-    struct vault *vault = NULL;
-    struct error err = {0};
     make_files(dir, act, &rng);
-    CHECK(vault_spec_parse(textf("eml-tree:%s", dir), &spec, &err) == BASE_OK, "%s", err.text);
-    CHECK(vault_open(&spec, &vault, &err) == BASE_OK, "%s", err.text);
+    struct vault *vault = open_vault(dir);
     for (uint32_t r = 0; r < rounds; r++)
         run_round(vault, act, scratch, &rng, r);
     vault_close(&vault);
-    vault_spec_release(&spec);
+    run_heavy(&rng);
     return 0;
 }
