@@ -8,6 +8,8 @@ int query_folder_find(struct mds_txn *txn, const char *name, struct mds_folder *
 
     if (rc >= 0)
         rc = mds_folder_find(txn, buf_bytes(&stored), out, err);
+    if (rc == BASE_ERR_SYNTAX || rc == BASE_ERR_LIMIT) /* a name that no folder can have */
+        rc = BASE_ERR_NOTFOUND;
     if (rc >= 0 && !out->selectable)
         rc = error_set(err, BASE_ERR_NOTFOUND, 0, "the folder is only a level on the way to others");
     buf_release(&stored);
