@@ -10,6 +10,8 @@
  *
  *   words <addr>          name and address; the name may have commas or "@" without quotes ("Last, First <a@b>")
  *   addr (comment)        the comment is the name, as before RFC 822
+ *   words addr            as if there were brackets
+ *   addr addr             as if there were a comma
  *   words: pieces ;       group (not nested: an inner "words:" is dropped)
  *   words                 one word is a mailbox without host, more are a name without address
  */
@@ -161,6 +163,10 @@ static void set_addr(struct cursor *c, struct mime_address *a, struct bytes v, s
         c->list->bad = true;
         return;
     }
+    while (v.n > at + 1 && v.p[v.n - 1] == '>') { /* it was never opened */
+        c->list->bad = true;
+        v.n--;
+    }
     a->mailbox = clean(c->list, bytes_slice(v, 0, at), true);
     a->host = clean(c->list, bytes_slice(v, at + 1, SIZE_MAX), true);
     while (a->host.n && a->host.p[a->host.n - 1] == '.')
@@ -201,7 +207,7 @@ static void angle(struct cursor *c, struct mime_address *a)
     c->pos = i;
 }
 
-/* Reads up to a special: '<', ',', ';', ':' or the end (0). ':' counts only where a group may begin. */
+/* Reads up to a special: '<', ',', ';', ':', ' ' for a forgotten comma, or the end (0). ':' counts only where a group may begin. */
 static uint8_t piece_read(struct cursor *c, struct piece *out)
 {
     const struct bytes v = c->v;
@@ -230,6 +236,11 @@ static uint8_t piece_read(struct cursor *c, struct piece *out)
             i++;
             continue;
         }
+        if (!in_word && out->at != SIZE_MAX && b != '.' && b != '@' && v.p[out->end - 1] != '.' && v.p[out->end - 1] != '@') {
+            special = ' '; /* a comma was forgotten */
+            c->list->bad = true;
+            break;
+        }
         if (open) {
             out->start = i;
             open = false;
@@ -247,10 +258,30 @@ static uint8_t piece_read(struct cursor *c, struct piece *out)
     return special;
 }
 
+/* Where the address begins in "words addr": behind the last white space that is not around "." or "@". */
+static size_t addr_start(struct bytes v, const struct piece *p)
+{
+    uint8_t next = '@';
+    for (size_t i = p->at; i > p->start && v.p[i - 1] != '"' && v.p[i - 1] != ')'; i--) {
+        const uint8_t b = v.p[i - 1];
+        if (!is_space(b)) {
+            next = b;
+            continue;
+        }
+        size_t before = i - 1;
+        while (before > p->start && is_space(v.p[before - 1]))
+            before--;
+        if (next != '@' && next != '.' && before > p->start && v.p[before - 1] != '.')
+            return i;
+    }
+    return p->start;
+}
+
 static void add_bare(struct cursor *c, const struct piece *p)
 {
     struct mime_address a = {.kind = ADDRESS_MAILBOX};
-    const struct bytes text = bytes_slice(c->v, p->start, p->end - p->start);
+    const size_t start = p->at != SIZE_MAX && p->words > 1 ? addr_start(c->v, p) : p->start;
+    const struct bytes text = bytes_slice(c->v, start, p->end - start);
     if (p->comment_n) {
         a.name = clean(c->list, bytes_slice(c->v, p->comment, p->comment_n), false);
         a.has_name = true;
@@ -263,7 +294,11 @@ static void add_bare(struct cursor *c, const struct piece *p)
         a.mailbox = a.host = bytes_of("", 0);
         c->list->bad = true;
     } else {
-        set_addr(c, &a, text, p->at == SIZE_MAX ? SIZE_MAX : p->at - p->start);
+        set_addr(c, &a, text, p->at == SIZE_MAX ? SIZE_MAX : p->at - start);
+    }
+    if (start > p->start) {
+        a.name = clean(c->list, bytes_slice(c->v, p->start, start - p->start), false);
+        a.has_name = c->list->bad = true;
     }
     if (a.mailbox.n || a.host.n || a.name.n)
         add(c, a);
@@ -336,7 +371,7 @@ void mime_addresses_parse(struct mime_addresses *list, struct bytes value, uint3
             group_end(&c);
             c.pending = false;
         }
-        if (special && c.pos < value.n)
+        if (special && special != ' ')
             c.pos++;
     }
     if (c.in_group) {

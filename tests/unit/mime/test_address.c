@@ -35,6 +35,9 @@ static const struct address_case cases[] = {
     {"nothing in angle", "<>", "((NIL NIL \"\" \"\"))", true},
     {"semicolons", "a@b; c@d", "((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\"))", true},
     {"punycode stays", "a@xn--bcher-kva.example", "((NIL NIL \"a\" \"xn--bcher-kva.example\"))", false},
+    {"forgotten comma", "a@b c@d", "((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\"))", true},
+    {"forgotten brackets", "=?utf-8?q?A?= B a@b", "((\"=?utf-8?q?A?= B\" NIL \"a\" \"b\"))", true},
+    {"closed, not opened", "a@b>", "((NIL NIL \"a\" \"b\"))", true},
     {"only commas", ",,,", "NIL", true},
     {"empty", "", "NIL", false},
 };
