@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#define FULL_BELOW_BYTES (UINT64_C(1) << 20)
 
 const char *const table_names[TABLE_COUNT] = {
     "meta",   "folders", "names",   "floors",     "messages",        "sets",   "items",   "wire",     "headers",  "sort",  "hashes",
@@ -26,11 +29,19 @@ const struct schema catalogue_schema = {"mds-catalogue", catalogue_features,
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct mds_env *registry;
 
+/* LMDB calls a short write EIO; it is what a disk gives that fills up in the middle of one. */
+static bool disk_is_full(const struct mds_env *env)
+{
+    struct statvfs fs;
+
+    return statvfs(env->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < FULL_BELOW_BYTES;
+}
+
 int env_lmdb_error(struct mds_env *env, int rc, const char *what, struct error *err)
 {
     const char *dir = env->dir;
 
-    switch (rc) {
+    switch (rc == EIO && disk_is_full(env) ? ENOSPC : rc) {
     case ENOSPC:
     case EDQUOT:
         return error_set(err, BASE_ERR_FULL, rc, "%s: %s: the disk is full: make room and run again", dir, what);
