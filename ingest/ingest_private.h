@@ -12,23 +12,26 @@
  * Slot S is the writer's own, for ingest_redo. Workers reach the result area of the slot they hold and no other: a wild
  * write costs at most the slot's own results, which the writer checks (entry.check, mime_record_decode).
  *
- * A slot goes out in rounds: mostly one, of all its tasks; more if their records do not fit at once, or one of them came back
- * damaged.
+ * A slot goes out in rounds: mostly one, of all its tasks; more if their records do not fit at once, or one of them
+ * came back damaged.
  *
  * A slot's way:  FREE -planner-> QUEUED -worker-> CLAIMED|w -worker-> RETURNED -writer-> QUEUED again or FREE
  *                                ^---- nursery, if w died ----'  (or RETURNED, if w had finished)
  * slot_control.state says who owns everything else of the slot: it is stored with release by whom gives and
- * loaded with acquire by whom takes. Wake-ups are eventfds and carry no data, so a process that is killed anywhere loses
- * nothing but a wake-up, which the nursery repeats for each death.
+ * loaded with acquire by whom takes. Wake-ups are eventfds and carry no data, so a process that is killed anywhere
+ * loses nothing but a wake-up, which the nursery repeats for each death.
  *
- * Memory, 2 workers, 16 + 1 slots, as the sum of RssAnon and RssShmem over parent, nursery and workers (a shared page counts in
- * each process that touched it, so at most W + 1 times):
- *     results   17 x 384 KiB kept x 3                        = 19 MiB; typical mail (200 KiB a batch) 10 MiB
- *               17 x 1 MiB x 3 if every slot is full at once = 51 MiB
- *     tasks     17 x 64 KiB x 3                              =  3 MiB
- *     tags      17 x 320 KiB, private to the parent          =  5 MiB
- *     workers   2 x (RECYCLE_BYTES 24 MiB + what a batch adds) ~ 60 MiB at worst, 2 x 8 MiB on ordinary mail
- * The jumbo area adds one record (x 2), one at a time, given back at once.
+ * Memory, 2 workers, 16 + 1 slots, as the sum of RssAnon and RssShmem over parent, nursery and workers. A shared page
+ * counts in each process that touched it: parent and workers, W + 1 times.
+ *
+ *     results   17 x 384 KiB kept x 3                            19 MiB  (a batch of list mail takes 200 KiB: 10 MiB)
+ *               17 x 1 MiB x 3 if every slot is full at once     51 MiB
+ *     tasks     17 x 64 KiB x 3                                   3 MiB
+ *     tags      17 x 320 KiB, private to the parent               5 MiB
+ *     workers   2 x (RECYCLE_BYTES + what one batch adds)        48 MiB and more only for mail that is made for it
+ *
+ * The jumbo area adds one record, twice, given back at once. Measured: 22 MiB in all on list mail, 48 MiB with
+ * records of 0.1 to 1.3 MB throughout and a slow writer (tests/stress/ingest_chaos.c).
  */
 #ifndef INGEST_PRIVATE_H
 #define INGEST_PRIVATE_H
@@ -38,15 +41,15 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#define AREA_BYTES ((size_t)1 << 20)
-#define AREA_KEEP_BYTES ((size_t)384 << 10) /* pages beyond are given back when the slot is free again */
-#define TASK_AREA_BYTES ((size_t)64 << 10)
-#define JUMBO_BYTES ((size_t)64 << 20)  /* a record over this is replaced by the opaque one */
-#define SLOT_TEXT_BYTES ((size_t)256 << 10) /* tags and names of a slot: a batch ends when it has passed this */
+#define AREA_BYTES       ((size_t)1 << 20)
+#define AREA_KEEP_BYTES  ((size_t)384 << 10) /* pages beyond are given back when the slot is free again */
+#define TASK_AREA_BYTES  ((size_t)64 << 10)
+#define JUMBO_BYTES      ((size_t)64 << 20)   /* a record over this is replaced by the opaque one */
+#define SLOT_TEXT_BYTES  ((size_t)256 << 10)  /* tags and names of a slot: a batch ends when it has passed this */
 #define BATCH_ITEM_BYTES ((uint64_t)64 << 20) /* wanted items' bytes in a batch */
-#define RECYCLE_BYTES ((uint64_t)24 << 20)
-#define SLOTS_MAX 1024u
-#define WORKERS_MAX 256u
+#define RECYCLE_BYTES    ((uint64_t)24 << 20)
+#define SLOTS_MAX        1024u
+#define WORKERS_MAX      256u
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define INGEST_SANITIZED 1
@@ -87,13 +90,15 @@ enum item_death {
     DEATH_CRASHED,
     DEATH_KILLED,  /* SIGKILL, not from us */
     DEATH_HUNG,    /* ours, for its parser took too long */
-    DEATH_STALLED, /* ours, while it was still being read: nobody's parser is at fault, and the next build may have better luck */
+    DEATH_STALLED, /* ours, while it was still being read: nobody's parser is at fault, and the next build may have
+                      better luck */
     DEATH_SHRANK,
 };
 
 /*
- * The next way to treat an item during which a worker died. A crash may be the late damage of an item before it, so the first
- * one is repeated in another process; a SIGKILL from outside is likely no fault of the item and is repeated three times.
+ * The next way to treat an item during which a worker died. A crash may be the late damage of an item before it, so the
+ * first one is repeated in another process; a SIGKILL from outside is likely no fault of the item and is repeated three
+ * times.
  */
 void ingest_blame(uint8_t *mode, uint8_t *tries, enum item_death how);
 
@@ -109,12 +114,12 @@ struct worker_line {
 
 struct slot_control {
     _Alignas(128) _Atomic uint32_t state; /* enum slot_state, for CLAIMED with worker << 8 */
-    _Atomic uint32_t done;                /* tasks [first, done) have entries; release after each, as a kill may follow */
+    _Atomic uint32_t done; /* tasks [first, done) have entries; release after each, as a kill may follow */
     /* The rest belongs to the slot's owner by `state`. */
-    uint32_t why;         /* enum slot_why */
-    uint32_t first, end;  /* tasks of the present round; the result area holds entries from `first` on */
-    uint32_t jumbo;       /* a round of one task, whose record goes into the jumbo area */
-    _Atomic uint64_t seq; /* submission order; workers take the lowest */
+    uint32_t why;                      /* enum slot_why */
+    uint32_t first, end;               /* tasks of the present round; the result area holds entries from `first` on */
+    uint32_t jumbo;                    /* a round of one task, whose record goes into the jumbo area */
+    _Atomic uint64_t seq;              /* submission order; workers take the lowest */
     uint8_t mode[INGEST_BATCH_ITEMS];  /* enum item_mode */
     uint8_t tries[INGEST_BATCH_ITEMS]; /* deaths in this mode */
 };
@@ -130,7 +135,7 @@ struct shared_task {
 
 /* One result. No padding: `check` covers it as bytes. */
 struct entry {
-    uint64_t check; /* of this struct with check 0 and of the record bytes */
+    uint64_t check;    /* of this struct with check 0 and of the record bytes */
     uint64_t off, len; /* record (PARSED) or reason's text (FAILED), in the result area or the jumbo area */
     uint64_t size;
     int64_t mtime_ns;
@@ -172,10 +177,10 @@ uint64_t ingest_entry_check(const struct entry *e, struct bytes record);
 struct crew {
     struct region region;
     struct ingest_settings settings; /* defaults filled in */
-    int work_fd;   /* eventfd semaphore: a slot may be queued */
-    int done_fd;   /* eventfd: a slot may have been returned */
-    int parent_fd; /* nursery: end of file when the parent is gone or wants the end */
-    int life_fd;   /* nursery: its end closes when the nursery dies */
+    int work_fd;                     /* eventfd semaphore: a slot may be queued */
+    int done_fd;                     /* eventfd: a slot may have been returned */
+    int parent_fd;                   /* nursery: end of file when the parent is gone or wants the end */
+    int life_fd;                     /* nursery: its end closes when the nursery dies */
 };
 
 enum {

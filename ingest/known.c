@@ -3,8 +3,8 @@
  *
  *     file:  page 0  struct known_head       then generation 0 (2^k slots), generation 1 (2^(k+1) slots), ...
  *
- * The whole address range that the file may ever take is mapped once, before any fork. So a new generation is at the same address in
- * every process as soon as the file has grown: readers need no descriptor, no system call and no lock.
+ * The whole address range that the file may ever take is mapped once, before any fork. So a new generation is at the
+ * same address in every process as soon as the file has grown: readers need no descriptor, no system call and no lock.
  * A slot's place is given by the top bits of the hash: growing walks the old table in order and writes
  * the new one in order. Old generations are punched out of the file.
  */
@@ -17,8 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HEAD_BYTES 4096u
-#define FIRST_LOG2 15u
+#define HEAD_BYTES        4096u
+#define FIRST_LOG2        15u
 #define RESERVE_MAX_BYTES ((size_t)64 << 30) /* the last generation may take half: 2^31 slots */
 #define RESERVE_MIN_BYTES ((size_t)64 << 20)
 
@@ -28,7 +28,8 @@ struct known_slot {
 };
 
 struct known_head {
-    _Atomic uint64_t generation; /* file offset of the table, its log2 of slots in the low bits: offsets are multiples of 4096 */
+    _Atomic uint64_t
+        generation; /* file offset of the table, its log2 of slots in the low bits: offsets are multiples of 4096 */
     _Atomic uint64_t count;
 };
 
@@ -150,7 +151,8 @@ static void insert(const struct known_table *t, uint64_t prefix, uint64_t id)
     atomic_store_explicit(&t->slot[at].id, id, memory_order_release);
 }
 
-/* Entries of one prefix lie in insertion order after their home; beginning behind an empty slot keeps that across the wrap. */
+/* Entries of one prefix lie in insertion order after their home; beginning behind an empty slot keeps that across the
+ * wrap. */
 static void copy_table(const struct known_table *from, const struct known_table *to)
 {
     uint64_t start = 0;
@@ -175,8 +177,8 @@ static int grow(struct ingest_known *k, uint64_t generation, struct error *err)
     uint64_t next = off | (old.log2 + 1);
     struct known_table table = table_at(k, next);
     copy_table(&old, &table);
-    /* The table is whole. An exchange in sequential order, so that it is seen before the hole is: a reader that meets the hole
-     * finds the new generation and looks again. That punching fails only costs space. */
+    /* The table is whole. An exchange in sequential order, so that it is seen before the hole is: a reader that meets
+     * the hole finds the new generation and looks again. That punching fails only costs space. */
     atomic_exchange_explicit(&head_of(k)->generation, next, memory_order_seq_cst);
     fallocate(k->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)old_off, (off_t)table_bytes(old.log2));
     return BASE_OK;

@@ -1,8 +1,8 @@
 /*
  * nursery: the parent of the workers.
  *
- * Forked before the caller has threads and single-threaded itself, so that it can fork replacements safely at any time. It
- * reaps, enforces the time limit of items, decides with ingest_blame how a slot goes on whose worker died, and
+ * Forked before the caller has threads and single-threaded itself, so that it can fork replacements safely at any time.
+ * It reaps, enforces the time limit of items, decides with ingest_blame how a slot goes on whose worker died, and
  * leaves with all workers when the caller closes its end of the leash (or dies). It reads and parses nothing.
  */
 #include "ingest_private.h"
@@ -99,7 +99,8 @@ static void bury(struct nursery *n, uint32_t w, int status)
     if (!recycled)
         count_death(n, blamed);
     spawn(n, w);
-    /* The dead may have taken a wake-up with it, before it claimed or after it returned a slot; and one for the slot above. */
+    /* The dead may have taken a wake-up with it, before it claimed or after it returned a slot; and one for the slot
+     * above. */
     system_post(n->crew->work_fd);
     system_post(n->crew->work_fd);
     system_post(n->crew->done_fd);
@@ -132,7 +133,8 @@ static void enforce_limits(struct nursery *n)
         uint64_t limit = atomic_load_explicit(&line->limit_ms, memory_order_relaxed);
         if (start == 0 || now < start || now - start <= limit * 1000000 || n->hung_start_ns[w] != 0)
             continue;
-        /* It may just now finish and begin the next: death_of compares, and an item that was not late is only repeated. */
+        /* It may just now finish and begin the next: death_of compares, and an item that was not late is only repeated.
+         */
         n->hung_start_ns[w] = start;
         kill(n->pid[w], SIGKILL);
     }

@@ -180,8 +180,8 @@ static int nursery_error(const struct ingest *ing, struct error *err)
     if (waitid(P_PID, (id_t)ing->nursery, &info, WEXITED | WNOWAIT) != 0)
         return error_errno(err, "ingest: the process that keeps the parse workers is gone");
     if (info.si_code != CLD_EXITED)
-        return error_set(err, BASE_ERR_IO, 0, "ingest: the process that keeps the parse workers was killed by signal %d",
-                         info.si_status);
+        return error_set(err, BASE_ERR_IO, 0,
+                         "ingest: the process that keeps the parse workers was killed by signal %d", info.si_status);
     if (info.si_status == NURSERY_EXIT_NO_PROGRESS)
         return error_set(err, BASE_ERR_IO, 0, "ingest: parse workers die as soon as they start");
     if (info.si_status == NURSERY_EXIT_NO_FORK)

@@ -1,8 +1,8 @@
 /*
  * pipeline: struct ingest, shared by the caller's two sides (planner.c, writer.c).
  *
- * Slots are used in a ring: the planner fills slot tail % slots, the writer empties slot head % slots. `tail` and `head`
- * hand a slot's notes over; slot_control.state hands over the shared half of it.
+ * Slots are used in a ring: the planner fills slot tail % slots, the writer empties slot head % slots. `tail` and
+ * `head` hand a slot's notes over; slot_control.state hands over the shared half of it.
  */
 #ifndef INGEST_PIPELINE_H
 #define INGEST_PIPELINE_H
@@ -31,10 +31,10 @@ struct ingest {
     /* permanent */
     struct crew crew;
     pid_t nursery;
-    int leash_fd;     /* written or closed: the nursery leaves */
-    int life_read_fd; /* end of file: the nursery is dead */
-    int cancel_fd;    /* eventfd, never read: readable for good once cancelled */
-    int space_fd;     /* eventfd: the writer freed a slot */
+    int leash_fd;             /* written or closed: the nursery leaves */
+    int life_read_fd;         /* end of file: the nursery is dead */
+    int cancel_fd;            /* eventfd, never read: readable for good once cancelled */
+    int space_fd;             /* eventfd: the writer freed a slot */
     struct slot_notes *notes; /* [slots], of slot `s` by planner or writer as head and tail say */
     _Atomic bool cancelled, closed;
     _Atomic uint64_t submitted;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define TASKS_BYTES (sizeof(struct shared_task) * INGEST_BATCH_ITEMS)
-#define LINGER_NS UINT64_C(1000000) /* a part-filled batch waits this long for idle workers to matter */
+#define LINGER_NS   UINT64_C(1000000) /* a part-filled batch waits this long for idle workers to matter */
 
 _Static_assert(TASKS_BYTES + 2 * VAULT_NAME_MAX <= TASK_AREA_BYTES, "one task always fits");
 
@@ -17,7 +17,8 @@ static uint32_t slot_of(const struct ingest *ing, uint64_t turn)
     return (uint32_t)(turn % ing->crew.region.slots);
 }
 
-/* How many tasks make a batch: few if they or their records are large, so that a round fills no area and takes no age. */
+/* How many tasks make a batch: few if they or their records are large, so that a round fills no area and takes no age.
+ */
 static uint32_t batch_target(const struct ingest *ing)
 {
     uint64_t record = atomic_load_explicit(&ing->mean_record, memory_order_relaxed);
@@ -57,7 +58,8 @@ static void hand_out(struct ingest *ing)
     memset(c->tries, 0, sizeof c->tries);
     atomic_store_explicit(&c->seq, tail + 1, memory_order_relaxed); /* 0 is the writer's own slot: first of all */
     ing->filling = 0;
-    /* release: the notes. Before the slot is queued, so that no result can come back of a slot the writer does not know of. */
+    /* release: the notes. Before the slot is queued, so that no result can come back of a slot the writer does not know
+     * of. */
     atomic_store_explicit(&ing->tail, tail + 1, memory_order_release);
     ingest_queue_slot(ing, slot, &round);
 }
@@ -118,13 +120,18 @@ static int add(struct ingest *ing, const struct ingest_task *t, bool pass, struc
     struct slot_notes *notes = &ing->notes[slot];
     struct note *note = &notes->note[ing->filling];
     *note = (struct note){
-        .task = {.offset = t->locator.offset, .length = t->locator.length, .date = t->date, .vault = t->vault,
+        .task = {.offset = t->locator.offset,
+                 .length = t->locator.length,
+                 .date = t->date,
+                 .vault = t->vault,
                  .filter = t->locator.filter,
                  .container_off = put_shared(ing, slot, t->locator.container),
                  .container_n = (uint32_t)t->locator.container.n,
                  .name_off = put_shared(ing, slot, t->locator.name),
                  .name_n = (uint32_t)t->locator.name.n,
-                 .pass = pass, .has_date = t->has_date, .date_from_file = t->date_from_file,
+                 .pass = pass,
+                 .has_date = t->has_date,
+                 .date_from_file = t->date_from_file,
                  .force_parse = t->force_parse},
         .tag_off = put_note(&notes->text, t->tag),
         .tag_n = (uint32_t)t->tag.n,

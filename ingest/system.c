@@ -56,7 +56,8 @@ static bool is_fault(int sig)
 
 void system_reset_signals(void)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGALRM};
+    static const int ignored[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE, SIGTSTP,
+                                  SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGALRM};
     for (int sig = 1; sig < NSIG; sig++) {
         if (INGEST_SANITIZED && is_fault(sig))
             continue; /* the sanitizer's report */

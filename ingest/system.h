@@ -16,13 +16,13 @@ void system_post(int fd);
 void system_drain(int fd); /* a non-blocking eventfd */
 void system_wait(int fd);  /* takes one unit of a blocking semaphore eventfd */
 
-/* Handlers of the caller must not run in a child: all but the ignored ones back to default, terminal and job signals ignored (the
- * parent decides about them), none blocked. */
+/* Handlers of the caller must not run in a child: all but the ignored ones back to default, terminal and job signals
+ * ignored (the parent decides about them), none blocked. */
 void system_reset_signals(void);
 /*
- * Closes every descriptor that is not in keep[], not standard error, and not a read-only file or directory: sockets, pipes
- * and files open for writing of the caller do not live on in its children; what vaults hold open for reading does.
- * Standard input and output become /dev/null.
+ * Closes every descriptor that is not in keep[], not standard error, and not a read-only file or directory: sockets,
+ * pipes and files open for writing of the caller do not live on in its children; what vaults hold open for reading
+ * does. Standard input and output become /dev/null.
  */
 void system_close_foreign(const int *keep, size_t n);
 void system_die_with_parent(int parent_pid); /* single-threaded parents only */

@@ -1,8 +1,8 @@
 /*
  * worker: the process that opens, hashes and parses items.
  *
- * It may die at any instruction: an entry counts only once `done` has passed it, and everything else it holds (descriptors,
- * heap, mappings) dies with it.
+ * It may die at any instruction: an entry counts only once `done` has passed it, and everything else it holds
+ * (descriptors, heap, mappings) dies with it.
  */
 #include "ingest_private.h"
 
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define CHECK_EVERY_ITEMS 4096u
-#define BIG_ITEM_BYTES ((uint64_t)4 << 20) /* after one of these the heap is looked at */
+#define BIG_ITEM_BYTES    ((uint64_t)4 << 20) /* after one of these the heap is looked at */
 
 struct worker {
     /* permanent */
@@ -191,7 +191,8 @@ static void do_item(struct worker *w, struct item_job *job, struct entry *e)
     vault_item_close(&body);
 }
 
-/* Where the next record begins; past the end of the area if the entry before it makes no sense (the writer will see that). */
+/* Where the next record begins; past the end of the area if the entry before it makes no sense (the writer will see
+ * that). */
 static size_t area_used(const struct region *r, uint32_t slot, uint32_t k, uint32_t first)
 {
     if (k == first)

@@ -1,8 +1,8 @@
 /*
  * writer: the side that takes results in order.
  *
- * Nothing a worker wrote is believed before its checksum and its bounds are: a result that fails them counts as a crash of its item,
- * which is then done again by the same rule (ingest_blame).
+ * Nothing a worker wrote is believed before its checksum and its bounds are: a result that fails them counts as a crash
+ * of its item, which is then done again by the same rule (ingest_blame).
  */
 #include "pipeline.h"
 
@@ -104,7 +104,9 @@ static void fill_note(const struct slot_notes *notes, uint32_t i, struct ingest_
         .vault = t->vault,
         .locator = {.container = {text ? text + note->container_off : NULL, t->container_n},
                     .name = {text ? text + note->name_off : NULL, t->name_n},
-                    .offset = t->offset, .length = t->length, .filter = t->filter},
+                    .offset = t->offset,
+                    .length = t->length,
+                    .filter = t->filter},
     };
 }
 
@@ -131,7 +133,8 @@ struct turn {
 /* Is there an entry for task t->i, whole or not? The slot has come back. */
 static bool has_entry(const struct ingest *ing, const struct turn *t)
 {
-    uint32_t done = atomic_load_explicit(&ing->crew.region.slot[t->slot].done, memory_order_relaxed); /* `state` acquired it */
+    uint32_t done =
+        atomic_load_explicit(&ing->crew.region.slot[t->slot].done, memory_order_relaxed); /* `state` acquired it */
     return t->i < done && done <= t->n;
 }
 
@@ -177,7 +180,8 @@ static int take(struct ingest *ing, const struct turn *t, struct ingest_result *
             return BASE_OK;
         }
     }
-    return error_set(err, BASE_ERR_CORRUPT, 0, "ingest: workers return no result for an item; shared memory is damaged");
+    return error_set(err, BASE_ERR_CORRUPT, 0,
+                     "ingest: workers return no result for an item; shared memory is damaged");
 }
 
 static void free_slot(struct ingest *ing, uint32_t slot)

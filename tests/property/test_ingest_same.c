@@ -1,6 +1,6 @@
 /*
- * Whatever the number of workers and slots, wherever the planner flushes, and whichever workers are killed from outside, the same
- * tasks give the same results, byte for byte.
+ * Whatever the number of workers and slots, wherever the planner flushes, and whichever workers are killed from
+ * outside, the same tasks give the same results, byte for byte.
  */
 #include "ingest/ingest.h"
 #include "ingest/ingest_private.h"
@@ -80,7 +80,9 @@ static struct hash128 digest_of(struct vault *vault, uint64_t seed, bool is_plai
     struct trial t = {.seed = seed, .is_plain = is_plain};
     struct ingest_settings s = {.workers = is_plain ? 1 : 1 + (unsigned)rng_below(&rng, 5),
                                 .slots = is_plain ? 0 : (uint32_t)rng_below(&rng, 20),
-                                .vaults = &vault, .vaults_n = 1, .parse = parse};
+                                .vaults = &vault,
+                                .vaults_n = 1,
+                                .parse = parse};
     struct hash128_state *state = hash128_new();
     struct buf b = {0};
     struct error err = {0};
@@ -93,9 +95,8 @@ static struct hash128 digest_of(struct vault *vault, uint64_t seed, bool is_plai
         buf_reset(&b);
         put_result(&b, &r);
         hash128_update(state, buf_bytes(&b));
-        pid_t victim = is_plain || !rng_once_in(&rng, 100)
-                           ? 0
-                           : ingest_worker_pid(t.ing, (uint32_t)rng_below(&rng, s.workers));
+        pid_t victim =
+            is_plain || !rng_once_in(&rng, 100) ? 0 : ingest_worker_pid(t.ing, (uint32_t)rng_below(&rng, s.workers));
         if (victim > 0)
             kill(victim, SIGKILL);
     }
@@ -116,8 +117,9 @@ Test(ingest_same, any_workers_slots_flushes_and_kills_give_the_same_results, .ti
     struct vault *vault = NULL;
     for (uint32_t i = 0; i < FILES; i++) {
         const char *head = i % 31 == 5 ? "X-Test: abort\n" : i % 9 == 2 ? "X-Test: record\n" : "";
-        const char *text = textf("%sFrom: a%u@example.org\nReceived: x; Tue, 2 Jan 2024 03:04:%02u +0100\nSubject: =?utf-8?q?%u?=\n\n%*s\n",
-                                 head, i, i % 60, i, (int)rng_below(&rng, 3000) + 1, "body");
+        const char *text = textf(
+            "%sFrom: a%u@example.org\nReceived: x; Tue, 2 Jan 2024 03:04:%02u +0100\nSubject: =?utf-8?q?%u?=\n\n%*s\n",
+            head, i, i % 60, i, (int)rng_below(&rng, 3000) + 1, "body");
         write_text(path_join(dir, name_of(i)), text);
         set_mtime(path_join(dir, name_of(i)), 1600000000);
     }

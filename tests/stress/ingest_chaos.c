@@ -1,11 +1,13 @@
 /*
- * ingest_chaos: the pipeline under everything at once: parsers that die and hang, workers killed at random, a planner and a
- * writer that dawdle, flush and cancel at random, records from nothing to megabytes, and the known set growing meanwhile.
+ * ingest_chaos: the pipeline under everything at once: parsers that die and hang, workers killed at random, a planner
+ * and a writer that dawdle, flush and cancel at random, records from nothing to megabytes, and the known set growing
+ * meanwhile.
  *
  *     stress_ingest_chaos [rounds]        SEED= repeats
  *
- * A plain main, so that it runs under TSan too. Checks: each result in its place and of its task, each good item complete
- * (unless its worker was killed over and over), the end reached or the reason clear, no process and no descriptor left, memory in its bound.
+ * A plain main, so that it runs under TSan too. Checks: each result in its place and of its task, each good item
+ * complete (unless its worker was killed over and over), the end reached or the reason clear, no process and no
+ * descriptor left, memory in its bound.
  */
 #include "ingest/ingest.h"
 #include "ingest/ingest_private.h"
@@ -22,14 +24,14 @@
 
 enum { FILES = 300, TASKS_MAX = 4000, KILLS_MAX = 60, BOUND_KIB = 160 * 1024, HEAVY_BOUND_KIB = 120 * 1024 };
 
-#define CHECK(c, ...)                                                                                        \
-    do {                                                                                                     \
-        if (!(c)) {                                                                                          \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #c);                                          \
-            fprintf(stderr, __VA_ARGS__);                                                                    \
-            fputc('\n', stderr);                                                                             \
-            abort();                                                                                         \
-        }                                                                                                    \
+#define CHECK(c, ...)                                                                                                  \
+    do {                                                                                                               \
+        if (!(c)) {                                                                                                    \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #c);                                                    \
+            fprintf(stderr, __VA_ARGS__);                                                                              \
+            fputc('\n', stderr);                                                                                       \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* What file i does, by its first byte. */
@@ -200,7 +202,8 @@ static void check_result(const struct chaos *c, const struct ingest_result *r, u
         return;
     CHECK(may_die || !(r->record.defects & died), "good item %u (%c) has defects %llx", i, (char)act,
           (unsigned long long)r->record.defects);
-    CHECK(c->kills || act != ACT_ABORT || (r->record.defects & MIME_DEFECT(PARSER_CRASHED)), "item %u did not crash", i);
+    CHECK(c->kills || act != ACT_ABORT || (r->record.defects & MIME_DEFECT(PARSER_CRASHED)), "item %u did not crash",
+          i);
     CHECK(act != ACT_LOOP || (r->record.defects & died), "item %u did not hang", i);
 }
 
@@ -245,7 +248,8 @@ static void run_heavy(struct rng *rng)
     const char *dir = TEMP_DIR();
     for (uint32_t i = 0; i < FILES; i++) {
         act[i] = ACT_RECORD;
-        write_text(path_join(dir, name_of(i)), textf("r%llu \n\nbody\n", 100000 + (unsigned long long)rng_below(rng, 1200000)));
+        write_text(path_join(dir, name_of(i)),
+                   textf("r%llu \n\nbody\n", 100000 + (unsigned long long)rng_below(rng, 1200000)));
     }
     struct vault *vault = open_vault(dir);
     struct chaos c = {.act = act, .tasks = 1200, .workers = 2, .dawdles = true, .seed = rng_u64(rng)};
@@ -280,8 +284,12 @@ static void run_round(struct vault *vault, const enum act *act, const char *dir,
     uint64_t peak_kib = 0;
     struct error err = {0};
     CHECK(ingest_known_new(dir, &c.known, &err) == BASE_OK, "%s", err.text);
-    struct ingest_settings s = {.workers = c.workers, .slots = (uint32_t)rng_below(rng, 12), .vaults = &vault,
-                                .vaults_n = 1, .known = c.known, .item_ms = INGEST_SANITIZED ? 1000 : 200,
+    struct ingest_settings s = {.workers = c.workers,
+                                .slots = (uint32_t)rng_below(rng, 12),
+                                .vaults = &vault,
+                                .vaults_n = 1,
+                                .known = c.known,
+                                .item_ms = INGEST_SANITIZED ? 1000 : 200,
                                 .parse = chaos_parse};
     CHECK(ingest_open(&s, &c.ing, &err) == BASE_OK, "%s", err.text);
     pthread_create(&planner, NULL, plan, &c);

@@ -12,8 +12,8 @@
  * parsed by mime_parse_opaque with MIME_DEFECT(PARSER_CRASHED) or (PARSER_HUNG),
  * its batch goes on in a new worker. (A crash is repeated once in another process before it is believed, a SIGKILL from
  * outside three times, so that the damage of one item, or an impatient administrator, does not change the record of
- * another. If opaque parsing dies too, or reading takes too long, the item is FAILED.) And two GMime threads reach 1.4 x of one where
- * two processes reach 2.0 x.
+ * another. If opaque parsing dies too, or reading takes too long, the item is FAILED.) And two GMime threads reach 1.4
+ * x of one where two processes reach 2.0 x.
  *
  * Memory: `slots` batches of at most INGEST_BATCH_ITEMS tasks live at a time; a slot's
  * result area is bounded, so private memory depends neither on the number nor on the size of items. Full means
@@ -22,10 +22,11 @@
  * Processes: ingest_open forks a single-threaded "nursery" that forks and reaps
  * the workers, because the caller has threads by the time a worker must be
  * replaced. It leaves when the caller does (a pipe tells), the workers die with it (PR_SET_PDEATHSIG). They close
- * foreign descriptors (all but standard error and what is open for reading only, as a vault's are), ignore the terminal's signals, dump no
- * core and write nothing but shared memory, of which a worker reaches the results of the batch it holds. They get RLIMIT_DATA
- * and, where asked, idle I/O priority. Call ingest_open early: a process forked from a small one is small, and
- * what the caller has mapped shared and writable by then (a store's lock file) stays mapped in it.
+ * foreign descriptors (all but standard error and what is open for reading only, as a vault's are), ignore the
+ * terminal's signals, dump no core and write nothing but shared memory, of which a worker reaches the results of the
+ * batch it holds. They get RLIMIT_DATA and, where asked, idle I/O priority. Call ingest_open early: a process forked
+ * from a small one is small, and what the caller has mapped shared and writable by then (a store's lock file) stays
+ * mapped in it.
  *
  * An error on one side does not stop the other: call ingest_cancel then.
  *
@@ -43,23 +44,23 @@
 #include "vault/vault.h"
 
 #define INGEST_BATCH_ITEMS 64
-#define INGEST_TAG_MAX 16384 /* bytes the planner sends along with a task */
+#define INGEST_TAG_MAX     16384 /* bytes the planner sends along with a task */
 
 /* Test seam: replaces mime_parse inside the workers. */
 typedef void ingest_parse_fn(struct mime_parser *p, struct bytes item, struct mime_record *out);
 
 struct ingest_settings {
-    unsigned workers;           /* 0: one a core; at most 256 */
+    unsigned workers;            /* 0: one a core; at most 256 */
     struct vault *const *vaults; /* opened by the caller, outlive the pipeline; tasks name them by index */
     uint32_t vaults_n;
     struct mime_settings mime;
     const struct ingest_known *known; /* hashes whose items need no parsing; may be NULL; made before ingest_open */
-    uint32_t item_ms;           /* a worker may take this long for one item, plus 1 s per 16 MiB; 0: 20,000 */
-    uint64_t worker_bytes;      /* RLIMIT_DATA of a worker above what it starts with; 0: 1 GiB */
-    uint32_t slots;             /* batches on their way, at most 1024; 0: 8 + 4 a worker */
-    bool io_idle;               /* idle I/O priority and nice 10 for workers */
-    ingest_parse_fn *parse;     /* NULL: mime_parse */
-    uint64_t recycle_bytes;     /* a worker whose private memory grew by more is replaced; 0: 24 MiB, UINT64_MAX: never */
+    uint32_t item_ms;                 /* a worker may take this long for one item, plus 1 s per 16 MiB; 0: 20,000 */
+    uint64_t worker_bytes;            /* RLIMIT_DATA of a worker above what it starts with; 0: 1 GiB */
+    uint32_t slots;                   /* batches on their way, at most 1024; 0: 8 + 4 a worker */
+    bool io_idle;                     /* idle I/O priority and nice 10 for workers */
+    ingest_parse_fn *parse;           /* NULL: mime_parse */
+    uint64_t recycle_bytes; /* a worker whose private memory grew by more is replaced; 0: 24 MiB, UINT64_MAX: never */
 };
 
 struct ingest_task {
@@ -67,14 +68,15 @@ struct ingest_task {
     struct vault_locator locator; /* copied */
     bool has_date;                /* the vault knows the internal date (mbox "From " line) */
     int64_t date;
-    bool date_from_file;          /* Maildir: the file's time is the internal date */
-    bool force_parse;             /* parse even if the hash is known */
-    struct bytes tag;             /* copied, given back with the result */
+    bool date_from_file; /* Maildir: the file's time is the internal date */
+    bool force_parse;    /* parse even if the hash is known */
+    struct bytes tag;    /* copied, given back with the result */
 };
 
 enum ingest_status {
     INGEST_PARSED, /* `record` is valid */
-    INGEST_KNOWN,  /* the hash (its first 64 bits) is in `known`: not parsed. The writer compares bytes; if they differ, ingest_redo */
+    INGEST_KNOWN,  /* the hash (its first 64 bits) is in `known`: not parsed. The writer compares bytes; if they differ,
+                      ingest_redo */
     INGEST_FAILED, /* not readable: `reason` says why; nothing else is valid but the tag */
     INGEST_PASSED, /* from ingest_pass */
 };
@@ -85,11 +87,12 @@ struct ingest_result {
     struct bytes tag;
     uint32_t vault;
     struct vault_locator locator;
-    struct hash128 hash;       /* XXH3-128 of the item's bytes */
-    uint64_t size;             /* stored bytes */
-    int64_t mtime_ns;          /* the file's */
-    int64_t internal_date;     /* by the rule of docs/FORMAT.md: file time (Maildir), From line, newest Received, Date, file time */
-    int16_t internal_zone;     /* minutes east of UTC, as its source says; 0 if it does not */
+    struct hash128 hash;   /* XXH3-128 of the item's bytes */
+    uint64_t size;         /* stored bytes */
+    int64_t mtime_ns;      /* the file's */
+    int64_t internal_date; /* by the rule of docs/FORMAT.md: file time (Maildir), From line, newest Received, Date, file
+                              time */
+    int16_t internal_zone; /* minutes east of UTC, as its source says; 0 if it does not */
     struct mime_record record;
     struct error reason;
 };
@@ -103,18 +106,20 @@ int ingest_open(const struct ingest_settings *settings, struct ingest **out, str
 int ingest_submit(struct ingest *ing, const struct ingest_task *task, struct error *err);
 /* Sends a tag through in order, without an item. */
 int ingest_pass(struct ingest *ing, struct bytes tag, struct error *err);
-/* Hands a part-filled batch to the workers now. Call it before anything slow: only ingest_submit looks for idle workers. */
+/* Hands a part-filled batch to the workers now. Call it before anything slow: only ingest_submit looks for idle
+ * workers. */
 int ingest_flush(struct ingest *ing, struct error *err);
 /* No more tasks. */
 void ingest_close(struct ingest *ing);
 /*
- * Waits at most timeout_ms for ingest_next to have something to give (a result, the end): 1 it has, 0 not yet. For a writer that
- * must look after other things meanwhile (writers that wait, progress). Views of the last result end, and its chance of ingest_redo.
+ * Waits at most timeout_ms for ingest_next to have something to give (a result, the end): 1 it has, 0 not yet. For a
+ * writer that must look after other things meanwhile (writers that wait, progress). Views of the last result end, and
+ * its chance of ingest_redo.
  */
 int ingest_ready(struct ingest *ing, int timeout_ms, struct error *err);
 /*
- * Blocks for the next result in order. BASE_ERR_IO: the nursery is dead (killed, or it gave up because workers die before they do
- * anything); nothing more will come. BASE_ERR_CORRUPT: shared memory is damaged beyond repair.
+ * Blocks for the next result in order. BASE_ERR_IO: the nursery is dead (killed, or it gave up because workers die
+ * before they do anything); nothing more will come. BASE_ERR_CORRUPT: shared memory is damaged beyond repair.
  */
 int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err);
 /* The result last given was INGEST_KNOWN but is not the same item: parse it now (blocks). INGEST_MORE, and a result
@@ -122,7 +127,8 @@ int ingest_next(struct ingest *ing, struct ingest_result *out, struct error *err
 int ingest_redo(struct ingest *ing, struct ingest_result *out, struct error *err);
 /* Both sides return BASE_ERR_CANCELLED soon. Async-signal-safe. */
 void ingest_cancel(struct ingest *ing);
-/* Ends all its processes and reaps its child, whatever state it is in. No other thread may be inside a call. Views end. */
+/* Ends all its processes and reaps its child, whatever state it is in. No other thread may be inside a call. Views end.
+ */
 void ingest_free(struct ingest **ing);
 
 struct ingest_stats {

@@ -18,15 +18,16 @@
 struct ingest_known;
 
 /*
- * dir: on a disk (a tmpfs costs memory) with room for 52 bytes an item, twice that while it grows. BASE_ERR_FULL, here and from
- * ingest_known_add: no room; the set stays as it was.
+ * dir: on a disk (a tmpfs costs memory) with room for 52 bytes an item, twice that while it grows. BASE_ERR_FULL, here
+ * and from ingest_known_add: no room; the set stays as it was.
  */
 int ingest_known_new(const char *dir, struct ingest_known **out, struct error *err);
 /* Writer only. Adding a prefix that is there keeps both (chained by probing). */
 int ingest_known_add(struct ingest_known *k, const struct hash128 *hash, uint64_t item_id, struct error *err);
 /* Any process: is there a candidate? */
 bool ingest_known_has(const struct ingest_known *k, const struct hash128 *hash);
-/* Candidates in insertion order: start with *pos = 0; false at the end. Writer only, with no ingest_known_add during the walk. */
+/* Candidates in insertion order: start with *pos = 0; false at the end. Writer only, with no ingest_known_add during
+ * the walk. */
 bool ingest_known_next(const struct ingest_known *k, const struct hash128 *hash, uint64_t *pos, uint64_t *item_id_out);
 uint64_t ingest_known_count(const struct ingest_known *k);
 void ingest_known_free(struct ingest_known **k);

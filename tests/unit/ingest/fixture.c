@@ -165,8 +165,8 @@ void test_parse(struct mime_parser *p, struct bytes item, struct mime_record *ou
 
 struct kept keep_result(const struct ingest_result *r)
 {
-    struct kept k = {.status = r->status, .size = r->size, .hash = r->hash, .date = r->internal_date,
-                     .zone = r->internal_zone};
+    struct kept k = {
+        .status = r->status, .size = r->size, .hash = r->hash, .date = r->internal_date, .zone = r->internal_zone};
     if (r->tag.n == sizeof k.index)
         memcpy(&k.index, r->tag.p, sizeof k.index);
     if (r->status == INGEST_PARSED) {

@@ -48,13 +48,13 @@ struct run {
     /* in */
     struct ingest_settings settings; /* vaults are filled in */
     uint32_t n;                      /* items 0..n-1 of the vault */
-    uint32_t pass_every;             /* an ingest_pass before each such item; 0: none. Its result has index | PASS_BIT */
+    uint32_t pass_every; /* an ingest_pass before each such item; 0: none. Its result has index | PASS_BIT */
     void (*with_task)(uint32_t i, struct ingest_task *t);
     void (*on_result)(struct ingest *ing, const struct kept *k); /* in the writer's thread */
     /* out */
     struct kept *kept; /* [kept_n] */
     uint32_t kept_n;
-    int rc;     /* of the last ingest_next */
+    int rc; /* of the last ingest_next */
     int submit_rc;
     struct error err;
     struct ingest_stats stats;

@@ -53,7 +53,7 @@ static void run_marked(const char *name, uint32_t n, const struct mark *marks, s
 }
 
 #define CRASHED MIME_DEFECT(PARSER_CRASHED)
-#define HUNG MIME_DEFECT(PARSER_HUNG)
+#define HUNG    MIME_DEFECT(PARSER_HUNG)
 
 Test(deaths, each_way_to_die_costs_one_item)
 {
@@ -251,5 +251,97 @@ Test(deaths, workers_that_grow_are_replaced_unnoticed)
     ingest_get_stats(ing, &stats);
     cr_expect_eq(stats.crashed, 0);
     ingest_free(&ing);
+    vault_close(&v.vault);
+}
+
+/* Deaths that no item is to blame for, again and again: better an error than a machine that only forks. */
+Test(deaths, workers_that_never_get_to_work_end_the_pipeline)
+{
+    struct mini_vault v = mini_vault_at(TEMP_DIR());
+    struct ingest_settings s = {.workers = 1, .vaults = &v.vault, .vaults_n = 1};
+    struct ingest *ing = NULL;
+    struct ingest_result r;
+    struct error err = {0};
+    int rc = 0;
+    cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
+    pid_t last = 0;
+    for (int i = 0; i < 20000 && rc == 0; i++) {
+        pid_t pid = ingest_worker_pid(ing, 0);
+        if (pid > 0 && pid != last)
+            kill(pid, SIGKILL);
+        last = pid;
+        rc = ingest_ready(ing, 1, &err);
+    }
+    cr_expect_eq(rc, BASE_ERR_IO, "%d", rc);
+    cr_expect(strstr(err.text, "die as soon as they start") != NULL, "%s", err.text);
+    cr_expect_eq(ingest_next(ing, &r, NULL), BASE_ERR_IO);
+    ingest_free(&ing);
+    cr_expect(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "a child is left");
+    vault_close(&v.vault);
+}
+
+Test(deaths, a_stopped_nursery_does_not_stop_free)
+{
+    struct mini_vault v = mini_vault_at(TEMP_DIR());
+    struct ingest_settings s = {.workers = 1, .vaults = &v.vault, .vaults_n = 1};
+    struct ingest *ing = NULL;
+    cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
+    while (ingest_worker_pid(ing, 0) == 0)
+        sleep_ms(1);
+    kill(ingest_nursery_pid(ing), SIGSTOP);
+    ingest_free(&ing);
+    cr_expect_null(ing);
+    cr_expect(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "a child is left");
+    vault_close(&v.vault);
+}
+
+/* The set of known hashes is the parent's: a worker that writes there dies of it. */
+static const uint8_t *known_base;
+
+static void write_known(struct mime_parser *p, struct bytes item, struct mime_record *out)
+{
+    if (item.n && item.p[0] == 'X') {
+        signal(SIGSEGV, SIG_DFL);
+        *(volatile uint8_t *)(uintptr_t)known_base = 1; // NOLINT(performance-no-int-to-ptr)
+    }
+    mime_parse(p, item, out);
+}
+
+static const uint8_t *find_known(void)
+{
+    char line[512];
+    unsigned long from = 0, to, best = 0;
+    FILE *f = fopen("/proc/self/maps", "r");
+    while (f && fgets(line, sizeof line, f)) {
+        unsigned long start;
+        if (sscanf(line, "%lx-%lx rw-s", &start, &to) == 2 && strstr(line, "(deleted)") && to - start > best) {
+            best = to - start;
+            from = start;
+        }
+    }
+    if (f)
+        fclose(f);
+    return (const uint8_t *)from; // NOLINT(performance-no-int-to-ptr)
+}
+
+Test(deaths, workers_cannot_write_into_the_known_set)
+{
+    struct mini_vault v = mini_vault_at(TEMP_DIR());
+    struct ingest_known *k = NULL;
+    cr_assert_eq(ingest_known_new(TEMP_DIR(), &k, NULL), BASE_OK);
+    known_base = find_known();
+    cr_assert_not_null(known_base);
+    uint8_t before = *known_base;
+    put_item(&v, 0, "", 10);
+    put_item(&v, 1, "X-Writes: 1\n", 10);
+    put_item(&v, 2, "", 10);
+    struct run run = {.settings = {.workers = 1, .known = k, .parse = write_known}, .n = 3};
+    run_pipeline(&v, &run);
+    cr_expect_eq(first_odd(&run), -1);
+    cr_expect_eq(run.stats.crashed, 1);
+    cr_expect(run.kept[1].defects & MIME_DEFECT(PARSER_CRASHED));
+    cr_expect_eq(*known_base, before);
+    run_release(&run);
+    ingest_known_free(&k);
     vault_close(&v.vault);
 }

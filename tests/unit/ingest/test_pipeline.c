@@ -25,7 +25,8 @@ Test(pipeline, results_come_in_order_of_submission_for_1_to_8_workers)
 {
     struct mini_vault v = vault_of(700, 3000);
     for (unsigned workers = 1; workers <= 8; workers++) {
-        struct run run = {.settings = {.workers = workers, .slots = workers % 3 ? 0 : workers / 3}, .n = 700,
+        struct run run = {.settings = {.workers = workers, .slots = workers % 3 ? 0 : workers / 3},
+                          .n = 700,
                           .pass_every = workers % 2 ? 13 : 0};
         run_pipeline(&v, &run);
         cr_expect_eq(run.rc, INGEST_DONE, "%u workers: %s", workers, run.err.text);
@@ -168,8 +169,9 @@ Test(pipeline, tags_and_names_at_their_limits)
     struct error err = {0};
     cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
     memset(name, 'n', sizeof name);
-    struct ingest_task t = {.locator = {.container = bytes_of(name, VAULT_NAME_MAX), .name = bytes_of(name, VAULT_NAME_MAX)},
-                            .tag = bytes_of(tag, INGEST_TAG_MAX)};
+    struct ingest_task t = {
+        .locator = {.container = bytes_of(name, VAULT_NAME_MAX), .name = bytes_of(name, VAULT_NAME_MAX)},
+        .tag = bytes_of(tag, INGEST_TAG_MAX)};
     for (uint8_t i = 0; i < N; i++) {
         memset(tag, i, sizeof tag);
         cr_assert_eq(ingest_submit(ing, &t, &err), BASE_OK, "%s", err.text);
@@ -243,8 +245,11 @@ Test(pipeline, internal_date_is_file_time_or_from_line_or_received_or_sent_or_fi
         int64_t date;
         int16_t zone;
     } rows[] = {
-        {"X-Test: dates\n", 1000, 60},     {"X-Test: dates\n", 1234567890, 0}, {"X-Test: dates\n", 777777777, 0},
-        {"X-Test: sent\n", 2000, 120},     {"", 777777777, 0},
+        {"X-Test: dates\n", 1000, 60},
+        {"X-Test: dates\n", 1234567890, 0},
+        {"X-Test: dates\n", 777777777, 0},
+        {"X-Test: sent\n", 2000, 120},
+        {"", 777777777, 0},
     };
     enum { N = sizeof rows / sizeof rows[0] };
     struct mini_vault v = mini_vault_at(TEMP_DIR());
@@ -333,7 +338,8 @@ Test(pipeline, known_hashes_are_not_parsed_unless_forced_or_redone)
             struct hash128 h = hash128_of(read_file(path_join(v.dir, item_name(i))));
             cr_assert_eq(ingest_known_add(k, &h, i, NULL), BASE_OK);
         }
-    struct run run = {.settings = {.workers = 2, .known = k}, .n = N, .with_task = force_tenth, .on_result = redo_fifth};
+    struct run run = {
+        .settings = {.workers = 2, .known = k}, .n = N, .with_task = force_tenth, .on_result = redo_fifth};
     run_pipeline(&v, &run);
     cr_assert_eq(run.kept_n, N);
     for (uint32_t i = 0; i < N; i++)
@@ -520,8 +526,8 @@ Test(pipeline, settings_out_of_range_are_refused)
         uint32_t slots, vaults;
     } rows[] = {{"workers", WORKERS_MAX + 1, 0, 1}, {"slots", 1, SLOTS_MAX + 1, 1}, {"no vault", 1, 0, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct ingest_settings s = {.workers = rows[i].workers, .slots = rows[i].slots, .vaults = &v.vault,
-                                    .vaults_n = rows[i].vaults};
+        struct ingest_settings s = {
+            .workers = rows[i].workers, .slots = rows[i].slots, .vaults = &v.vault, .vaults_n = rows[i].vaults};
         struct ingest *ing = NULL;
         cr_expect_eq(ingest_open(&s, &ing, NULL), BASE_ERR_USAGE, "%s", rows[i].name);
         cr_expect_null(ing);
