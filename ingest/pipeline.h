@@ -44,6 +44,7 @@ struct ingest {
     /* planner */
     _Alignas(128) _Atomic uint64_t tail; /* slots handed to the writer */
     uint32_t filling;                    /* tasks in the slot `tail`, 0: none begun */
+    bool has_items;                      /* of which not all are passes */
     uint32_t shared_text;                /* bytes used in its task area */
     uint64_t began_ns;
 

@@ -57,11 +57,19 @@ static void hand_out(struct ingest *ing)
     memset(c->mode, MODE_NORMAL, sizeof c->mode);
     memset(c->tries, 0, sizeof c->tries);
     atomic_store_explicit(&c->seq, tail + 1, memory_order_relaxed); /* 0 is the writer's own slot: first of all */
+    bool has_items = ing->has_items;
     ing->filling = 0;
+    ing->has_items = false;
     /* release: the notes. Before the slot is queued, so that no result can come back of a slot the writer does not know
      * of. */
     atomic_store_explicit(&ing->tail, tail + 1, memory_order_release);
-    ingest_queue_slot(ing, slot, &round);
+    if (has_items) {
+        ingest_queue_slot(ing, slot, &round);
+        return;
+    }
+    /* Passes only: nothing for workers to do. release: as if one had come back with it. */
+    atomic_store_explicit(&c->state, SLOT_RETURNED, memory_order_release);
+    system_post(ing->crew.done_fd);
 }
 
 /* Are there workers without a slot to take? */
@@ -84,7 +92,7 @@ static bool is_ready(const struct ingest *ing)
         return true;
     if (ing->filling % 8 != 0 && system_now_ns() - ing->began_ns < LINGER_NS)
         return false;
-    return is_starving(ing);
+    return ing->has_items ? is_starving(ing) : system_now_ns() - ing->began_ns >= LINGER_NS;
 }
 
 static uint32_t put_shared(struct ingest *ing, uint32_t slot, struct bytes v)
@@ -140,6 +148,7 @@ static int add(struct ingest *ing, const struct ingest_task *t, bool pass, struc
     };
     region_tasks(&ing->crew.region, slot)[ing->filling] = note->task;
     notes->n = ++ing->filling;
+    ing->has_items |= !pass;
     atomic_fetch_add_explicit(&ing->submitted, !pass, memory_order_relaxed);
     if (is_ready(ing))
         hand_out(ing);

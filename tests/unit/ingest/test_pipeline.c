@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -553,5 +555,55 @@ Test(pipeline, workers_do_not_hold_descriptors_of_the_caller)
     close(pair[0]);
     close(pair[1]);
     close(file);
+    vault_close(&v.vault);
+}
+
+Test(pipeline, workers_are_named_and_idle_when_asked)
+{
+    struct mini_vault v = vault_of(1, 10);
+    for (int idle = 0; idle < 2; idle++) {
+        struct ingest_settings s = {.workers = 1, .vaults = &v.vault, .vaults_n = 1, .io_idle = idle};
+        struct ingest *ing = NULL;
+        struct ingest_result r;
+        cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
+        struct ingest_task t = {.locator.name = bytes_str(item_name(0))};
+        cr_assert_eq(ingest_submit(ing, &t, NULL), BASE_OK);
+        ingest_close(ing);
+        cr_assert_eq(ingest_next(ing, &r, NULL), INGEST_MORE); /* it has set itself up by now */
+        id_t pid;
+        while ((pid = (id_t)ingest_worker_pid(ing, 0)) == 0) /* published by the nursery, which may be slower */
+            sleep_ms(1);
+        cr_expect_eq(getpriority(PRIO_PROCESS, pid) - getpriority(PRIO_PROCESS, 0), idle ? 10 : 0);
+        long io = syscall(SYS_ioprio_get, 1, pid);
+        cr_expect_eq(io >> 13 == 3, idle, "I/O class %ld", io >> 13);
+        FILE *f = fopen(textf("/proc/%d/comm", (int)pid), "r");
+        char name[32] = "";
+        cr_assert_not_null(f);
+        cr_expect(fgets(name, sizeof name, f) != NULL);
+        cr_expect_str_eq(name, "mds-parse-0\n");
+        fclose(f);
+        ingest_free(&ing);
+    }
+    vault_close(&v.vault);
+}
+
+Test(pipeline, many_passes_alone_keep_their_order)
+{
+    enum { N = 100000 };
+    struct mini_vault v = vault_of(1, 10);
+    struct ingest_settings s = {.workers = 2, .vaults = &v.vault, .vaults_n = 1};
+    struct ingest *ing = NULL;
+    struct ingest_result r;
+    cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
+    for (uint32_t i = 0, taken = 0; taken < N;) {
+        for (int k = 0; k < 500 && i < N; k++, i++)
+            cr_assert_eq(ingest_pass(ing, bytes_of(&i, sizeof i), NULL), BASE_OK);
+        cr_assert_eq(ingest_flush(ing, NULL), BASE_OK);
+        for (; taken < i; taken++) {
+            cr_assert_eq(ingest_next(ing, &r, NULL), INGEST_MORE);
+            cr_assert(r.status == INGEST_PASSED && bytes_equal(r.tag, bytes_of(&taken, sizeof taken)));
+        }
+    }
+    ingest_free(&ing);
     vault_close(&v.vault);
 }
