@@ -155,8 +155,23 @@ static void *thread_run(void *arg)
     return NULL;
 }
 
+/*
+ * glibc loads and drops its converters under a lock of its own, in code that
+ * TSan does not see into: held open here, they are not loaded by the threads.
+ */
+static void hold_converters(GIConv held[3])
+{
+    static const char *const names[] = {"ISO-2022-JP-3", "KOI8-R", "GB18030"};
+    for (int i = 0; i < 3; i++) {
+        held[i] = g_iconv_open("UTF-8", names[i]);
+        ASSERT(held[i] != (GIConv)-1);
+    }
+}
+
 static int stress(void)
 {
+    GIConv held[3];
+    hold_converters(held);
     struct mime_parser *p = mime_parser_new(NULL);
     const uint64_t hash = parse_all(p);
     mime_parser_free(&p);
@@ -171,6 +186,8 @@ static int stress(void)
         pthread_join(threads[i], NULL);
         wrong += runs[i].wrong;
     }
+    for (int i = 0; i < 3; i++)
+        g_iconv_close(held[i]);
     printf("mime_parsers: %d threads, %d rounds each, %d differ\n", THREADS, ROUNDS, wrong);
     return wrong != 0;
 }
