@@ -332,6 +332,16 @@ static int store_create(struct mds_env *env, struct error *err)
     return rc;
 }
 
+/* A table is missing: is this another kind of store of ours, or a damaged one? */
+static bool kind_is_other(struct mds_env *env, MDB_txn *txn)
+{
+    MDB_val k = val_of(BYTES_LIT(META_FORMAT)), v;
+    const size_t n = strlen(env->schema->kind);
+
+    return mdb_get(txn, env->dbi[TABLE_META], &k, &v) == 0 &&
+           (v.mv_size <= SEAL_BYTES + n || memcmp((const uint8_t *)v.mv_data + SEAL_BYTES, env->schema->kind, n) != 0);
+}
+
 static int store_tables(struct mds_env *env, bool *is_new, struct error *err)
 {
     MDB_txn *txn = NULL;
@@ -350,13 +360,14 @@ static int store_tables(struct mds_env *env, bool *is_new, struct error *err)
     }
     const bool empty = lmdb == MDB_NOTFOUND && failed == 0 && !mdb_dbi_open(txn, NULL, 0, &main_dbi) &&
                        !mdb_stat(txn, main_dbi, &main_stat) && main_stat.ms_entries == 0;
+    const bool other = lmdb == MDB_NOTFOUND && (failed == 0 || kind_is_other(env, txn));
 
     mdb_txn_abort(txn);
     if (empty) {
         *is_new = true;
         return BASE_OK;
     }
-    if (lmdb == MDB_NOTFOUND && failed == 0)
+    if (other)
         return error_set(err, BASE_ERR_FORMAT, 0, "%s is an LMDB environment, but no %s", env->dir, env->schema->kind);
     if (lmdb == MDB_NOTFOUND || lmdb == MDB_INCOMPATIBLE)
         return error_set(err, BASE_ERR_CORRUPT, lmdb, "%s has lost its table %s: restore it from a backup", env->dir,

@@ -37,6 +37,16 @@ static int pack_put(struct mds_txn *t, enum table table, uint64_t first, const u
     return row_put(t, table, key_bytes(&key), v, err);
 }
 
+/* Removed entries have no address, empty ones have. */
+static struct bytes entry_of(const uint8_t *data, size_t off, uint32_t len)
+{
+    static const uint8_t nothing;
+
+    if (len == 0)
+        return (struct bytes){0};
+    return len == 1 ? bytes_of(&nothing, 0) : bytes_of(data + off, len - 1);
+}
+
 /* ---- the pack in progress ---- */
 
 static void writer_restart(struct pack_writer *p, uint64_t first)
@@ -92,11 +102,8 @@ static int writer_load(struct mds_txn *t, enum table table, struct pack_writer *
     if (item != t->pack.first + t->pack.n)
         return BASE_OK;
     p->first = t->pack.first;
-    for (uint32_t i = 0; i < t->pack.n; i++) {
-        const uint32_t len = t->pack.len[i];
-
-        writer_push(p, len ? bytes_of(t->pack.data.p + t->pack.off[i], len - 1) : (struct bytes){0});
-    }
+    for (uint32_t i = 0; i < t->pack.n; i++)
+        writer_push(p, entry_of(t->pack.data.p, t->pack.off[i], t->pack.len[i]));
     p->dirty = false;
     return BASE_OK;
 }
@@ -157,7 +164,7 @@ static int packs_put(struct mds_txn *t, enum table table, uint64_t first, struct
     int rc = BASE_OK;
 
     for (uint32_t i = 0; i < from->n && rc == BASE_OK; i++) {
-        const struct bytes entry = from->len[i] ? bytes_of(from->data.p + at, from->len[i] - 1) : (struct bytes){0};
+        const struct bytes entry = entry_of(from->data.p, at, from->len[i]);
 
         at += entry.n;
         if (!writer_fits(&part, entry)) {
@@ -191,7 +198,7 @@ int pack_replace(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct b
         return rc < 0 ? rc : row_corrupt(t, table, key_bytes(&key), "no pack holds this item", err);
     }
     for (uint32_t i = 0; i < t->pack.n; i++) {
-        struct bytes e = t->pack.len[i] ? bytes_of(t->pack.data.p + t->pack.off[i], t->pack.len[i] - 1) : (struct bytes){0};
+        struct bytes e = entry_of(t->pack.data.p, t->pack.off[i], t->pack.len[i]);
 
         if (t->pack.first + i == item)
             e = entry;
