@@ -186,7 +186,7 @@ struct mdsq_reader {
 };
 /* A cursor over packs that lives as long as the reader, so that single messages in order cost a row a pack. */
 int query_reader_words(struct mdsq_reader *reader, struct mds_words **out, struct error *err);
-/* Lower-case names of the fields that the archive keeps, ended by NULL; view of the reader. */
+/* Names of the fields that the archive keeps, ended by NULL; view of the reader. */
 const char *const *query_reader_kept(struct mdsq_reader *reader);
 
 /* ---- views ------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 
 #include <glib.h>
 
-#define META_KEPT_NAMES "headers.kept" /* one name a line; written by a build that keeps another list than the default */
+#define META_KEPT_NAMES "headers" /* one name a line, as the build wrote them; "*": everything is kept */
 
 /* So that a fetch sees a renewed reader, or another one at the same address, as different. */
 static uint64_t next_generation(struct mdsq_archive *archive)
