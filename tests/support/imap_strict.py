@@ -1,0 +1,496 @@
+"""A strict reader of IMAP responses: RFC 3501's grammar, and nothing else.
+
+    from imap_strict import parse, StrictImap, Malformed
+    r = parse(b'* 3 FETCH (UID 9 BODY[TEXT] {2}\r\nhi)')      # no CRLF at the end
+    r.kind, r.number, r.atts["UID"], r.atts["BODY[TEXT]"]     # "FETCH", 3, 9, b"hi"
+
+A response that the grammar does not give raises Malformed, with the place. Extensions are known by name only: ID (RFC 2971),
+NAMESPACE (RFC 2342), ENABLED (RFC 5161), LIST attributes of RFC 3348 and RFC 6154, response codes of RFC 5530 and RFC 4469.
+Strings come as bytes, NIL as None, numbers as int, lists as list.
+"""
+import re
+
+from mdslab import Imap
+
+
+class Malformed(AssertionError):
+    pass
+
+
+class Response:
+    def __init__(self, kind):
+        self.kind = kind      # "OK" "NO" "BAD" "BYE" "PREAUTH" "+" or the name of the data
+        self.tag = None       # bytes of a tagged response
+        self.number = None    # of EXISTS, RECENT, EXPUNGE, FETCH
+        self.code = None      # bytes between [ and ]
+        self.text = None
+        self.atts = None      # FETCH: by label as sent
+        self.value = None     # of the other data
+
+    def __repr__(self):
+        return f"<{self.kind} {self.number} {self.code} {self.text} {self.value or self.atts}>"
+
+
+ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+ASTRING_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
+QUOTED = re.compile(rb'"((?:[^\x00\r\n"\\\x80-\xff]|\\["\\])*)"')
+LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
+NUMBER = re.compile(rb"\d+")
+TEXT = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]+")
+CODE_TEXT = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x5c\x5e-\x7f]+")
+DATE_TIME = re.compile(rb'"(?: \d|[0-3]\d)-(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-\d{4} '
+                       rb'(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60) [+-]\d{4}"')
+SECTION = re.compile(rb"(?:[1-9]\d*(?:\.[1-9]\d*)*)?(\.?)(HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?")
+ORIGIN = re.compile(rb"<\d+>")
+FLAG = re.compile(rb"\\?[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+CODES = {b"ALERT", b"PARSE", b"READ-ONLY", b"READ-WRITE", b"TRYCREATE", b"UNAVAILABLE", b"AUTHENTICATIONFAILED",
+         b"AUTHORIZATIONFAILED", b"PRIVACYREQUIRED", b"NOPERM", b"INUSE", b"EXPUNGEISSUED", b"CORRUPTION", b"CANNOT", b"LIMIT",
+         b"NONEXISTENT", b"TOOBIG"}
+NUMBER_CODES = {b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"}
+
+
+class Reader:
+    def __init__(self, data):
+        self.data = data
+        self.at = 0
+
+    def fail(self, why):
+        raise Malformed(f"{why} at {self.at}: {self.data[max(0, self.at - 60):self.at]!r} >>> {self.data[self.at:self.at + 80]!r}")
+
+    def match(self, pattern, why):
+        found = pattern.match(self.data, self.at)
+        if not found:
+            self.fail(why)
+        self.at = found.end()
+        return found
+
+    def has(self, text):
+        return self.data.startswith(text, self.at)
+
+    def eat(self, text):
+        if not self.has(text):
+            self.fail(f"expected {text!r}")
+        self.at += len(text)
+
+    def opt(self, text):
+        if self.has(text):
+            self.at += len(text)
+            return True
+        return False
+
+    def end(self):
+        if self.at != len(self.data):
+            self.fail("text after the end")
+
+    def number(self, nz=False, bits=32):
+        text = self.match(NUMBER, "number").group(0)
+        value = int(text)
+        if value >= 1 << bits or (nz and value == 0) or (len(text) > 1 and text[0:1] == b"0"):
+            self.fail(f"bad number {text!r}")
+        return value
+
+    def string(self):
+        if self.has(b"{"):
+            size = int(self.match(LITERAL, "literal").group(1))
+            value = self.data[self.at:self.at + size]
+            if len(value) != size:
+                self.fail("literal runs out")
+            if b"\0" in value:
+                self.fail("NUL in a literal")
+            self.at += size
+            return value
+        return re.sub(rb"\\(.)", rb"\1", self.match(QUOTED, "string").group(1))
+
+    def nstring(self):
+        if self.has(b"NIL"):
+            self.at += 3
+            return None
+        return self.string()
+
+    def astring(self):
+        if self.has(b'"') or self.has(b"{"):
+            return self.string()
+        return self.match(ASTRING_ATOM, "astring").group(0)
+
+    def atom(self):
+        return self.match(ATOM, "atom").group(0)
+
+    # ---- envelope ------------------------------------------------------------------
+
+    def address(self):
+        self.eat(b"(")
+        parts = []
+        for i in range(4):
+            if i:
+                self.eat(b" ")
+            parts.append(self.nstring())
+        self.eat(b")")
+        return parts
+
+    def addresses(self):
+        if self.opt(b"NIL"):
+            return None
+        self.eat(b"(")
+        found = [self.address()]
+        while not self.has(b")"):
+            found.append(self.address())
+        self.eat(b")")
+        return found
+
+    def envelope(self):
+        self.eat(b"(")
+        got = []
+        for i in range(10):
+            if i:
+                self.eat(b" ")
+            got.append(self.addresses() if 2 <= i <= 7 else self.nstring())
+        self.eat(b")")
+        for groups in got[2:8]:
+            depth = 0
+            for _, route, mailbox, host in groups or []:
+                if host is None:
+                    depth += 1 if mailbox is not None else -1
+                    if depth not in (0, 1):
+                        self.fail("group syntax does not pair")
+            if depth:
+                self.fail("group without an end")
+        return got
+
+    # ---- body ---------------------------------------------------------------------
+
+    def params(self):
+        if self.opt(b"NIL"):
+            return None
+        self.eat(b"(")
+        got = []
+        while True:
+            name = self.string()
+            self.eat(b" ")
+            got.append((name, self.string()))
+            if not self.opt(b" "):
+                break
+        self.eat(b")")
+        return got
+
+    def disposition(self):
+        if self.opt(b"NIL"):
+            return None
+        self.eat(b"(")
+        kind = self.string()
+        self.eat(b" ")
+        params = self.params()
+        self.eat(b")")
+        return kind, params
+
+    def language(self):
+        if not self.opt(b"("):
+            return self.nstring()
+        got = [self.string()]
+        while self.opt(b" "):
+            got.append(self.string())
+        self.eat(b")")
+        return got
+
+    def extension(self, part, first):
+        """body-ext-1part or -mpart; RFC 3501 forbids a server more than the four."""
+        names = (first, "disposition", "language", "location")
+        readers = (self.nstring if first == "md5" else self.params, self.disposition, self.language, self.nstring)
+        for name, read in zip(names, readers):
+            if not self.opt(b" "):
+                return
+            part[name] = read()
+
+    def body(self, extensible):
+        self.eat(b"(")
+        part = {"parts": None}
+        if self.has(b"("):
+            part["parts"] = [self.body(extensible)]
+            while self.has(b"("):
+                part["parts"].append(self.body(extensible))
+            self.eat(b" ")
+            part["type"] = (b"MULTIPART", self.string().upper())
+            first = "params"
+        else:
+            self.one_part(part, extensible)
+            first = "md5"
+        if extensible:
+            self.extension(part, first)
+        self.eat(b")")
+        return part
+
+    def one_part(self, part, extensible):
+        start = self.at
+        kind = self.string().upper()
+        quoted = self.data[start:start + 1] == b'"'
+        self.eat(b" ")
+        sub = self.string().upper()
+        part["type"] = (kind, sub)
+        if kind in (b"TEXT", b"MESSAGE") and not quoted:
+            self.fail("media type as a literal")
+        self.eat(b" ")
+        part["params"] = self.params()
+        for name in ("id", "description"):
+            self.eat(b" ")
+            part[name] = self.nstring()
+        self.eat(b" ")
+        part["encoding"] = self.string()
+        self.eat(b" ")
+        part["octets"] = self.number()
+        if (kind, sub) == (b"MESSAGE", b"RFC822"):
+            self.eat(b" ")
+            part["envelope"] = self.envelope()
+            self.eat(b" ")
+            part["body"] = self.body(extensible)
+        if kind == b"TEXT" or (kind, sub) == (b"MESSAGE", b"RFC822"):
+            self.eat(b" ")
+            part["lines"] = self.number()
+
+    # ---- FETCH ------------------------------------------------------------------------
+
+    def flags(self, perm=False):
+        self.eat(b"(")
+        got = []
+        while not self.has(b")"):
+            if got:
+                self.eat(b" ")
+            if perm and self.opt(b"\\*"):
+                got.append(b"\\*")
+                continue
+            got.append(self.match(FLAG, "flag").group(0))
+        self.eat(b")")
+        if len(set(f.lower() for f in got)) != len(got):
+            self.fail("a flag twice")
+        return got
+
+    def section_label(self):
+        start = self.at
+        self.eat(b"[")
+        found = self.match(SECTION, "section")
+        text, parts = found.group(2), found.group(0)[:1].isdigit()
+        if bool(found.group(1)) != bool(parts and text) or (text == b"MIME" and not parts):
+            self.fail("bad section")
+        if text and text.startswith(b"HEADER.FIELDS"):
+            self.eat(b" (")
+            self.astring()
+            while self.opt(b" "):
+                self.astring()
+            self.eat(b")")
+        self.eat(b"]")
+        if self.has(b"<"):
+            self.match(ORIGIN, "origin")
+        return self.data[start:self.at]
+
+    def attribute(self):
+        for name, read in ((b"FLAGS", self.flags), (b"ENVELOPE", self.envelope), (b"BODYSTRUCTURE", lambda: self.body(True)),
+                           (b"RFC822.SIZE", lambda: self.number(bits=63)), (b"RFC822.HEADER", self.nstring),
+                           (b"RFC822.TEXT", self.nstring), (b"RFC822", self.nstring), (b"BODY", lambda: self.body(False)),
+                           (b"UID", lambda: self.number(nz=True))):
+            if self.opt(name + b" "):
+                return name, read()
+        if self.opt(b"INTERNALDATE "):
+            return b"INTERNALDATE", self.match(DATE_TIME, "date-time").group(0)
+        self.eat(b"BODY")
+        label = self.section_label()
+        self.eat(b" ")
+        return b"BODY" + label, self.nstring()
+
+    def fetch(self):
+        atts = {}
+        self.eat(b"(")
+        while True:
+            name, value = self.attribute()
+            if name in atts and atts[name] != value:
+                self.fail(f"{name!r} twice")
+            atts[name] = value
+            if not self.opt(b" "):
+                break
+        self.eat(b")")
+        return {name.decode("latin-1"): value for name, value in atts.items()}
+
+    # ---- the rest -------------------------------------------------------------------------
+
+    def capabilities(self):
+        got = []
+        while self.opt(b" "):
+            got.append(self.atom())
+        if b"IMAP4rev1" not in got:
+            self.fail("no IMAP4rev1")
+        return got
+
+    def resp_text(self, r):
+        if self.opt(b"["):
+            start = self.at
+            name = self.atom()
+            if name == b"CAPABILITY":
+                r.value = self.capabilities()
+            elif name == b"PERMANENTFLAGS":
+                self.eat(b" ")
+                r.value = self.flags(perm=True)
+            elif name in NUMBER_CODES:
+                self.eat(b" ")
+                r.value = self.number(nz=True)
+            elif name == b"BADCHARSET":
+                if self.opt(b" ("):
+                    self.astring()
+                    while self.opt(b" "):
+                        self.astring()
+                    self.eat(b")")
+            elif name not in CODES:
+                self.fail(f"unknown response code {name!r}")
+            r.code = self.data[start:self.at]
+            self.eat(b"] ")
+        r.text = self.match(TEXT, "text").group(0)
+
+    def list(self, r):
+        flags = self.flags()
+        if sum(f.lower() in (b"\\noselect", b"\\marked", b"\\unmarked") for f in flags) > 1:
+            self.fail("two selectability flags")
+        self.eat(b" ")
+        delimiter = self.nstring()
+        if delimiter is not None and len(delimiter) != 1:
+            self.fail("delimiter")
+        self.eat(b" ")
+        r.value = (flags, delimiter, self.astring())
+
+    def status(self, r):
+        mailbox = self.astring()
+        self.eat(b" (")
+        got = {}
+        while not self.has(b")"):
+            if got:
+                self.eat(b" ")
+            name = self.atom()
+            if name not in (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"):
+                self.fail("status item")
+            self.eat(b" ")
+            got[name.decode()] = self.number()
+        self.eat(b")")
+        r.value = (mailbox, got)
+
+    def id(self, r):
+        if self.opt(b"NIL"):
+            return
+        self.eat(b"(")
+        r.value = {}
+        while not self.has(b")"):
+            if r.value:
+                self.eat(b" ")
+            name = self.string()
+            self.eat(b" ")
+            r.value[name] = self.nstring()
+        self.eat(b")")
+
+    def namespaces(self, r):
+        for i in range(3):
+            if i:
+                self.eat(b" ")
+            if self.opt(b"NIL"):
+                continue
+            self.eat(b"(")
+            while not self.has(b")"):
+                self.eat(b"(")
+                self.string()
+                self.eat(b" ")
+                self.nstring()
+                self.eat(b")")
+            self.eat(b")")
+
+    def untagged(self):
+        if self.data[self.at:self.at + 1].isdigit():
+            number = self.number()
+            self.eat(b" ")
+            for kind in ("EXISTS", "RECENT", "EXPUNGE", "FETCH"):
+                if not self.opt(kind.encode()):
+                    continue
+                r = Response(kind)
+                r.number = number
+                if kind in ("EXPUNGE", "FETCH") and number == 0:
+                    self.fail("message number 0")
+                if kind == "FETCH":
+                    self.eat(b" ")
+                    r.atts = self.fetch()
+                return r
+            self.fail("numbered data")
+        kind = self.atom().decode()
+        r = Response(kind)
+        if kind in ("OK", "NO", "BAD", "BYE", "PREAUTH"):
+            self.eat(b" ")
+            self.resp_text(r)
+        elif kind == "CAPABILITY":
+            r.value = self.capabilities()
+        elif kind == "FLAGS":
+            self.eat(b" ")
+            r.value = self.flags()
+        elif kind in ("LIST", "LSUB"):
+            self.eat(b" ")
+            self.list(r)
+        elif kind == "SEARCH":
+            r.value = []
+            while self.opt(b" "):
+                r.value.append(self.number(nz=True))
+        elif kind == "ENABLED":
+            r.value = []
+            while self.opt(b" "):
+                r.value.append(self.atom())
+        elif kind in ("STATUS", "ID", "NAMESPACE"):
+            self.eat(b" ")
+            {"STATUS": self.status, "ID": self.id, "NAMESPACE": self.namespaces}[kind](r)
+        else:
+            self.fail("unknown response")
+        return r
+
+
+def parse(data):
+    """One response without its CRLF, literals in place."""
+    reader = Reader(data)
+    if reader.opt(b"+ "):
+        r = Response("+")
+        r.text = data[2:]
+        if not re.fullmatch(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*", r.text):
+            reader.fail("continuation")
+        return r
+    if reader.opt(b"* "):
+        r = reader.untagged()
+    else:
+        tag = reader.match(TAG, "tag").group(0)
+        reader.eat(b" ")
+        kind = reader.atom().decode()
+        if kind not in ("OK", "NO", "BAD"):
+            reader.fail("tagged response")
+        r = Response(kind)
+        r.tag = tag
+        reader.eat(b" ")
+        reader.resp_text(r)
+    reader.end()
+    return r
+
+
+class StrictImap(Imap):
+    """mdslab's client, each response parsed; ask() also watches the order of things that RFC 3501 7.4.1 and 5.2 prescribe."""
+
+    def __init__(self, address, timeout=60):
+        self.exists = None
+        super().__init__(address, timeout)
+        self.greeting = parse(self.greeting)
+
+    def ask(self, command, status="OK"):
+        """Untagged responses of a command, parsed; .tagged is the last. status None: any."""
+        got = [parse(data) for data in self.responses(command)]
+        self.tagged = got.pop()
+        name = (command if isinstance(command, str) else command.decode("latin-1")).split(" ")[0].upper()
+        for r in got:
+            if r.kind == "EXISTS":
+                if name not in ("SELECT", "EXAMINE") and self.exists is not None and r.number < self.exists:
+                    raise Malformed(f"EXISTS went from {self.exists} to {r.number}")
+                self.exists = r.number
+            elif r.kind == "EXPUNGE":
+                if name in ("FETCH", "STORE", "SEARCH"):
+                    raise Malformed(f"EXPUNGE during {name}")
+                if self.exists is not None:
+                    if r.number > self.exists:
+                        raise Malformed(f"EXPUNGE {r.number} of {self.exists}")
+                    self.exists -= 1
+        if status is not None and self.tagged.kind != status:
+            raise AssertionError(f"{command!r}: {self.tagged}")
+        return got
