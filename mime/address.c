@@ -26,7 +26,8 @@ struct cursor {
     uint32_t max;
     bool in_group;
     bool open_quote, open_comment; /* one that is never closed was met */
-    /* Pieces without "@" that may turn out to be the begin of a name: the first one's start, and its place in the list. */
+    /* Pieces without "@" that may turn out to be the begin of a name: the first one's start, and its place in the list.
+     */
     bool pending;
     size_t pending_off;
     uint32_t pending_first;
@@ -34,8 +35,8 @@ struct cursor {
 
 /* What was seen of one piece up to its special. */
 struct piece {
-    size_t start, end;        /* without white space around */
-    size_t at;                /* last "@" outside quotes, SIZE_MAX if none */
+    size_t start, end;         /* without white space around */
+    size_t at;                 /* last "@" outside quotes, SIZE_MAX if none */
     size_t comment, comment_n; /* last comment's inside */
     unsigned words;
 };
@@ -93,11 +94,8 @@ static size_t skip_one(struct cursor *c, size_t i)
         end = c->open_comment ? 0 : skip_comment(c->v, i);
         c->open_comment = end == 0;
         break;
-    case '[':
-        end = skip_literal(c->v, i);
-        break;
-    default:
-        return i + 1;
+    case '[': end = skip_literal(c->v, i); break;
+    default: return i + 1;
     }
     if (end)
         return end;
@@ -105,7 +103,8 @@ static size_t skip_one(struct cursor *c, size_t i)
     return i + 1;
 }
 
-/* The text of a range without comments, quotes and, with `squeeze`, white space. A view if nothing is to be taken out. */
+/* The text of a range without comments, quotes and, with `squeeze`, white space. A view if nothing is to be taken out.
+ */
 static struct bytes clean(struct mime_addresses *list, struct bytes v, bool squeeze)
 {
     v = mime_trim(v);
@@ -207,7 +206,8 @@ static void angle(struct cursor *c, struct mime_address *a)
     c->pos = i;
 }
 
-/* Reads up to a special: '<', ',', ';', ':', ' ' for a forgotten comma, or the end (0). ':' counts only where a group may begin. */
+/* Reads up to a special: '<', ',', ';', ':', ' ' for a forgotten comma, or the end (0). ':' counts only where a group
+ * may begin. */
 static uint8_t piece_read(struct cursor *c, struct piece *out)
 {
     const struct bytes v = c->v;
@@ -236,7 +236,8 @@ static uint8_t piece_read(struct cursor *c, struct piece *out)
             i++;
             continue;
         }
-        if (!in_word && out->at != SIZE_MAX && b != '.' && b != '@' && v.p[out->end - 1] != '.' && v.p[out->end - 1] != '@') {
+        if (!in_word && out->at != SIZE_MAX && b != '.' && b != '@' && v.p[out->end - 1] != '.' &&
+            v.p[out->end - 1] != '@') {
             special = ' '; /* a comma was forgotten */
             c->list->bad = true;
             break;
@@ -355,8 +356,7 @@ void mime_addresses_parse(struct mime_addresses *list, struct bytes value, uint3
                                      .name = clean(list, bytes_slice(value, p.start, p.end - p.start), false),
                                  });
             continue;
-        default:
-            break;
+        default: break;
         }
         if (special == ',' && p.at == SIZE_MAX && p.words && !c.pending) {
             c.pending = true;

@@ -39,7 +39,8 @@ void mime_casemap(struct bytes utf8, struct buf *out)
         out->n += n;
         if (i == utf8.n)
             return;
-        const gunichar c = g_utf8_get_char_validated((const char *)utf8.p + i, (gssize)(utf8.n - i < 6 ? utf8.n - i : 6));
+        const gunichar c =
+            g_utf8_get_char_validated((const char *)utf8.p + i, (gssize)(utf8.n - i < 6 ? utf8.n - i : 6));
         if (c == (gunichar)-1 || c == (gunichar)-2) {
             buf_append_byte(out, utf8.p[i++]);
             continue;

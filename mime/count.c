@@ -107,7 +107,8 @@ uint64_t mime_count_base64(struct bytes v)
 
 bool mime_has_long_line(struct bytes v, size_t limit)
 {
-    /* From a line's start the last LF within reach is the furthest that we may jump: a few bytes are looked at per jump. */
+    /* From a line's start the last LF within reach is the furthest that we may jump: a few bytes are looked at per
+     * jump. */
     const uint8_t *p = v.p, *const end = v.p + v.n;
     while ((size_t)(end - p) > limit) {
         const uint8_t *lf = memrchr(p, '\n', limit + 1);

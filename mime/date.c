@@ -65,8 +65,8 @@ struct zone_name {
 };
 
 static const struct zone_name zones[] = {
-    {"GMT", 0},     {"UTC", 0},     {"UT", 0},      {"Z", 0},       {"EST", -300}, {"EDT", -240},
-    {"CST", -360},  {"CDT", -300},  {"MST", -420},  {"MDT", -360},  {"PST", -480}, {"PDT", -420},
+    {"GMT", 0},    {"UTC", 0},    {"UT", 0},     {"Z", 0},      {"EST", -300}, {"EDT", -240},
+    {"CST", -360}, {"CDT", -300}, {"MST", -420}, {"MDT", -360}, {"PST", -480}, {"PDT", -420},
 };
 
 static bool zone_read(struct date_cursor *c, int16_t *minutes)

@@ -4,10 +4,10 @@
  * The decoded form is that of the client's bytes: where the stored text has a
  * lone LF, identity and quoted-printable bodies give CRLF. NULs are kept.
  *
- *   base64            characters outside the alphabet are passed over, "=" ends a run of digits and a new one may follow
- *                     (concatenated bodies), digits left over give the bytes they are enough for
- *   quoted-printable  "=" that begins neither a hex pair nor a soft line break stands for itself
- *   uuencode          from "begin" to "end" or the end; without "begin" nothing
+ *   base64            characters outside the alphabet are passed over, "=" ends a run of digits and a new one may
+ * follow (concatenated bodies), digits left over give the bytes they are enough for quoted-printable  "=" that begins
+ * neither a hex pair nor a soft line break stands for itself uuencode          from "begin" to "end" or the end;
+ * without "begin" nothing
  *
  * Each decoder writes to a sink that may only count, so that decoded_len is
  * what mime_decode_transfer gives, by construction.
@@ -47,7 +47,7 @@ static void put_text(struct sink *s, struct bytes v, uint8_t prev)
 }
 
 /* 0..63, 64 for "=", 65 for everything else. */
-#define B64_PAD 64
+#define B64_PAD  64
 #define B64_NONE 65
 static uint8_t base64_value(uint8_t c)
 {
@@ -215,18 +215,10 @@ void mime_decode_transfer(struct bytes body, uint8_t encoding, struct buf *out)
 {
     struct sink s = {.out = out};
     switch (encoding) {
-    case MIME_ENCODING_BASE64:
-        base64_decode(body, out);
-        break;
-    case MIME_ENCODING_QP:
-        qp_decode(body, &s);
-        break;
-    case MIME_ENCODING_UUENCODE:
-        uu_decode(body, &s);
-        break;
-    default:
-        put_text(&s, body, 0);
-        break;
+    case MIME_ENCODING_BASE64: base64_decode(body, out); break;
+    case MIME_ENCODING_QP: qp_decode(body, &s); break;
+    case MIME_ENCODING_UUENCODE: uu_decode(body, &s); break;
+    default: put_text(&s, body, 0); break;
     }
 }
 
@@ -234,15 +226,9 @@ uint64_t mime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crl
 {
     struct sink s = {0};
     switch (encoding) {
-    case MIME_ENCODING_BASE64:
-        return base64_count(body);
-    case MIME_ENCODING_QP:
-        qp_decode(body, &s);
-        return s.n;
-    case MIME_ENCODING_UUENCODE:
-        uu_decode(body, &s);
-        return s.n;
-    default:
-        return body_crlf;
+    case MIME_ENCODING_BASE64: return base64_count(body);
+    case MIME_ENCODING_QP: qp_decode(body, &s); return s.n;
+    case MIME_ENCODING_UUENCODE: uu_decode(body, &s); return s.n;
+    default: return body_crlf;
     }
 }

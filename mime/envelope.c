@@ -21,11 +21,8 @@ static void write_address(struct buf *out, const struct mime_address *a)
         mime_wire_string(out, a->name);
         buf_append(out, " NIL)", 5);
         return;
-    case ADDRESS_GROUP_END:
-        buf_append(out, "(NIL NIL NIL NIL)", 17);
-        return;
-    default:
-        break;
+    case ADDRESS_GROUP_END: buf_append(out, "(NIL NIL NIL NIL)", 17); return;
+    default: break;
     }
     buf_append_byte(out, '(');
     mime_wire_nstring(out, a->has_name ? a->name : nil);
@@ -113,11 +110,8 @@ static void collect_top(struct mime_parser *p, enum mime_field id, struct mime_t
         top->sort_to = sort_key(p);
         top->display_to = display_key(p);
         break;
-    case FIELD_CC:
-        top->sort_cc = sort_key(p);
-        break;
-    default:
-        break;
+    case FIELD_CC: top->sort_cc = sort_key(p); break;
+    default: break;
     }
 }
 

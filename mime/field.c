@@ -81,7 +81,8 @@ static const struct known_field fields_c[] = {
 };
 static const struct known_field fields_r[] = {
     {"received", FIELD_RECEIVED}, {"references", FIELD_REFERENCES}, {"reply-to", FIELD_REPLY_TO}, {NULL, FIELD_OTHER}};
-static const struct known_field fields_s[] = {{"subject", FIELD_SUBJECT}, {"sender", FIELD_SENDER}, {NULL, FIELD_OTHER}};
+static const struct known_field fields_s[] = {
+    {"subject", FIELD_SUBJECT}, {"sender", FIELD_SENDER}, {NULL, FIELD_OTHER}};
 static const struct known_field fields_d[] = {{"date", FIELD_DATE}, {NULL, FIELD_OTHER}};
 static const struct known_field fields_f[] = {{"from", FIELD_FROM}, {NULL, FIELD_OTHER}};
 static const struct known_field fields_t[] = {{"to", FIELD_TO}, {NULL, FIELD_OTHER}};

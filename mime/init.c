@@ -9,14 +9,60 @@
  * envelope are kept too, as clients ask for them raw.
  */
 const char *const mime_default_headers[] = {
-    "date", "from", "sender", "reply-to", "to", "cc", "bcc", "subject", "message-id", "in-reply-to", "references",
-    "mime-version", "content-type", "content-transfer-encoding", "content-description", "content-disposition",
-    "content-language", "content-class", "newsgroups", "followup-to", "lines", "priority", "x-priority", "importance",
-    "x-msmail-priority", "sensitivity", "list-id", "list-post", "list-subscribe", "list-unsubscribe",
-    "list-unsubscribe-post", "mail-followup-to", "mail-reply-to", "resent-from", "resent-to", "resent-date",
-    "delivered-to", "x-original-to", "return-path", "disposition-notification-to", "return-receipt-to", "auto-submitted",
-    "precedence", "x-label", "x-keywords", "x-mailer", "user-agent", "x-spam-flag", "x-spam-status",
-    "x-universally-unique-identifier", "x-uniform-type-identifier", "x-draft-info", "thread-topic", "thread-index",
+    "date",
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "bcc",
+    "subject",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+    "content-description",
+    "content-disposition",
+    "content-language",
+    "content-class",
+    "newsgroups",
+    "followup-to",
+    "lines",
+    "priority",
+    "x-priority",
+    "importance",
+    "x-msmail-priority",
+    "sensitivity",
+    "list-id",
+    "list-post",
+    "list-subscribe",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "mail-followup-to",
+    "mail-reply-to",
+    "resent-from",
+    "resent-to",
+    "resent-date",
+    "delivered-to",
+    "x-original-to",
+    "return-path",
+    "disposition-notification-to",
+    "return-receipt-to",
+    "auto-submitted",
+    "precedence",
+    "x-label",
+    "x-keywords",
+    "x-mailer",
+    "user-agent",
+    "x-spam-flag",
+    "x-spam-status",
+    "x-universally-unique-identifier",
+    "x-uniform-type-identifier",
+    "x-draft-info",
+    "thread-topic",
+    "thread-index",
     NULL,
 };
 
@@ -24,7 +70,7 @@ const struct mime_defect_info mime_defect_infos[] = {
 #define X(bit, name, key, text) {bit, key, text},
     MIME_DEFECTS(X)
 #undef X
-    {0, NULL, NULL},
+        {0, NULL, NULL},
 };
 
 static void drop_message(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer arg)
@@ -42,7 +88,7 @@ void mime_init(void)
         return;
     g_mime_init();
     /* A library does not print: what GMime finds odd in mail is a defect bit of ours. */
-    g_log_set_handler("gmime", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG, drop_message,
-                      NULL);
+    g_log_set_handler("gmime", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG,
+                      drop_message, NULL);
     g_once_init_leave(&once, 1);
 }

@@ -61,7 +61,8 @@ bool mime_has_long_line(struct bytes v, size_t limit);
 bool mime_is_field_line(struct bytes line, size_t *colon_out);
 bool mime_is_mbox_from(struct bytes line);
 struct bytes mime_trim(struct bytes v); /* white space and line ends at both ends */
-/* Unfolded and trimmed value without NULs: v itself if it has neither fold nor NUL, else a copy in scratch (reset first). */
+/* Unfolded and trimmed value without NULs: v itself if it has neither fold nor NUL, else a copy in scratch (reset
+ * first). */
 struct bytes mime_unfold(struct bytes raw, struct buf *scratch);
 
 /* ---- param.c: RFC 2045 values ---- */
@@ -71,7 +72,8 @@ struct mime_media {
     struct bytes params;        /* what follows, for mime_param_next */
 };
 bool mime_media_parse(struct bytes raw, struct mime_media *out);
-/* The next parameter. name is never empty. The value is a view, or a copy in scratch (appended) if it had escapes or folds. */
+/* The next parameter. name is never empty. The value is a view, or a copy in scratch (appended) if it had escapes or
+ * folds. */
 bool mime_param_next(struct bytes *rest, struct buf *scratch, struct bytes *name, struct bytes *value);
 /* First token (RFC 2045 token characters, or what stands in quotes); false if there is none. */
 bool mime_token_next(struct bytes *rest, struct bytes *token);
@@ -88,8 +90,8 @@ enum mime_shown {
 struct entity {
     struct mime_part part; /* complete but for *_crlf, lines, decoded_len */
     struct mime_media media;
-    uint8_t shown;        /* enum mime_shown */
-    bool digest_child;    /* message/rfc822 by default */
+    uint8_t shown;                   /* enum mime_shown */
+    bool digest_child;               /* message/rfc822 by default */
     struct bytes field[FIELD_COUNT]; /* raw values; p NULL if absent */
 };
 
@@ -162,7 +164,8 @@ struct mime_parser {
     uint64_t defects;
 };
 
-/* envelope.c: writes the ENVELOPE of a message's fields. With `top`, also collects address hashes, sort keys and defects. */
+/* envelope.c: writes the ENVELOPE of a message's fields. With `top`, also collects address hashes, sort keys and
+ * defects. */
 struct mime_top_addresses {
     struct span display_from, display_to, sort_from, sort_to, sort_cc; /* in parser->text */
 };

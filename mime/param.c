@@ -173,10 +173,9 @@ struct encoding_name {
 };
 
 static const struct encoding_name encodings[] = {
-    {"7bit", MIME_ENCODING_7BIT},          {"8bit", MIME_ENCODING_8BIT},
-    {"base64", MIME_ENCODING_BASE64},      {"quoted-printable", MIME_ENCODING_QP},
-    {"binary", MIME_ENCODING_BINARY},      {"x-uuencode", MIME_ENCODING_UUENCODE},
-    {"uuencode", MIME_ENCODING_UUENCODE},  {"x-uue", MIME_ENCODING_UUENCODE},
+    {"7bit", MIME_ENCODING_7BIT},           {"8bit", MIME_ENCODING_8BIT},      {"base64", MIME_ENCODING_BASE64},
+    {"quoted-printable", MIME_ENCODING_QP}, {"binary", MIME_ENCODING_BINARY},  {"x-uuencode", MIME_ENCODING_UUENCODE},
+    {"uuencode", MIME_ENCODING_UUENCODE},   {"x-uue", MIME_ENCODING_UUENCODE},
 };
 
 enum mime_encoding mime_encoding_of(struct bytes raw, bool *known)

@@ -4,18 +4,18 @@
 #include "base/hash.h"
 
 #define DEFAULT_HEADER_BYTES (1u << 20)
-#define DEFAULT_PARTS 10000u
-#define DEFAULT_DEPTH 100u
-#define DEPTH_MAX 1000u /* bounds the recursion of structure.c */
-#define DEFAULT_ADDRESSES 10000u
-#define DEFAULT_REFERENCES 100u
-#define DEFAULT_PREVIEW 200u
-#define LINE_MAX_BYTES 998u
-#define HUGE_BYTES (UINT64_C(2) << 30)
-#define RECEIVED_TRIES 20 /* Received fields that are tried for a date */
-#define CHARSET_PROBES 16 /* charsets of one item that are looked up */
-#define KEEP_BYTES_MAX ((size_t)16 << 20) /* a buffer larger than this is given back after its item */
-#define COUNT_STEP 4096u
+#define DEFAULT_PARTS        10000u
+#define DEFAULT_DEPTH        100u
+#define DEPTH_MAX            1000u /* bounds the recursion of structure.c */
+#define DEFAULT_ADDRESSES    10000u
+#define DEFAULT_REFERENCES   100u
+#define DEFAULT_PREVIEW      200u
+#define LINE_MAX_BYTES       998u
+#define HUGE_BYTES           (UINT64_C(2) << 30)
+#define RECEIVED_TRIES       20                 /* Received fields that are tried for a date */
+#define CHARSET_PROBES       16                 /* charsets of one item that are looked up */
+#define KEEP_BYTES_MAX       ((size_t)16 << 20) /* a buffer larger than this is given back after its item */
+#define COUNT_STEP           4096u
 
 /* Small values in parser->text, turned into views when it no longer moves. */
 struct small {
@@ -88,7 +88,7 @@ void mime_parser_free(struct mime_parser **pp)
     if (!pp || !*pp)
         return;
     struct mime_parser *p = *pp;
-    struct buf *const bufs[] = {&p->envelope, &p->structure, &p->parts,   &p->map,     &p->headers,
+    struct buf *const bufs[] = {&p->envelope, &p->structure, &p->parts,   &p->map,      &p->headers,
                                 &p->text,     &p->hashes,    &p->scratch, &p->scratch2, &p->table};
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
         buf_release(bufs[i]);
@@ -101,7 +101,7 @@ void mime_parser_free(struct mime_parser **pp)
 
 static void parser_reset(struct mime_parser *p)
 {
-    struct buf *const bufs[] = {&p->envelope, &p->structure, &p->parts,   &p->map,     &p->headers,
+    struct buf *const bufs[] = {&p->envelope, &p->structure, &p->parts,   &p->map,      &p->headers,
                                 &p->text,     &p->hashes,    &p->scratch, &p->scratch2, &p->table};
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++) {
         if (bufs[i]->cap > KEEP_BYTES_MAX)
@@ -210,8 +210,8 @@ static void received_take(struct field_context *c, struct bytes raw)
     c->small->received_tries++;
     const uint8_t *semi = raw.n ? memrchr(raw.p, ';', raw.n) : NULL;
     if (semi)
-        r->has_received_date = mime_date_parse(bytes_slice(raw, (size_t)(semi - raw.p) + 1, SIZE_MAX), &r->received_date,
-                                               &r->received_zone);
+        r->has_received_date = mime_date_parse(bytes_slice(raw, (size_t)(semi - raw.p) + 1, SIZE_MAX),
+                                               &r->received_date, &r->received_zone);
 }
 
 static void field_take(void *arg, enum mime_field id, struct bytes name, struct bytes raw, struct bytes whole)
@@ -292,7 +292,8 @@ static void take_header(struct mime_parser *p, struct mime_record *r, struct sma
     const struct bytes *const field = p->scan.v[0].field;
     if (!field[FIELD_DATE].p)
         p->defects |= MIME_DEFECT(MISSING_DATE);
-    else if (!(r->has_sent_date = mime_date_parse(mime_unfold(field[FIELD_DATE], &p->scratch), &r->sent_date, &r->sent_zone)))
+    else if (!(r->has_sent_date =
+                   mime_date_parse(mime_unfold(field[FIELD_DATE], &p->scratch), &r->sent_date, &r->sent_zone)))
         p->defects |= MIME_DEFECT(BAD_DATE);
     if (!field[FIELD_FROM].p)
         p->defects |= MIME_DEFECT(MISSING_FROM);

@@ -1,24 +1,11 @@
 /*
  * parts: the part table's codec and BODY[section] (mime/parts.h).
  *
- * Stored form, all varints unless said otherwise (docs/FORMAT.md, "Part table"):
- *
- *   n, then n times, depth first:
- *     u8 kind | root_kind << 4
- *     u8 encoding | 0x80 if a charset follows
- *     children
- *     zigzag header_off - the body_off of the entry before (0 for the first)
- *     header_len, body_len
- *     header_crlf - header_len, body_crlf - body_len
- *     lines
- *     zigzag decoded_len - body_crlf         leaves only
- *     blob charset                           if flagged
- *
- * A body begins where its header ends. parent and next follow from children.
+ * The stored form is drawn in mime/parts.h.
  */
 #include "mime/parts.h"
 
-#define CHARSET_FLAG 0x80u
+#define CHARSET_FLAG   0x80u
 #define PART_MIN_BYTES 9u
 
 static uint8_t body_kind(const struct mime_part *p)
@@ -70,7 +57,8 @@ static bool part_read(struct reader *r, uint64_t *before, uint64_t item_size, st
     const uint64_t header_more = reader_varint(r), body_more = reader_varint(r);
     p->lines = reader_varint(r);
     if (!r->ok || p->kind > MIME_PART_MESSAGE_ROOT || p->root_kind > MIME_PART_MESSAGE ||
-        (p->kind != MIME_PART_MESSAGE_ROOT && p->root_kind) || p->encoding > MIME_ENCODING_UNKNOWN || children > UINT32_MAX)
+        (p->kind != MIME_PART_MESSAGE_ROOT && p->root_kind) || p->encoding > MIME_ENCODING_UNKNOWN ||
+        children > UINT32_MAX)
         return false;
     if (p->header_off > item_size || p->header_len > item_size - p->header_off ||
         p->body_len > item_size - p->header_off - p->header_len)

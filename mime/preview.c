@@ -11,7 +11,7 @@
 #include <glib.h>
 
 #define PLAIN_BYTES_MAX (16u << 10)
-#define HTML_BYTES_MAX (64u << 10)
+#define HTML_BYTES_MAX  (64u << 10)
 
 struct preview {
     struct buf *out;
@@ -88,9 +88,10 @@ struct entity_name {
 };
 
 static const struct entity_name entities[] = {
-    {"&nbsp;", ' '},    {"&amp;", '&'},      {"&lt;", '<'},       {"&gt;", '>'},       {"&quot;", '"'},     {"&apos;", '\''},
-    {"&zwnj;", 0x200c}, {"&rsquo;", 0x2019}, {"&lsquo;", 0x2018}, {"&ndash;", 0x2013}, {"&mdash;", 0x2014}, {"&copy;", 0xa9},
-    {"&reg;", 0xae},    {"&euro;", 0x20ac},  {"&auml;", 0xe4},    {"&ouml;", 0xf6},    {"&uuml;", 0xfc},    {"&eacute;", 0xe9},
+    {"&nbsp;", ' '},     {"&amp;", '&'},     {"&lt;", '<'},       {"&gt;", '>'},       {"&quot;", '"'},
+    {"&apos;", '\''},    {"&zwnj;", 0x200c}, {"&rsquo;", 0x2019}, {"&lsquo;", 0x2018}, {"&ndash;", 0x2013},
+    {"&mdash;", 0x2014}, {"&copy;", 0xa9},   {"&reg;", 0xae},     {"&euro;", 0x20ac},  {"&auml;", 0xe4},
+    {"&ouml;", 0xf6},    {"&uuml;", 0xfc},   {"&eacute;", 0xe9},
 };
 
 /* text[i] is "&": the character it names and what it took, else the "&" itself. */

@@ -12,15 +12,17 @@
 enum record_flag { RECORD_HEADERS_COMPLETE = 1, RECORD_SENT = 2, RECORD_RECEIVED = 4, RECORD_REPLY = 8 };
 
 /* The views in one order for both directions. */
-#define RECORD_VIEWS(X)                                                                                                    \
-    X(envelope) X(bodystructure) X(parts) X(crlf_map) X(headers) X(message_id) X(in_reply_to) X(references)                \
-    X(base_subject) X(subject) X(preview) X(display_from) X(display_to) X(sort_from) X(sort_to) X(sort_cc) X(address_hashes)
+#define RECORD_VIEWS(X)                                                                                                \
+    X(envelope)                                                                                                        \
+    X(bodystructure) X(parts) X(crlf_map) X(headers) X(message_id) X(in_reply_to) X(references) X(base_subject)        \
+        X(subject) X(preview) X(display_from) X(display_to) X(sort_from) X(sort_to) X(sort_cc) X(address_hashes)
 
 void mime_record_encode(const struct mime_record *r, struct buf *out)
 {
     buf_put_u32(out, RECORD_MAGIC);
-    buf_put_u8(out, (uint8_t)((r->headers_complete ? RECORD_HEADERS_COMPLETE : 0) | (r->has_sent_date ? RECORD_SENT : 0) |
-                              (r->has_received_date ? RECORD_RECEIVED : 0) | (r->subject_is_reply ? RECORD_REPLY : 0)));
+    buf_put_u8(out,
+               (uint8_t)((r->headers_complete ? RECORD_HEADERS_COMPLETE : 0) | (r->has_sent_date ? RECORD_SENT : 0) |
+                         (r->has_received_date ? RECORD_RECEIVED : 0) | (r->subject_is_reply ? RECORD_REPLY : 0)));
     buf_put_u64(out, r->defects);
     buf_put_u64(out, r->thread_id);
     buf_put_varint(out, r->size);

@@ -18,7 +18,7 @@
 struct scan_open {
     uint32_t index;
     struct bytes boundary; /* of a multipart that is not closed; n 0 else */
-    uint32_t nest; /* multiparts and messages that are open, this one counted */
+    uint32_t nest;         /* multiparts and messages that are open, this one counted */
     bool is_multipart, seen_delimiter;
 };
 
@@ -168,7 +168,8 @@ static void header_read(struct scan *s, uint32_t index)
             if (off <= limit)
                 field_add(s, e, bytes_of(s->item.p + field_off, off - field_off), colon);
             else if (field_off < limit)
-                field_add(s, e, bytes_of(s->item.p + field_off, limit - field_off > colon ? limit - field_off : colon + 1),
+                field_add(s, e,
+                          bytes_of(s->item.p + field_off, limit - field_off > colon ? limit - field_off : colon + 1),
                           colon);
             in_field = false;
         }
@@ -195,7 +196,8 @@ static void header_read(struct scan *s, uint32_t index)
     }
     if (in_field) {
         const uint64_t stop = off < limit ? off : limit;
-        field_add(s, e, bytes_of(s->item.p + field_off, stop - field_off > colon ? stop - field_off : colon + 1), colon);
+        field_add(s, e, bytes_of(s->item.p + field_off, stop - field_off > colon ? stop - field_off : colon + 1),
+                  colon);
     }
     if (off > limit)
         s->defects |= MIME_DEFECT(HEADER_TOO_LONG);
@@ -373,7 +375,8 @@ static void empty_multipart_fill(struct scan *s, const struct scan_open *o, uint
     child->shown = SHOWN_AS_TEXT;
 }
 
-/* Ends the open entities above depth `keep`: at `end` (the line end before a boundary), the outermost not before its body. */
+/* Ends the open entities above depth `keep`: at `end` (the line end before a boundary), the outermost not before its
+ * body. */
 static void close_above(struct scan *s, uint32_t keep, uint64_t end)
 {
     for (uint32_t d = keep; d < s->n_open; d++) {

@@ -105,14 +105,9 @@ static void write_encoding(const struct entity *e, struct buf *out)
 static void write_type(struct mime_parser *p, const struct entity *e, struct buf *out)
 {
     switch (e->shown) {
-    case SHOWN_AS_TEXT:
-        buf_append_str(out, "\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") ");
-        return;
-    case SHOWN_AS_OCTETS:
-        buf_append_str(out, "\"APPLICATION\" \"OCTET-STREAM\" NIL ");
-        return;
-    default:
-        break;
+    case SHOWN_AS_TEXT: buf_append_str(out, "\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") "); return;
+    case SHOWN_AS_OCTETS: buf_append_str(out, "\"APPLICATION\" \"OCTET-STREAM\" NIL "); return;
+    default: break;
     }
     mime_wire_upper(out, e->media.type);
     buf_append_byte(out, ' ');

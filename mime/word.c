@@ -45,7 +45,6 @@ static bool word_at(struct bytes v, size_t off, struct word *w)
     return true;
 }
 
-
 static void q_decode(struct bytes v, struct buf *out, bool *bad)
 {
     for (size_t i = 0; i < v.n; i++) {

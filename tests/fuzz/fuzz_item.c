@@ -35,8 +35,12 @@ static void decoders_run(struct bytes item)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct mime_settings small = {
-        .max_header_bytes = 200, .max_parts = 5, .max_depth = 3, .max_addresses = 3, .max_references = 2, .preview_chars = 20};
+    static const struct mime_settings small = {.max_header_bytes = 200,
+                                               .max_parts = 5,
+                                               .max_depth = 3,
+                                               .max_addresses = 3,
+                                               .max_references = 2,
+                                               .preview_chars = 20};
     if (!parsers[0]) {
         mime_init();
         parsers[0] = mime_parser_new(NULL);

@@ -71,19 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mime_record r;
     struct buf out = {0};
     switch (data[0] & 3) {
-    case 0:
-        table_try(in, item_size);
-        break;
-    case 1:
-        map_try(in, item_size, data[2] * UINT64_C(40000));
-        break;
+    case 0: table_try(in, item_size); break;
+    case 1: map_try(in, item_size, data[2] * UINT64_C(40000)); break;
     case 2:
         if (mime_record_decode(in, &r, NULL) == BASE_OK)
             mime_record_encode(&r, &out);
         break;
-    default:
-        mime_body_from_bodystructure(in, &out, NULL);
-        break;
+    default: mime_body_from_bodystructure(in, &out, NULL); break;
     }
     buf_release(&out);
     return 0;

@@ -102,8 +102,8 @@ Test(test_mime_corpus, torture, .timeout = 900)
 
 Test(test_mime_corpus, bulk, .timeout = 3600)
 {
-    static const char *const names[] = {"bulk-lore-linux-usb", "bulk-lore-usrp-users",
-                                        "bulk-spamassassin-csdmc2010", "bulk-twisted-pipermail"};
+    static const char *const names[] = {"bulk-lore-linux-usb", "bulk-lore-usrp-users", "bulk-spamassassin-csdmc2010",
+                                        "bulk-twisted-pipermail"};
     mime_init();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         archive_check(names[i], bulk_step());

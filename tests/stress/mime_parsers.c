@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define THREADS 4
-#define ROUNDS 300
+#define ROUNDS  300
 
 static void print_escaped(const char *key, struct bytes v)
 {
@@ -35,15 +35,17 @@ static void print_escaped(const char *key, struct bytes v)
 static void print_part(const struct mime_parts *t, uint32_t i)
 {
     static const char *const kinds[] = {"leaf", "text", "multipart", "message", "root"};
-    static const char *const encodings[] = {"7bit", "8bit", "binary", "base64", "quoted-printable", "uuencode", "unknown"};
+    static const char *const encodings[] = {"7bit",     "8bit",   "binary", "base64", "quoted-printable",
+                                            "uuencode", "unknown"};
     const struct mime_part *p = &t->v[i];
     printf("part %u: %s", i, kinds[p->kind]);
     if (p->kind == MIME_PART_MESSAGE_ROOT)
         printf("/%s", kinds[p->root_kind]);
-    printf(" parent=%u children=%u encoding=%s header=%llu+%llu(%llu) body=%llu+%llu(%llu) lines=%llu decoded=%llu", p->parent,
-           p->children, encodings[p->encoding], (unsigned long long)p->header_off, (unsigned long long)p->header_len,
-           (unsigned long long)p->header_crlf, (unsigned long long)p->body_off, (unsigned long long)p->body_len,
-           (unsigned long long)p->body_crlf, (unsigned long long)p->lines, (unsigned long long)p->decoded_len);
+    printf(" parent=%u children=%u encoding=%s header=%llu+%llu(%llu) body=%llu+%llu(%llu) lines=%llu decoded=%llu",
+           p->parent, p->children, encodings[p->encoding], (unsigned long long)p->header_off,
+           (unsigned long long)p->header_len, (unsigned long long)p->header_crlf, (unsigned long long)p->body_off,
+           (unsigned long long)p->body_len, (unsigned long long)p->body_crlf, (unsigned long long)p->lines,
+           (unsigned long long)p->decoded_len);
     if (p->charset.n)
         print_escaped(" charset", p->charset);
     else
@@ -119,11 +121,14 @@ static int dump_files(const char *how, int n, char **names)
 }
 
 static const char *const items[] = {
-    "From: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?= <a@example.org>\nSubject: Re: [x] one\nDate: Sat, 21 Nov 2026 00:01:10 +0100\n"
-    "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; charset=koi8-r\n\n<p>\xc1\xc2</p>\n--b--\n",
+    "From: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?= <a@example.org>\nSubject: Re: [x] one\nDate: Sat, 21 Nov 2026 00:01:10 "
+    "+0100\n"
+    "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; "
+    "charset=koi8-r\n\n<p>\xc1\xc2</p>\n--b--\n",
     "From: x@example.org\nDate: 21 November 2026 around noon EST\nContent-Type: text/plain; charset=gb2312\n"
     "Content-Transfer-Encoding: base64\n\n1tDOxA==\n",
-    "Received: from a by b; Sat, 21 Nov 2026 00:01:10 WEST\nTo: a:b@c,d@e;\nContent-Type: message/rfc822\n\nSubject: y\n\nz\n",
+    "Received: from a by b; Sat, 21 Nov 2026 00:01:10 WEST\nTo: a:b@c,d@e;\nContent-Type: message/rfc822\n\nSubject: "
+    "y\n\nz\n",
 };
 
 struct run {

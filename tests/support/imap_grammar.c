@@ -15,7 +15,10 @@ static bool fail(struct imap_grammar *g, const char *why)
 bool imap_grammar_char(struct imap_grammar *g, char c)
 {
     if (g->p == g->end || *g->p != (uint8_t)c)
-        return fail(g, c == ' ' ? "expected SP" : c == '(' ? "expected (" : c == ')' ? "expected )" : "expected a character");
+        return fail(g, c == ' '   ? "expected SP"
+                       : c == '(' ? "expected ("
+                       : c == ')' ? "expected )"
+                                  : "expected a character");
     g->p++;
     return true;
 }
@@ -227,8 +230,8 @@ static bool one_part(struct imap_grammar *g, bool ext, unsigned depth)
         return fail(g, "media type: empty");
     if (is_word(type, type_n, "MULTIPART"))
         return fail(g, "media type: MULTIPART without parts");
-    if (!params(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) || !string(g) ||
-        !sp(g) || !imap_grammar_number(g, NULL))
+    if (!params(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) ||
+        !string(g) || !sp(g) || !imap_grammar_number(g, NULL))
         return false;
     const bool message = is_word(type, type_n, "MESSAGE") && is_word(subtype, subtype_n, "RFC822");
     if (message && !(sp(g) && imap_grammar_envelope(g) && sp(g) && body(g, ext, depth + 1)))

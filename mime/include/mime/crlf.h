@@ -6,8 +6,8 @@
  * a chunked FETCH of a part of 1 GB stays linear. Items under 64 KiB, and items
  * without lone LFs, have no map (empty).
  *
- * Stored form: one varint per step after the first: lone LFs inside that step's 64 KiB
- * (0..65536). docs/FORMAT.md, "CRLF map".
+ * Stored form: one varint for each whole step of 64 KiB: the lone LFs in it
+ * (0..65536). What stands behind the last whole step has none.
  *
  * Thread rule: pure functions; a decoded map is immutable.
  */

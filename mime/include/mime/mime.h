@@ -38,7 +38,7 @@ struct mime_settings {
     bool all_headers; /* keep the whole block instead */
 };
 
-extern const char *const mime_default_headers[]; /* what clients ask for; documented in docs/FORMAT.md */
+extern const char *const mime_default_headers[]; /* what clients ask for; the list with its reasons is in init.c */
 
 void mime_init(void);
 

@@ -3,8 +3,23 @@
  * in the stored bytes, and how large they are for a client.
  *
  * Depth-first order; entry 0 is the item itself. Offsets are of stored bytes.
- * Stored in the store's `items` table: the encoding is part of the format
- * (docs/FORMAT.md, "Part table"): varints, deltas, a few bytes a part.
+ * Stored in the store's `items` table, so its encoding is part of the format
+ * (docs/FORMAT.md): varints, deltas, a few bytes a part.
+ *
+ * All varints unless said otherwise (base/bytes.h):
+ *
+ *   n, then n times, depth first:
+ *     u8 kind | root_kind << 4
+ *     u8 encoding | 0x80 if a charset follows
+ *     children
+ *     zigzag header_off - the body_off of the entry before (0 for the first)
+ *     header_len, body_len
+ *     header_crlf - header_len, body_crlf - body_len
+ *     lines
+ *     zigzag decoded_len - body_crlf         leaves only
+ *     blob charset                           if flagged
+ *
+ * A body begins where its header ends. parent and next follow from children.
  *
  * Section numbers (RFC 3501 6.4.5): children of a multipart are 1..n. A
  * message that is not multipart has part 1: its own body. A message/rfc822

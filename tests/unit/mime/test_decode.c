@@ -52,13 +52,15 @@ Test(decode, length_is_that_of_the_bytes)
         uint8_t body[200];
         const size_t n = (size_t)rng_below(&rng, sizeof(body));
         for (size_t i = 0; i < n; i++)
-            body[i] = rng_once_in(&rng, 20) ? (uint8_t)rng_u64(&rng) : (uint8_t)alphabet[rng_below(&rng, sizeof(alphabet) - 1)];
+            body[i] = rng_once_in(&rng, 20) ? (uint8_t)rng_u64(&rng)
+                                            : (uint8_t)alphabet[rng_below(&rng, sizeof(alphabet) - 1)];
         const struct bytes v = bytes_of(body, n);
         for (uint8_t e = 0; e <= MIME_ENCODING_UNKNOWN; e++) {
             buf_reset(&out);
             mime_decode_transfer(v, e, &out);
             const uint64_t len = mime_decoded_len(v, e, n + mime_count(v, 0).lone_lf);
-            cr_expect_eq(len, out.n, "encoding %d, round %d: %llu, decoded %zu", e, round, (unsigned long long)len, out.n);
+            cr_expect_eq(len, out.n, "encoding %d, round %d: %llu, decoded %zu", e, round, (unsigned long long)len,
+                         out.n);
         }
     }
     buf_release(&out);
@@ -67,7 +69,8 @@ Test(decode, length_is_that_of_the_bytes)
 /* The counters against a byte-by-byte model, at every alignment and length. */
 Test(decode, counts_equal_the_plain_loop)
 {
-    static const char alphabet[] = "\r\n\n\r\0\xff" "aZ09+/=";
+    static const char alphabet[] = "\r\n\n\r\0\xff"
+                                   "aZ09+/=";
     struct rng rng = rng_of(5);
     for (int round = 0; round < 20000; round++) {
         uint8_t text[600];
@@ -130,7 +133,8 @@ Test(decode, crlf_seek_finds_what_conversion_gives)
         struct buf rest = {0};
         bool at_cr = stored == base ? base_cr : item.p[stored - 1] == '\r';
         mime_crlf_convert(bytes_slice(buf_bytes(&item), (size_t)stored, SIZE_MAX), &at_cr, &rest);
-        cr_expect(bytes_equal(buf_bytes(&rest), bytes_slice(buf_bytes(&client), (size_t)off, SIZE_MAX)), "round %d", round);
+        cr_expect(bytes_equal(buf_bytes(&rest), bytes_slice(buf_bytes(&client), (size_t)off, SIZE_MAX)), "round %d",
+                  round);
         buf_release(&rest);
     }
     mime_crlf_map_release(&map);

@@ -38,10 +38,13 @@ struct pattern {
 };
 
 static const struct pattern patterns[] = {
-    {"100,000 parts", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n\nx\n", "--b--\n", 100000, MIME_DEFECT(TOO_MANY_PARTS)},
-    {"boundary lines only", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n", "", 500000, MIME_DEFECT(TOO_MANY_PARTS)},
+    {"100,000 parts", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n\nx\n", "--b--\n", 100000,
+     MIME_DEFECT(TOO_MANY_PARTS)},
+    {"boundary lines only", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n", "", 500000,
+     MIME_DEFECT(TOO_MANY_PARTS)},
     {"dashes only", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n", "--\n", "", 1000000, 0},
-    {"almost a boundary", "Content-Type: multipart/mixed; boundary=bbbbbbbbbbbbbbbbb\n\n--bbbbbbbbbbbbbbbbb\n\n", "--bbbbbbbbbbbbbbbb\n", "", 200000, 0},
+    {"almost a boundary", "Content-Type: multipart/mixed; boundary=bbbbbbbbbbbbbbbbb\n\n--bbbbbbbbbbbbbbbbb\n\n",
+     "--bbbbbbbbbbbbbbbb\n", "", 200000, 0},
     {"100,000 messages in messages", "", "Content-Type: message/rfc822\n\n", "x", 100000, MIME_DEFECT(TOO_DEEP)},
     {"100,000 fields", "", "X-Field: some value\n", "\nx", 100000, MIME_DEFECT(HEADER_TOO_LONG)},
     {"100,000 fields of one name", "", "To: a@b\n", "\nx", 100000, MIME_DEFECT(DUPLICATE_HEADER)},
@@ -59,7 +62,8 @@ static const struct pattern patterns[] = {
     {"open angles", "To: ", "<@a,", "\n\nx", 250000, 0},
     {"routes", "To: ", "<@a:", "\n\nx", 250000, 0},
     {"encoded words", "Subject: ", "=?utf-8?q?a?= ", "\n\nx", 70000, 0},
-    {"encoded words of unknown charsets", "Subject: ", "=?nowhere?q?a?= x ", "\n\nx", 50000, MIME_DEFECT(BAD_ENCODED_WORD)},
+    {"encoded words of unknown charsets", "Subject: ", "=?nowhere?q?a?= x ", "\n\nx", 50000,
+     MIME_DEFECT(BAD_ENCODED_WORD)},
     {"encoded words of rare charsets", "Subject: ", "=?koi8-u?q?a?= x ", "\n\nx", 50000, 0},
     {"begun words", "Subject: ", "=?", "\n\nx", 500000, 0},
     {"begun words with parts", "Subject: ", "=?a?q?", "\n\nx", 160000, 0},
@@ -133,21 +137,29 @@ Test(limits, at_the_limit_and_one_past_it)
         uint64_t defect;
         bool met;
     } rows[] = {
-        {"parts, at", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b--\n", MIME_DEFECT(TOO_MANY_PARTS), false},
-        {"parts, past", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b\n\n4\n--b--\n", MIME_DEFECT(TOO_MANY_PARTS), true},
-        {"depth, at", "Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nx\n", MIME_DEFECT(TOO_DEEP), false},
-        {"depth, past", "Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nx\n", MIME_DEFECT(TOO_DEEP), true},
+        {"parts, at", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b--\n",
+         MIME_DEFECT(TOO_MANY_PARTS), false},
+        {"parts, past", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b\n\n4\n--b--\n",
+         MIME_DEFECT(TOO_MANY_PARTS), true},
+        {"depth, at", "Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nx\n", MIME_DEFECT(TOO_DEEP),
+         false},
+        {"depth, past",
+         "Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nx\n",
+         MIME_DEFECT(TOO_DEEP), true},
         {"addresses, at", "To: a@b, c@d\n\n", MIME_DEFECT(TOO_MANY_ADDRESSES), false},
         {"addresses, past", "To: a@b, c@d, e@f\n\n", MIME_DEFECT(TOO_MANY_ADDRESSES), true},
-        {"header, at", "Subject: 34567890123456789012345678901234567890123456789012345\n\nx", MIME_DEFECT(HEADER_TOO_LONG), false},
-        {"header, past", "Subject: 345678901234567890123456789012345678901234567890123456\n\nx", MIME_DEFECT(HEADER_TOO_LONG), true},
+        {"header, at", "Subject: 34567890123456789012345678901234567890123456789012345\n\nx",
+         MIME_DEFECT(HEADER_TOO_LONG), false},
+        {"header, past", "Subject: 345678901234567890123456789012345678901234567890123456\n\nx",
+         MIME_DEFECT(HEADER_TOO_LONG), true},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct mime_record r;
         mime_parse(p, bytes_str(rows[i].item), &r);
         const char *bad = mime_check_record(bytes_str(rows[i].item), &r);
         cr_expect(!bad, "%s: %s", rows[i].name, bad);
-        cr_expect_eq((r.defects & rows[i].defect) != 0, rows[i].met, "%s: %llx", rows[i].name, (unsigned long long)r.defects);
+        cr_expect_eq((r.defects & rows[i].defect) != 0, rows[i].met, "%s: %llx", rows[i].name,
+                     (unsigned long long)r.defects);
     }
     mime_parser_free(&p);
 }
@@ -156,12 +168,31 @@ Test(limits, at_the_limit_and_one_past_it)
 Test(limits, random_structures_hold, .timeout = 120)
 {
     static const char *const fragments[] = {
-        "Content-Type: multipart/mixed; boundary=b\n", "Content-Type: multipart/digest; boundary=\"b b\"\n",
-        "Content-Type: message/rfc822\n", "Content-Type: text/html; charset=koi8-r\n", "Content-Transfer-Encoding: base64\n",
-        "Content-Transfer-Encoding: quoted-printable\n", "\n", "\r\n", "--b\n", "--b--\n", "--b b\r\n", "--b b--\n", "text\n",
-        "QUJD\n", "=C3=A4=\n", "From: a@b\n", "From x\n", " fold\n", "--", "\r", "b", "Subject: =?utf-8?q?x?=\r\n",
+        "Content-Type: multipart/mixed; boundary=b\n",
+        "Content-Type: multipart/digest; boundary=\"b b\"\n",
+        "Content-Type: message/rfc822\n",
+        "Content-Type: text/html; charset=koi8-r\n",
+        "Content-Transfer-Encoding: base64\n",
+        "Content-Transfer-Encoding: quoted-printable\n",
+        "\n",
+        "\r\n",
+        "--b\n",
+        "--b--\n",
+        "--b b\r\n",
+        "--b b--\n",
+        "text\n",
+        "QUJD\n",
+        "=C3=A4=\n",
+        "From: a@b\n",
+        "From x\n",
+        " fold\n",
+        "--",
+        "\r",
+        "b",
+        "Subject: =?utf-8?q?x?=\r\n",
     };
-    struct mime_parser *small = mime_parser_new(&(struct mime_settings){.max_parts = 6, .max_depth = 3, .max_header_bytes = 100});
+    struct mime_parser *small =
+        mime_parser_new(&(struct mime_settings){.max_parts = 6, .max_depth = 3, .max_header_bytes = 100});
     struct rng rng = rng_of(23);
     struct buf item = {0};
     for (int round = 0; round < 8000; round++) {

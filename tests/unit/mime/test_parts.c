@@ -2,7 +2,8 @@
 
 static const char nested[] =
     "Subject: s\nContent-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: text/plain\n\none\n--o\n"
-    "Content-Type: message/rfc822\nX: mime\n\nSubject: inner\nContent-Type: multipart/mixed; boundary=i\n\n--i\n\nin one\n--i\n\n"
+    "Content-Type: message/rfc822\nX: mime\n\nSubject: inner\nContent-Type: multipart/mixed; boundary=i\n\n--i\n\nin "
+    "one\n--i\n\n"
     "in two\n--i--\n--o\nContent-Type: message/rfc822\n\nSubject: leaf\n\nleaf body\n--o--\n";
 
 struct section {
@@ -77,10 +78,8 @@ Test(parts, sections)
 Test(parts, sections_of_a_plain_message)
 {
     static const struct section rows[] = {
-        {"1", MIME_SECTION_ALL, "body\n"},
-        {"1", MIME_SECTION_MIME, "Subject: s\n\n"},
-        {"", MIME_SECTION_TEXT, "body\n"},
-        {"2", MIME_SECTION_ALL, NULL},
+        {"1", MIME_SECTION_ALL, "body\n"}, {"1", MIME_SECTION_MIME, "Subject: s\n\n"},
+        {"", MIME_SECTION_TEXT, "body\n"}, {"2", MIME_SECTION_ALL, NULL},
         {"1.1", MIME_SECTION_ALL, NULL},
     };
     sections_check(BYTES_LIT("Subject: s\n\nbody\n"), rows, sizeof(rows) / sizeof(rows[0]));
@@ -94,10 +93,12 @@ Test(parts, sections_of_a_message_that_is_a_message)
         {"1.1", MIME_SECTION_ALL, "body\n"},
         {"1", MIME_SECTION_TEXT, "body\n"},
     };
-    sections_check(BYTES_LIT("Content-Type: message/rfc822\n\nSubject: i\n\nbody\n"), rows, sizeof(rows) / sizeof(rows[0]));
+    sections_check(BYTES_LIT("Content-Type: message/rfc822\n\nSubject: i\n\nbody\n"), rows,
+                   sizeof(rows) / sizeof(rows[0]));
 }
 
-/* Every prefix of every fixture-like item, and each with CRLF: all must hold, and nothing may be read behind the end. */
+/* Every prefix of every fixture-like item, and each with CRLF: all must hold, and nothing may be read behind the end.
+ */
 Test(parts, any_prefix_gives_a_record)
 {
     struct buf crlf = {0};
@@ -197,7 +198,8 @@ Test(parts, kept_headers)
 
 Test(parts, body_refuses_nonsense)
 {
-    static const char *const bad[] = {"", "(", "()", "(\"TEXT\")", "(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 1)", "((", "({9}\r\nx)"};
+    static const char *const bad[] = {
+        "", "(", "()", "(\"TEXT\")", "(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 1)", "((", "({9}\r\nx)"};
     struct buf out = {0};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         cr_expect_eq(mime_body_from_bodystructure(bytes_str(bad[i]), &out, NULL), BASE_ERR_CORRUPT, "%s", bad[i]);
@@ -209,13 +211,18 @@ Test(parts, body_refuses_nonsense)
 /* The reader that judges us must itself refuse what is wrong. */
 Test(parts, the_grammar_refuses_nonsense)
 {
-    static const char *const envelopes[] = {
-        "(NIL NIL NIL NIL NIL NIL NIL NIL NIL)", "(NIL NIL () NIL NIL NIL NIL NIL NIL NIL)", "(\"a\nb\" NIL NIL NIL NIL NIL NIL NIL NIL NIL)",
-        "(\"\xc3\" NIL NIL NIL NIL NIL NIL NIL NIL NIL)", "({3}\r\nab NIL)", "(NIL NIL ((NIL NIL \"a\")) NIL NIL NIL NIL NIL NIL NIL)"};
-    static const char *const bodies[] = {
-        "(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 1 NIL NIL NIL NIL)", "(\"TEXT\" \"PLAIN\" () NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)",
-        "(\"TEXT\" \"PLAIN\" (\"A\") NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)", "(\"X\" \"Y\" NIL NIL NIL NIL 1 NIL NIL NIL NIL)",
-        "( \"MIXED\" NIL NIL NIL NIL)", "(\"X\" \"Y\" NIL NIL NIL \"7BIT\" 4294967296 NIL NIL NIL NIL)"};
+    static const char *const envelopes[] = {"(NIL NIL NIL NIL NIL NIL NIL NIL NIL)",
+                                            "(NIL NIL () NIL NIL NIL NIL NIL NIL NIL)",
+                                            "(\"a\nb\" NIL NIL NIL NIL NIL NIL NIL NIL NIL)",
+                                            "(\"\xc3\" NIL NIL NIL NIL NIL NIL NIL NIL NIL)",
+                                            "({3}\r\nab NIL)",
+                                            "(NIL NIL ((NIL NIL \"a\")) NIL NIL NIL NIL NIL NIL NIL)"};
+    static const char *const bodies[] = {"(\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 1 NIL NIL NIL NIL)",
+                                         "(\"TEXT\" \"PLAIN\" () NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)",
+                                         "(\"TEXT\" \"PLAIN\" (\"A\") NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)",
+                                         "(\"X\" \"Y\" NIL NIL NIL NIL 1 NIL NIL NIL NIL)",
+                                         "( \"MIXED\" NIL NIL NIL NIL)",
+                                         "(\"X\" \"Y\" NIL NIL NIL \"7BIT\" 4294967296 NIL NIL NIL NIL)"};
     for (size_t i = 0; i < sizeof(envelopes) / sizeof(envelopes[0]); i++) {
         struct bytes v = bytes_str(envelopes[i]);
         struct imap_grammar g = {v.p, v.p + v.n, NULL};

@@ -15,10 +15,11 @@
 #include <gmime/gmime.h>
 
 /* Structure defects with which the two are free to differ. */
-static const uint64_t excused =
-    MIME_DEFECT(NO_HEADER) | MIME_DEFECT(NO_SEPARATOR) | MIME_DEFECT(BAD_HEADER_LINE) | MIME_DEFECT(EMPTY_MULTIPART) |
-    MIME_DEFECT(BAD_BOUNDARY) | MIME_DEFECT(UNCLOSED_BOUNDARY) | MIME_DEFECT(DUPLICATE_HEADER) | MIME_DEFECT(BAD_CONTENT_TYPE) |
-    MIME_DEFECT(HEADER_NUL) | MIME_DEFECT(BODY_NUL) | MIME_DEFECT(EMPTY) | MIME_DEFECT(TOO_DEEP) | MIME_DEFECT(MBOX_FROM);
+static const uint64_t excused = MIME_DEFECT(NO_HEADER) | MIME_DEFECT(NO_SEPARATOR) | MIME_DEFECT(BAD_HEADER_LINE) |
+                                MIME_DEFECT(EMPTY_MULTIPART) | MIME_DEFECT(BAD_BOUNDARY) |
+                                MIME_DEFECT(UNCLOSED_BOUNDARY) | MIME_DEFECT(DUPLICATE_HEADER) |
+                                MIME_DEFECT(BAD_CONTENT_TYPE) | MIME_DEFECT(HEADER_NUL) | MIME_DEFECT(BODY_NUL) |
+                                MIME_DEFECT(EMPTY) | MIME_DEFECT(TOO_DEEP) | MIME_DEFECT(MBOX_FROM);
 
 struct leaf {
     int64_t off, len;
@@ -77,7 +78,8 @@ static void leaves_print(const char *whose, const GArray *a)
 {
     fprintf(stderr, "    %s", whose);
     for (guint i = 0; i < a->len && i < 8; i++)
-        fprintf(stderr, " %lld+%lld", (long long)g_array_index(a, struct leaf, i).off, (long long)g_array_index(a, struct leaf, i).len);
+        fprintf(stderr, " %lld+%lld", (long long)g_array_index(a, struct leaf, i).off,
+                (long long)g_array_index(a, struct leaf, i).len);
     fputc('\n', stderr);
 }
 
@@ -113,7 +115,8 @@ static void compare_addresses(const char *name, GMimeMessage *message, const str
     static const struct {
         GMimeAddressType type;
         enum mime_field id;
-    } fields[] = {{GMIME_ADDRESS_TYPE_FROM, FIELD_FROM}, {GMIME_ADDRESS_TYPE_TO, FIELD_TO}, {GMIME_ADDRESS_TYPE_CC, FIELD_CC}};
+    } fields[] = {
+        {GMIME_ADDRESS_TYPE_FROM, FIELD_FROM}, {GMIME_ADDRESS_TYPE_TO, FIELD_TO}, {GMIME_ADDRESS_TYPE_CC, FIELD_CC}};
     for (size_t i = 0; i < 3; i++) {
         const struct bytes raw = p->scan.v[0].field[fields[i].id];
         /* Quoted local parts keep their quotes and "xn--" is decoded there. */
@@ -136,7 +139,8 @@ static void compare_addresses(const char *name, GMimeMessage *message, const str
 
 static void compare_leaves(const char *name, GMimeMessage *message, struct bytes item, const struct mime_record *r)
 {
-    GArray *theirs = g_array_new(FALSE, FALSE, sizeof(struct leaf)), *ours = g_array_new(FALSE, FALSE, sizeof(struct leaf));
+    GArray *theirs = g_array_new(FALSE, FALSE, sizeof(struct leaf)),
+           *ours = g_array_new(FALSE, FALSE, sizeof(struct leaf));
     struct mime_parts t;
     cr_assert_eq(mime_parts_decode(r->parts, item.n, &t, NULL), BASE_OK);
     if (g_mime_message_get_mime_part(message))
@@ -146,7 +150,8 @@ static void compare_leaves(const char *name, GMimeMessage *message, struct bytes
         verdict.agree++;
     } else {
         verdict.differ++;
-        fprintf(stderr, "referee: %s: GMime has %u leaves, we have %u, or at other bytes:\n", name, theirs->len, ours->len);
+        fprintf(stderr, "referee: %s: GMime has %u leaves, we have %u, or at other bytes:\n", name, theirs->len,
+                ours->len);
         leaves_print("GMime", theirs);
         leaves_print("ours ", ours);
     }

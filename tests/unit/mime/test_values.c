@@ -27,7 +27,8 @@ Test(values, base_subject)
 {
     for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
         const struct mime_record r = unit_parse_text(textf("Subject: %s\n\n", subjects[i].in));
-        cr_expect_str_eq(unit_text(r.base_subject), subjects[i].out, "%s: %s", subjects[i].name, unit_text(r.base_subject));
+        cr_expect_str_eq(unit_text(r.base_subject), subjects[i].out, "%s: %s", subjects[i].name,
+                         unit_text(r.base_subject));
         cr_expect_eq(r.subject_is_reply, subjects[i].extra, "%s: reply", subjects[i].name);
     }
 }
@@ -99,10 +100,8 @@ Test(values, dates)
 }
 
 static const struct text_case ids[] = {
-    {"one", "<a@b>", "a@b", 0},
-    {"blanks and quotes", " < \"a\" @ b > ", "a@b", 1},
-    {"no brackets", "a@b", "a@b", 1},
-    {"nothing", "", "", 1},
+    {"one", "<a@b>", "a@b", 0},         {"blanks and quotes", " < \"a\" @ b > ", "a@b", 1},
+    {"no brackets", "a@b", "a@b", 1},   {"nothing", "", "", 1},
     {"comment", "<a@b> (x)", "a@b", 1},
 };
 
@@ -119,7 +118,8 @@ Test(values, threads)
 {
     const uint64_t root = unit_parse_text("Message-ID: <r@x>\n\n").thread_id;
     cr_expect_eq(unit_parse_text("Message-ID: <2@x>\nIn-Reply-To: <r@x>\n\n").thread_id, root);
-    cr_expect_eq(unit_parse_text("Message-ID: <3@x>\nIn-Reply-To: <2@x>\nReferences: <r@x>\n <2@x>\n\n").thread_id, root);
+    cr_expect_eq(unit_parse_text("Message-ID: <3@x>\nIn-Reply-To: <2@x>\nReferences: <r@x>\n <2@x>\n\n").thread_id,
+                 root);
     cr_expect_neq(unit_parse_text("Subject: none\n\n").thread_id, unit_parse_text("Subject: other\n\n").thread_id);
     cr_expect_str_eq(unit_text(unit_parse_text("References: <r@x> junk <2@x> <>\n\n").references), "r@x\\x002@x\\x00");
 }
@@ -140,7 +140,10 @@ static const struct text_case cases[] = {
     {"rfc example", "\xc7\x86", "Dz\\xcc\\x8c", 0},
     {"compatibility", "\xef\xac\x81", "fi", 0},
     {"hangul stays", "\xea\xb0\x80", "\\xea\\xb0\\x80", 0},
-    {"not utf-8", "a\xff" "b", "A\\xffB", 0},
+    {"not utf-8",
+     "a\xff"
+     "b",
+     "A\\xffB", 0},
 };
 
 Test(values, casemap)
@@ -174,7 +177,8 @@ Test(values, charsets)
         const struct bytes in = bytes_str(texts[i].in);
         const size_t colon = (size_t)((const uint8_t *)memchr(in.p, ':', in.n) - in.p);
         struct buf out = {0};
-        mime_decode_text(bytes_slice(in, colon + 1, SIZE_MAX), MIME_ENCODING_8BIT, textf("%.*s", (int)colon, texts[i].in), &out);
+        mime_decode_text(bytes_slice(in, colon + 1, SIZE_MAX), MIME_ENCODING_8BIT,
+                         textf("%.*s", (int)colon, texts[i].in), &out);
         cr_expect_str_eq(unit_text(buf_bytes(&out)), texts[i].out, "%s: %s", texts[i].name, unit_text(buf_bytes(&out)));
         buf_release(&out);
     }
