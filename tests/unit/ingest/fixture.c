@@ -108,11 +108,12 @@ static void sleep_ms(long ms)
 
 static void misbehave(const char *how)
 {
+    volatile uintptr_t nowhere = 16;
     be_quiet();
     if (strncmp(how, "abort", 5) == 0)
         abort();
     else if (strncmp(how, "segv", 4) == 0)
-        write_at((uint8_t *)16, 1); // NOLINT(performance-no-int-to-ptr)
+        write_at((uint8_t *)nowhere, 1); // NOLINT(performance-no-int-to-ptr)
     else if (strncmp(how, "stack", 5) == 0)
         descend(NULL, UINT64_MAX);
     else if (strncmp(how, "exit", 4) == 0)
@@ -140,6 +141,11 @@ void test_parse(struct mime_parser *p, struct bytes item, struct mime_record *ou
         make_big_record(strtoull(how + 7, NULL, 10), out);
     if (strncmp(how, "closed ", 7) == 0)
         out->preview = fcntl(atoi(how + 7), F_GETFD) < 0 ? BYTES_LIT("closed") : BYTES_LIT("open");
+    if (strncmp(how, "leak", 4) == 0) {
+        static void *leaked;
+        leaked = malloc(8 << 20);
+        memset(leaked, 1, 8 << 20);
+    }
     if (strncmp(how, "slow", 4) == 0)
         sleep_ms(30);
     if (strncmp(how, "scribble", 8) == 0) /* the results of the items before it in the batch */

@@ -21,7 +21,7 @@ void put_item(const struct mini_vault *v, uint32_t i, const char *header, size_t
 
 /*
  * The parser of the tests: mime_parse, unless the item begins with one of
- *   X-Test: abort | segv | stack | exit | memory | loop | wild | scribble | shrink | slow
+ *   X-Test: abort | segv | stack | exit | memory | loop | wild | scribble | shrink | slow | leak
  *   X-Test: record N      (a record whose `headers` has N bytes)
  *   X-Test: closed FD     (preview "closed" or "open")
  *   X-Test: dates         (a Received date of 1000 +60, a sent date of 2000 +120)

@@ -226,8 +226,10 @@ Test(deaths, workers_that_grow_are_replaced_unnoticed)
 {
     struct mini_vault v = mini_vault_at(TEMP_DIR());
     for (uint32_t i = 0; i < 20; i++)
-        put_item(&v, i, "", i == 10 ? 5 << 20 : 100); /* a big item makes the worker look at its heap */
-    struct ingest_settings s = {.workers = 1, .vaults = &v.vault, .vaults_n = 1, .recycle_bytes = 1};
+        put_item(&v, i, i == 10 ? "X-Test: leak\n" : "",
+                 i == 10 ? 5 << 20 : 100); /* big: the worker looks at its heap */
+    struct ingest_settings s = {
+        .workers = 1, .vaults = &v.vault, .vaults_n = 1, .recycle_bytes = 4 << 20, .parse = test_parse};
     struct ingest *ing = NULL;
     struct ingest_result r;
     cr_assert_eq(ingest_open(&s, &ing, NULL), BASE_OK);
