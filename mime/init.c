@@ -4,9 +4,12 @@
 #include <gmime/gmime.h>
 
 /*
- * What clients ask for in FETCH BODY[HEADER.FIELDS (...)]: Thunderbird, Apple
- * Mail, Outlook, mutt, K-9, Roundcube, Alpine, mbsync, imapsync. Fields of the
- * envelope are kept too, as clients ask for them raw.
+ * What clients ask for in FETCH BODY[HEADER.FIELDS (...)] when they list a
+ * folder: Thunderbird, Apple Mail, mutt, K-9, Roundcube, Alpine, mbsync,
+ * imapsync. Fields of the envelope are kept too, as clients ask for them raw.
+ * What is long, common and asked for only with an open message (Return-Path,
+ * User-Agent, Received ...) is left in the vault: it would cost a tenth of the
+ * store.
  */
 const char *const mime_default_headers[] = {
     "date",
@@ -45,24 +48,15 @@ const char *const mime_default_headers[] = {
     "resent-from",
     "resent-to",
     "resent-date",
-    "delivered-to",
     "x-original-to",
-    "return-path",
     "disposition-notification-to",
     "return-receipt-to",
-    "auto-submitted",
-    "precedence",
     "x-label",
+    "x-k9mail-identity",
     "x-keywords",
-    "x-mailer",
-    "user-agent",
-    "x-spam-flag",
-    "x-spam-status",
     "x-universally-unique-identifier",
     "x-uniform-type-identifier",
     "x-draft-info",
-    "thread-topic",
-    "thread-index",
     NULL,
 };
 
