@@ -15,6 +15,8 @@
  */
 #include "mime_private.h"
 
+#define KEEP_ENTITIES_MAX 4096 /* 2 MB; a larger array is given back after its item */
+
 struct scan_open {
     uint32_t index;
     struct bytes boundary; /* of a multipart that is not closed; n 0 else */
@@ -410,6 +412,11 @@ static bool is_digest(const struct entity *e)
 
 static void scan_reset(struct scan *s)
 {
+    if (s->cap > KEEP_ENTITIES_MAX) {
+        free(s->v);
+        s->v = NULL;
+        s->cap = 0;
+    }
     s->n = s->n_open = 0;
     s->defects = 0;
     if (s->strings)
