@@ -496,6 +496,13 @@ void mds_close(struct mds_env **envp)
     (void)pthread_mutex_unlock(&registry_mutex);
 }
 
+void mds_readers_clear(struct mds_env *env)
+{
+    int dead;
+
+    (void)mdb_reader_check(env->lmdb, &dead);
+}
+
 const char *mds_dir(const struct mds_env *env)
 {
     return env->dir;

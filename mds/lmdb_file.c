@@ -24,7 +24,7 @@
 
 struct meta {
     uint32_t page_bytes;
-    uint64_t free_root, last_page, txnid;
+    uint64_t free_root, main_root, last_page, txnid;
 };
 
 struct file {
@@ -86,6 +86,7 @@ static bool meta_read(int fd, uint64_t off, struct meta *out)
     *out = (struct meta){
         .page_bytes = get32(m + 24),
         .free_root = get64(m + 24 + 40),
+        .main_root = get64(m + 24 + DB_BYTES + 40),
         .last_page = get64(m + 24 + 2 * DB_BYTES),
         .txnid = get64(m + 24 + 2 * DB_BYTES + 8),
     };
@@ -230,7 +231,7 @@ int lmdb_file_check(const char *path, enum file_state *state_out, uint64_t *size
     return rc;
 }
 
-bool lmdb_file_metas_agree(const char *path, const char **why_out)
+bool lmdb_file_metas_agree(const char *path, uint64_t *newest_out, uint64_t *older_root_out, const char **why_out)
 {
     struct meta m[2];
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -247,6 +248,8 @@ bool lmdb_file_metas_agree(const char *path, const char **why_out)
     const uint64_t newer = m[0].txnid > m[1].txnid ? m[0].txnid : m[1].txnid;
     const uint64_t older = m[0].txnid > m[1].txnid ? m[1].txnid : m[0].txnid;
 
+    *newest_out = newer;
+    *older_root_out = m[0].txnid > m[1].txnid ? m[1].main_root : m[0].main_root;
     *why_out = "the two meta pages of the file are not one commit apart";
     return newer <= 1 || (newer == older + 1 && (m[0].txnid & 1) == 0 && (m[1].txnid & 1) == 1);
 }

@@ -127,6 +127,22 @@ int mds_message_next(struct mds_txn *t, uint32_t folder, uint32_t uid, struct md
 
 /* ---- writing ---- */
 
+/* The item just added needs no look; any other may have been removed. */
+static int item_check(struct mds_txn *t, uint64_t item, struct error *err)
+{
+    struct key key = {.n = 0};
+    struct bytes row;
+    int rc = BASE_OK;
+
+    if (item != t->w->counters.next_item - 1 || item == 0) {
+        key_u64(&key, item);
+        rc = row_get(t, TABLE_ITEMS, key_bytes(&key), &row, err);
+    }
+    return rc == BASE_ERR_NOTFOUND ? error_set(err, BASE_ERR_USAGE, 0, "mds: filing item %llu, which is not there",
+                                               (unsigned long long)item)
+                                   : rc;
+}
+
 int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
 {
     struct folder_entry *e;
@@ -135,8 +151,8 @@ int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
 
     if (rc != BASE_OK || (rc = flags_check(t, m->flags, m->keywords, err)) != BASE_OK)
         return rc;
-    if (m->item == 0 || m->item >= t->w->counters.next_item)
-        return error_set(err, BASE_ERR_USAGE, 0, "mds: filing an item that was never added");
+    if ((rc = item_check(t, m->item, err)) != BASE_OK)
+        return rc;
     if (e->f.uidnext == UINT32_MAX)
         return error_set(err, BASE_ERR_LIMIT, 0, "%s: folder %u has used up its UIDs", t->env->dir, m->folder);
     m->uid = e->f.uidnext;

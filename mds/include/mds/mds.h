@@ -58,12 +58,16 @@ struct mds_options {
 };
 
 struct mds_env;
-/* Opened once a process: opening the same (device, inode) again gives the same env with a higher reference count. After fork: open anew. */
+/* Opened once a process: opening the same (device, inode) again gives the same env with a higher reference count (USAGE if it is open
+ * read-only and writing is asked for). After fork: open anew. NOTFOUND, FORMAT (foreign, empty, newer, unknown feature), CORRUPT (cut off). */
 int mds_open(const char *dir, const struct mds_options *opts, struct mds_env **out, struct error *err);
 void mds_close(struct mds_env **env); /* drops one reference */
 const char *mds_dir(const struct mds_env *env);
 /* LMDB's last transaction id: 4 ns, any thread: changes when any process committed. */
 uint64_t mds_last_txnid(struct mds_env *env);
+
+/* Frees the slots of readers that died without ending: servers call it now and then. Done by mds_open, and when slots run out. */
+void mds_readers_clear(struct mds_env *env);
 
 /* One build at a time. BASE_ERR_LOCKED names the holder's pid. Released by mds_build_unlock or the process's end. */
 int mds_build_lock(struct mds_env *env, struct error *err);
@@ -75,7 +79,9 @@ struct mds_txn;
 int mds_read_begin(struct mds_env *env, struct mds_txn **out, struct error *err);
 int mds_read_renew(struct mds_txn *txn, struct error *err); /* newest state; earlier views die */
 void mds_read_end(struct mds_txn **txn);
-/* Blocks for its turn, announcing itself in queue.lock. */
+/* Blocks for its turn, announcing itself in queue.lock; turns are given in order. A write transaction stays on its thread; a second one on
+ * the same thread is USAGE. A thread that holds a read transaction may begin one; if the map must grow first, it waits 10 s for readers of
+ * this process to end and is then LOCKED. */
 int mds_write_begin(struct mds_env *env, struct mds_txn **out, struct error *err);
 /* Durable when it returns 0. On failure the transaction is aborted. Frees txn in either case. */
 int mds_write_commit(struct mds_txn **txn, struct error *err);
@@ -208,7 +214,8 @@ struct mds_message {
     int64_t sent_date;      /* sort column: Date, else internal date */
 };
 
-/* uid and modseq are assigned (uidnext, highestmodseq + 1) and written back. Raises the item's refs. keywords: ids. */
+/* uid and modseq are assigned (uidnext, highestmodseq + 1) and written back. Raises the item's refs. keywords: ids. USAGE if the
+ * item is not there. */
 int mds_message_add(struct mds_txn *txn, struct mds_message *m, struct error *err);
 int mds_message_get(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct mds_message *out, struct error *err);
 /* First message with UID >= uid: 1 found, 0 none. A txn keeps a cursor, so going up costs a step each. */
@@ -219,7 +226,8 @@ int mds_message_remove(struct mds_txn *txn, uint32_t folder, uint32_t uid, bool 
 /* Messages of an item: 1 more, 0 done; *pos starts at 0. */
 int mds_item_messages(struct mds_txn *txn, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err);
 
-/* Keyword name <-> id of the archive. Names compare case-insensitively, keep their first spelling. LIMIT beyond MDS_KEYWORDS_MAX. */
+/* Keyword name <-> id of the archive. Names compare case-insensitively, keep their first spelling. LIMIT beyond MDS_KEYWORDS_MAX and
+ * for names of 0 or more than 1,024 bytes. The view of a name lives until the transaction ends, is renewed, or gives a new keyword. */
 int mds_keyword_id(struct mds_txn *txn, struct bytes name, bool create, uint16_t *id_out, struct error *err);
 int mds_keyword_name(struct mds_txn *txn, uint16_t id, struct bytes *out, struct error *err);
 uint16_t mds_keyword_count(struct mds_txn *txn); /* ids are 0..count-1 */

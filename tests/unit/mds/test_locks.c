@@ -1,6 +1,7 @@
 #include "mds_fixture.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -157,5 +158,42 @@ Test(locks, readers_see_whole_commits)
     cr_expect_eq(f.exists, 800);
     cr_expect_eq(mds_verify(t, NULL, NULL, &err), 0);
     mds_read_end(&t);
+    mds_close(&env);
+}
+
+/* Killed anywhere in a batch or its commit: what was committed is there, what was not is not. */
+Test(locks, a_killed_writer_leaves_whole_commits)
+{
+    struct rng r = rng_start("locks_kill");
+    const char *dir = path_join(TEMP_DIR(), "a");
+    struct mds_env *env = fixture_open(dir);
+    struct mds_folder f;
+    struct error err;
+    int status;
+
+    for (int kill_no = 0; kill_no < 12; kill_no++) {
+        const struct timespec pause = {.tv_nsec = 2000000 + (long)rng_below(&r, 60000000)};
+        const pid_t pid = fork();
+
+        if (pid == 0) {
+            struct mds_env *mine = fixture_open(dir);
+
+            for (;;) {
+                struct mds_txn *t = fixture_write(mine);
+
+                (void)fixture_add(t, 1, 25, FLAG_SEEN);
+                fixture_commit(&t);
+            }
+        }
+        (void)nanosleep(&pause, NULL);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+        struct mds_txn *t = fixture_write(env); /* the dead writer's lock and turn are free */
+
+        MUST(mds_folder_get(t, 1, &f, &err));
+        cr_expect_eq(f.exists % 25, 0);
+        mds_write_abort(&t);
+        cr_expect_eq(fixture_verify(env, NULL), 0, "kill %d", kill_no);
+    }
     mds_close(&env);
 }

@@ -161,6 +161,40 @@ Test(verify, each_harm_is_found)
     }
 }
 
+/* One byte makes LMDB serve the commit before the last: all sound, but not the answer. */
+Test(verify, a_hidden_commit_is_found)
+{
+    const char *root = TEMP_DIR();
+    const size_t txnid_at = 16 + 24 + 2 * 48 + 8; /* in a meta page */
+
+    make(path_join(root, "sound"));
+    for (int commits = 0; commits < 6; commits++) {
+        const struct bytes sound = read_file(path_join(root, "sound/data.mdb"));
+        const size_t newest = sound.p[txnid_at] > sound.p[4096 + txnid_at] ? 0 : 4096;
+
+        for (int by = 1; by <= 4; by++) {
+            const char *dir = path_join(root, textf("%d-%d", commits, by)), *text = "";
+            struct mds_env *env = NULL;
+            uint8_t *copy = malloc(sound.n);
+
+            memcpy(copy, sound.p, sound.n);
+            copy[newest + txnid_at] = (uint8_t)(copy[newest + txnid_at] - by);
+            write_file(path_join(dir, "data.mdb"), bytes_of(copy, sound.n));
+            free(copy);
+            env = fixture_open(dir);
+            cr_expect_gt(fixture_verify(env, &text), 0, "txnid %u less %d is not found", sound.p[newest + txnid_at], by);
+            mds_close(&env);
+        }
+        struct mds_env *env = fixture_open(path_join(root, "sound"));
+        struct mds_txn *t = fixture_write(env);
+
+        (void)fixture_add(t, 1, 1, FLAG_SEEN);
+        fixture_commit(&t);
+        cr_expect_eq(fixture_verify(env, NULL), 0);
+        mds_close(&env);
+    }
+}
+
 static void count(const char *text, void *arg)
 {
     (void)text;
