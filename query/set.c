@@ -98,7 +98,7 @@ int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, str
     int rc = BASE_OK;
 
     do {
-        struct range r;
+        struct range r = {0};
 
         if (++ranges > RANGES_MAX)
             rc = error_set(err, BASE_ERR_LIMIT, 0, "a set of more than %d ranges", RANGES_MAX);
