@@ -156,13 +156,17 @@ static uint64_t map_default(uint64_t file_bytes)
 int env_map_prepare(struct mds_env *env, struct error *err)
 {
     MDB_envinfo info;
-    const int lmdb = mdb_env_info(env->lmdb, &info);
 
+    (void)pthread_mutex_lock(&env->mutex); /* mdb_env_info reads the map, which map_set replaces */
+    const int lmdb = mdb_env_info(env->lmdb, &info);
+    const bool want_grow = env->want_grow;
+
+    (void)pthread_mutex_unlock(&env->mutex);
     if (lmdb)
         return env_lmdb_error(env, lmdb, "asking for its size", err);
     const uint64_t used = ((uint64_t)info.me_last_pgno + 1) * env->page_bytes, map = info.me_mapsize;
 
-    if (env->want_grow)
+    if (want_grow)
         return map_set(env, env->fixed_map ? map * 2 : map_default(map > used ? map : used), true, err);
     if (!env->fixed_map && map - used < MDS_MAP_RESERVE)
         return map_set(env, map_default(used), false, err);
@@ -512,5 +516,9 @@ uint64_t mds_last_txnid(struct mds_env *env)
 {
     MDB_envinfo info;
 
-    return mdb_env_info(env->lmdb, &info) ? 0 : info.me_last_txnid;
+    (void)pthread_mutex_lock(&env->mutex); /* as in env_map_prepare */
+    const int lmdb = mdb_env_info(env->lmdb, &info);
+
+    (void)pthread_mutex_unlock(&env->mutex);
+    return lmdb ? 0 : info.me_last_txnid;
 }

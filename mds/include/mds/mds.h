@@ -63,7 +63,7 @@ struct mds_env;
 int mds_open(const char *dir, const struct mds_options *opts, struct mds_env **out, struct error *err);
 void mds_close(struct mds_env **env); /* drops one reference */
 const char *mds_dir(const struct mds_env *env);
-/* LMDB's last transaction id: 4 ns, any thread: changes when any process committed. */
+/* LMDB's last transaction id: some 20 ns, any thread: changes when any process committed. */
 uint64_t mds_last_txnid(struct mds_env *env);
 
 /* Frees the slots of readers that died without ending: servers call it now and then. Done by mds_open, and when slots run out. */
