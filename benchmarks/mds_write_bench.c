@@ -1,6 +1,6 @@
 /*
- * How fast the store alone takes items: item, message, place and words of realistic sizes, in synced batches. No mail is read or
- * parsed; compare with `mds-bench build`, whose writer this bounds.
+ * How fast the store alone takes items: item, message, place and words of realistic sizes, in synced batches. No mail
+ * is read or parsed; compare with `mds-bench build`, whose writer this bounds.
  *
  *     mds-write-bench DIR [ITEMS [BATCH [FOLDERS]]]      DIR must not exist
  */
@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define ENVELOPE_BYTES 450
+#define ENVELOPE_BYTES      450
 #define BODYSTRUCTURE_BYTES 250
-#define HEADERS_BYTES 700
-#define SORT_BYTES 350
-#define PARTS_BYTES 48
+#define HEADERS_BYTES       700
+#define SORT_BYTES          350
+#define PARTS_BYTES         48
 
 static double now_s(void)
 {
@@ -90,14 +90,19 @@ static void add_one(struct bench *b, struct mds_txn *t)
                            1200000000ull + (unsigned long long)b->at, (unsigned)(next_random(&b->random) % 1000000),
                            (unsigned long long)size);
     struct mds_item it = {
-        .size = size, .size_crlf = size + 60, .has_sent_date = true, .sent_date = 1200000000 + (int64_t)b->at,
+        .size = size,
+        .size_crlf = size + 60,
+        .has_sent_date = true,
+        .sent_date = 1200000000 + (int64_t)b->at,
         .msgid_hash = next_random(&b->random) | 1,
         .locator = {.source = 1, .container = b->container[folder], .name = bytes_of(name, (size_t)n)},
         .parts = bytes_of(b->text, PARTS_BYTES),
     };
     const struct mds_item_words words = {
-        .envelope = some(b, ENVELOPE_BYTES), .bodystructure = some(b, BODYSTRUCTURE_BYTES),
-        .headers = some(b, HEADERS_BYTES), .sort = some(b, SORT_BYTES),
+        .envelope = some(b, ENVELOPE_BYTES),
+        .bodystructure = some(b, BODYSTRUCTURE_BYTES),
+        .headers = some(b, HEADERS_BYTES),
+        .sort = some(b, SORT_BYTES),
     };
 
     for (int i = 0; i < HASH128_BYTES; i += 8)
@@ -105,13 +110,22 @@ static void add_one(struct bench *b, struct mds_txn *t)
     it.thread_id = b->at + 1;
     must(mds_item_add(t, &it, &words, &err), &err);
     struct mds_message m = {
-        .folder = b->folder[folder], .item = it.id, .flags = next_random(&b->random) & 7 ? 1 : 0, .size_crlf = it.size_crlf,
-        .internal_date = it.sent_date, .saved_date = 1700000000, .sent_date = it.sent_date - 3,
+        .folder = b->folder[folder],
+        .item = it.id,
+        .flags = next_random(&b->random) & 7 ? 1 : 0,
+        .size_crlf = it.size_crlf,
+        .internal_date = it.sent_date,
+        .saved_date = 1700000000,
+        .sent_date = it.sent_date - 3,
     };
 
     must(mds_message_add(t, &m, &err), &err);
     const struct mds_place p = {
-        .identity = bytes_of(name + 4, (size_t)n - 8), .item = it.id, .folder = m.folder, .uid = m.uid, .flags = m.flags,
+        .identity = bytes_of(name + 4, (size_t)n - 8),
+        .item = it.id,
+        .folder = m.folder,
+        .uid = m.uid,
+        .flags = m.flags,
     };
 
     must(mds_place_put(t, it.locator.container, &p, &err), &err);
@@ -146,14 +160,17 @@ static void report(struct bench *b, double add_s, double hashes_s)
     must(mds_read_begin(b->env, &t, &err), &err);
     must(mds_stat(t, &st, &err), &err);
     mds_read_end(&t);
-    printf("items %llu, batch %llu, folders %u\n", (unsigned long long)b->items, (unsigned long long)b->batch, b->folders);
-    printf("add    %.2f s, %.0f items/s; %.2f s of CPU, %.0f items/s of CPU\nhashes %.2f s\nRssAnon at most %ld KiB\nstore  %.1f bytes an item, %llu pages free\n", add_s,
-           (double)b->items / add_s, b->cpu_s, (double)b->items / b->cpu_s, hashes_s, b->rss_kib, (double)st.file_bytes / (double)b->items,
-           (unsigned long long)st.free_pages);
+    printf("items %llu, batch %llu, folders %u\n", (unsigned long long)b->items, (unsigned long long)b->batch,
+           b->folders);
+    printf("add    %.2f s, %.0f items/s; %.2f s of CPU, %.0f items/s of CPU\nhashes %.2f s\nRssAnon at most %ld "
+           "KiB\nstore  %.1f bytes an item, %llu pages free\n",
+           add_s, (double)b->items / add_s, b->cpu_s, (double)b->items / b->cpu_s, hashes_s, b->rss_kib,
+           (double)st.file_bytes / (double)b->items, (unsigned long long)st.free_pages);
     for (unsigned i = 0; i < st.tables_n; i++)
         if (st.tables[i].entries > 100)
-            printf("  %-10s %8llu rows %10llu bytes %7.1f an item\n", st.tables[i].name, (unsigned long long)st.tables[i].entries,
-                   (unsigned long long)st.tables[i].bytes, (double)st.tables[i].bytes / (double)b->items);
+            printf("  %-10s %8llu rows %10llu bytes %7.1f an item\n", st.tables[i].name,
+                   (unsigned long long)st.tables[i].entries, (unsigned long long)st.tables[i].bytes,
+                   (double)st.tables[i].bytes / (double)b->items);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /*
- * The catalogue of a store: archives and users, in an environment of its own. Each call is a transaction of its own; the
- * rows are few and the answers are copied out.
+ * The catalogue of a store: archives and users, in an environment of its own. Each call is a transaction of its own;
+ * the rows are few and the answers are copied out.
  */
 #include "mds_private.h"
 
@@ -27,9 +27,11 @@ static int store_dirs_make(const char *store_dir, struct error *err)
     return BASE_OK;
 }
 
-int mds_catalogue_open(const char *store_dir, bool create, bool read_only, struct mds_catalogue **out, struct error *err)
+int mds_catalogue_open(const char *store_dir, bool create, bool read_only, struct mds_catalogue **out,
+                       struct error *err)
 {
-    const struct mds_options opts = {.read_only = read_only, .create = create && !read_only, .map_bytes = CATALOGUE_MAP_BYTES};
+    const struct mds_options opts = {
+        .read_only = read_only, .create = create && !read_only, .map_bytes = CATALOGUE_MAP_BYTES};
     struct mds_env *env = NULL;
     char path[1200];
     int rc = opts.create ? store_dirs_make(store_dir, err) : BASE_OK;
@@ -78,7 +80,8 @@ static bool name_is_valid(struct bytes name, bool allow_slash)
 
 typedef bool row_take_fn(struct bytes key, struct bytes row, void *out);
 
-static int row_find(struct mds_catalogue *c, enum table table, const char *name, row_take_fn *take, void *out, struct error *err)
+static int row_find(struct mds_catalogue *c, enum table table, const char *name, row_take_fn *take, void *out,
+                    struct error *err)
 {
     struct mds_txn *t = NULL;
     struct bytes row;
@@ -98,7 +101,8 @@ static int row_find(struct mds_catalogue *c, enum table table, const char *name,
     return rc;
 }
 
-static int row_next(struct mds_catalogue *c, enum table table, const char *after, row_take_fn *take, void *out, struct error *err)
+static int row_next(struct mds_catalogue *c, enum table table, const char *after, row_take_fn *take, void *out,
+                    struct error *err)
 {
     struct mds_txn *t = NULL;
     struct bytes row, key = bytes_str(after ? after : "");
@@ -148,7 +152,9 @@ static int archive_make(struct mds_catalogue *c, const char *name, struct mds_ar
         return rc;
     rc = row_get(t, TABLE_ARCHIVES, bytes_str(name), &row, err);
     if (rc == BASE_OK) {
-        rc = archive_take(bytes_str(name), row, out) ? BASE_OK : row_corrupt(t, TABLE_ARCHIVES, bytes_str(name), "it does not decode", err);
+        rc = archive_take(bytes_str(name), row, out)
+                 ? BASE_OK
+                 : row_corrupt(t, TABLE_ARCHIVES, bytes_str(name), "it does not decode", err);
         mds_write_abort(&t);
         return rc;
     }
@@ -175,13 +181,15 @@ int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool c
 
     if (rc == BASE_ERR_NOTFOUND && create) {
         if (!name_is_valid(bytes_str(name), false))
-            return error_set(err, BASE_ERR_SYNTAX, 0, "an archive's name has 1 to 255 bytes, no control bytes and no '/'");
+            return error_set(err, BASE_ERR_SYNTAX, 0,
+                             "an archive's name has 1 to 255 bytes, no control bytes and no '/'");
         rc = archive_make(c, name, out, err);
     }
     return rc == BASE_OK ? archive_dir(c, out, err) : rc;
 }
 
-int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err)
+int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out,
+                               struct error *err)
 {
     const int rc = row_next(c, TABLE_ARCHIVES, after, archive_take, out, err);
 
@@ -233,7 +241,9 @@ int mds_catalogue_user_remove(struct mds_catalogue *c, const char *name, struct 
     if (rc == BASE_OK && there)
         return mds_write_commit(&t, err);
     mds_write_abort(&t);
-    return rc == BASE_OK || rc == BASE_ERR_NOTFOUND ? error_set(err, BASE_ERR_NOTFOUND, 0, "there is no user '%s'", name) : rc;
+    return rc == BASE_OK || rc == BASE_ERR_NOTFOUND
+               ? error_set(err, BASE_ERR_NOTFOUND, 0, "there is no user '%s'", name)
+               : rc;
 }
 
 int mds_catalogue_user_next(struct mds_catalogue *c, const char *after, struct mds_user *out, struct error *err)

@@ -1,19 +1,19 @@
 /*
- * Rows of folders, messages, containers, places, logs and counters. The layout is that of docs/FORMAT.md; every decoder accepts
- * exactly what its encoder writes, so that a row has one form and equal stores have equal rows.
+ * Rows of folders, messages, containers, places, logs and counters. The layout is that of docs/FORMAT.md; every decoder
+ * accepts exactly what its encoder writes, so that a row has one form and equal stores have equal rows.
  */
 #include "mds_private.h"
 
 #define FOLDER_SELECTABLE 0x01u
 #define FOLDER_SUBSCRIBED 0x02u
-#define FOLDER_KNOWN 0x03u
+#define FOLDER_KNOWN      0x03u
 
-#define PLACE_KEYWORDS 0x01u
-#define PLACE_STAT 0x02u
-#define PLACE_REASON 0x04u
-#define PLACE_KNOWN 0x07u
+#define PLACE_KEYWORDS    0x01u
+#define PLACE_STAT        0x02u
+#define PLACE_REASON      0x04u
+#define PLACE_KNOWN       0x07u
 
-#define MESSAGE_KEYWORDS 0x40u
+#define MESSAGE_KEYWORDS  0x40u
 
 static uint32_t read_u32(struct reader *r)
 {
@@ -152,9 +152,10 @@ bool folder_decode(uint32_t id, struct bytes in, struct mds_folder *out)
     if (object.n)
         memcpy(out->object_id, object.p, sizeof out->object_id);
     out->name = read_rest(&r);
-    return reader_done(&r) && !(bits & ~FOLDER_KNOWN) && out->special_use <= MDS_USE_TRASH && id > 0 && out->parent != id &&
-           out->uidvalidity > 0 && out->uidnext > 0 && out->highestmodseq > 0 && out->exists < out->uidnext &&
-           out->unseen <= out->exists && out->deleted <= out->exists && out->name.n <= MDS_NAME_MAX;
+    return reader_done(&r) && !(bits & ~FOLDER_KNOWN) && out->special_use <= MDS_USE_TRASH && id > 0 &&
+           out->parent != id && out->uidvalidity > 0 && out->uidnext > 0 && out->highestmodseq > 0 &&
+           out->exists < out->uidnext && out->unseen <= out->exists && out->deleted <= out->exists &&
+           out->name.n <= MDS_NAME_MAX;
 }
 
 void name_encode(uint32_t id, bool hashed, struct bytes text, struct buf *out)
@@ -170,7 +171,8 @@ bool name_decode(struct bytes in, bool hashed, uint32_t *id_out, struct bytes *t
 
     *id_out = read_u32(&r);
     *text_out = read_rest(&r);
-    return reader_done(&r) && *id_out > 0 && (hashed ? text_out->n > 0 && text_out->n <= MDS_NAME_MAX : text_out->n == 0);
+    return reader_done(&r) && *id_out > 0 &&
+           (hashed ? text_out->n > 0 && text_out->n <= MDS_NAME_MAX : text_out->n == 0);
 }
 
 /* ---- messages ---- */

@@ -1,6 +1,6 @@
 /*
- * The logical store as text. Only what the store means: no packs, no seals, no page numbers, nothing that depends on when or
- * in which batches it was written.
+ * The logical store as text. Only what the store means: no packs, no seals, no page numbers, nothing that depends on
+ * when or in which batches it was written.
  */
 #include "mds_private.h"
 
@@ -412,7 +412,8 @@ static int dump_sources(struct dump *d)
         (void)fputc('\n', d->out);
     }
     for (uint32_t id = 1; rc == BASE_OK && (rc = mds_container_next(d->t, id, &c, d->err)) == 1; id = c.id + 1) {
-        (void)fprintf(d->out, "container id=%u source=%u folder=%u rows=%u failures=%u", c.id, c.source, c.folder, c.rows, c.failures);
+        (void)fprintf(d->out, "container id=%u source=%u folder=%u rows=%u failures=%u", c.id, c.source, c.folder,
+                      c.rows, c.failures);
         put_field(d->out, "name", c.name);
         (void)fputc('\n', d->out);
         if ((rc = dump_places(d, c.id)) != BASE_OK || c.id == UINT32_MAX)

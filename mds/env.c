@@ -14,8 +14,9 @@
 #define FULL_BELOW_BYTES (UINT64_C(1) << 20)
 
 const char *const table_names[TABLE_COUNT] = {
-    "meta",   "folders", "names",   "floors",     "messages",        "sets",   "items",   "wire",     "headers",  "sort",  "hashes",
-    "msgids", "filed",   "sources", "containers", "container_names", "places", "changes", "expunged", "keywords", "archives", "users",
+    "meta",    "folders", "names",    "floors",   "messages", "sets",    "items",      "wire",
+    "headers", "sort",    "hashes",   "msgids",   "filed",    "sources", "containers", "container_names",
+    "places",  "changes", "expunged", "keywords", "archives", "users",
 };
 
 static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", NULL};
@@ -56,7 +57,8 @@ int env_lmdb_error(struct mds_env *env, int rc, const char *what, struct error *
     case MDB_PAGE_NOTFOUND:
     case MDB_PANIC:
     case MDB_BAD_TXN:
-        return error_set(err, BASE_ERR_CORRUPT, rc, "%s: %s: %s: run mds verify, then mds rebuild", dir, what, mdb_strerror(rc));
+        return error_set(err, BASE_ERR_CORRUPT, rc, "%s: %s: %s: run mds verify, then mds rebuild", dir, what,
+                         mdb_strerror(rc));
     case MDB_READERS_FULL:
         return error_set(err, BASE_ERR_LIMIT, rc, "%s: %s: all %u reader slots are taken", dir, what, ENV_MAX_READERS);
     case MDB_TXN_FULL:
@@ -136,7 +138,8 @@ static int map_set(struct mds_env *env, uint64_t bytes, bool patient, struct err
         (void)pthread_cond_broadcast(&env->changed);
     }
     if (rc == BASE_OK && patient && wait == ETIMEDOUT)
-        rc = error_set(err, BASE_ERR_LOCKED, 0, "%s: its map must grow, but a transaction of this process stays open", env->dir);
+        rc = error_set(err, BASE_ERR_LOCKED, 0, "%s: its map must grow, but a transaction of this process stays open",
+                       env->dir);
     (void)pthread_mutex_unlock(&env->mutex);
     return rc;
 }
@@ -264,8 +267,9 @@ static int features_check(struct mds_env *env, struct bytes features, struct err
         const struct bytes name = bytes_slice(features, 0, space ? (size_t)(space - features.p) : features.n);
 
         if (name.n && !feature_known(env->schema, name))
-            return error_set(err, BASE_ERR_FORMAT, 0, "%s uses the feature '%.*s', which this version does not know: upgrade mds",
-                             env->dir, (int)(name.n < 64 ? name.n : 64), (const char *)name.p);
+            return error_set(err, BASE_ERR_FORMAT, 0,
+                             "%s uses the feature '%.*s', which this version does not know: upgrade mds", env->dir,
+                             (int)(name.n < 64 ? name.n : 64), (const char *)name.p);
         features = bytes_slice(features, name.n + 1, SIZE_MAX);
     }
     return BASE_OK;
@@ -284,7 +288,8 @@ static int format_check(struct mds_env *env, struct mds_txn *txn, struct error *
     (void)snprintf(want, sizeof want, "%s %d", env->schema->kind, MDS_FORMAT_VERSION);
     if (!bytes_equal(text, bytes_str(want)))
         return error_set(err, BASE_ERR_FORMAT, 0, "%s has the format '%.*s', this version reads '%s': %s", env->dir,
-                         (int)(text.n < 64 ? text.n : 64), (const char *)text.p, want, "use the mds that wrote it, or build anew");
+                         (int)(text.n < 64 ? text.n : 64), (const char *)text.p, want,
+                         "use the mds that wrote it, or build anew");
     rc = meta_own_get(txn, META_FEATURES, &text, err);
     return rc == BASE_OK ? features_check(env, text, err) : rc;
 }
@@ -409,20 +414,21 @@ static struct mds_env *registry_find(dev_t dev, ino_t ino)
     return NULL;
 }
 
-static int registry_reuse(struct mds_env *env, const struct schema *schema, const struct mds_options *opts, struct mds_env **out,
-                          struct error *err)
+static int registry_reuse(struct mds_env *env, const struct schema *schema, const struct mds_options *opts,
+                          struct mds_env **out, struct error *err)
 {
     if (env->schema != schema)
         return error_set(err, BASE_ERR_FORMAT, 0, "%s is no %s", env->dir, schema->kind);
     if (env->read_only && !opts->read_only)
-        return error_set(err, BASE_ERR_USAGE, 0, "%s is open read-only in this process: open it for writing first", env->dir);
+        return error_set(err, BASE_ERR_USAGE, 0, "%s is open read-only in this process: open it for writing first",
+                         env->dir);
     env->refs++;
     *out = env;
     return BASE_OK;
 }
 
-static int env_open_locked(const char *dir, const struct schema *schema, const struct mds_options *opts, struct mds_env **out,
-                           struct error *err)
+static int env_open_locked(const char *dir, const struct schema *schema, const struct mds_options *opts,
+                           struct mds_env **out, struct error *err)
 {
     struct mds_env *env = env_new(dir, schema, opts), *known;
     enum file_state state;

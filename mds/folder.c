@@ -1,10 +1,10 @@
 /*
- * Folders: a tree of levels, each a row by id and a name below its parent. A write transaction keeps the rows it touched
- * and writes each once, at commit.
+ * Folders: a tree of levels, each a row by id and a name below its parent. A write transaction keeps the rows it
+ * touched and writes each once, at commit.
  */
 #include "mds_private.h"
 
-#define INBOX BYTES_LIT("INBOX")
+#define INBOX             BYTES_LIT("INBOX")
 #define UIDVALIDITY_RANGE (UINT64_C(1) << 30) /* derived ones; later lives of a name count up from there */
 
 /* ---- names ---- */
@@ -43,7 +43,9 @@ static int names_put(struct mds_txn *t, uint32_t parent, struct bytes name, uint
         const int rc = row_get(t, TABLE_NAMES, key_bytes(&key), &row, err);
 
         if (rc != BASE_ERR_NOTFOUND) /* names_get said that it is another name */
-            return rc == BASE_OK ? error_set(err, BASE_ERR_LIMIT, 0, "%s: two long folder names share a hash", t->env->dir) : rc;
+            return rc == BASE_OK
+                       ? error_set(err, BASE_ERR_LIMIT, 0, "%s: two long folder names share a hash", t->env->dir)
+                       : rc;
     }
     struct buf *v = value_begin(t);
 
@@ -57,7 +59,8 @@ static int name_canonical(struct mds_txn *t, struct bytes full_name, struct byte
     if (full_name.n == 0)
         return error_set(err, BASE_ERR_SYNTAX, 0, "mds: a folder's name is empty");
     if (full_name.n > MDS_NAME_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a folder's name has %zu bytes, %u are allowed", full_name.n, MDS_NAME_MAX);
+        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a folder's name has %zu bytes, %u are allowed", full_name.n,
+                         MDS_NAME_MAX);
     buf_reset(&t->name);
     buf_append_bytes(&t->name, full_name);
     const struct bytes first = bytes_slice(full_name, 0, INBOX.n);
@@ -229,7 +232,8 @@ int mds_folder_find(struct mds_txn *t, struct bytes full_name, struct mds_folder
         rc = names_get(t, id, level, &id, err);
     }
     if (rc == BASE_ERR_NOTFOUND)
-        return error_set(err, rc, 0, "there is no folder '%.*s'", (int)(name.n < 200 ? name.n : 200), (const char *)name.p);
+        return error_set(err, rc, 0, "there is no folder '%.*s'", (int)(name.n < 200 ? name.n : 200),
+                         (const char *)name.p);
     return rc == BASE_OK ? mds_folder_get(t, id, out, err) : rc;
 }
 
@@ -240,8 +244,9 @@ int mds_folder_full_name(struct mds_txn *t, uint32_t id, struct buf *out, struct
     struct mds_folder f;
 
     for (uint32_t at = id; at != MDS_ROOT || n == 0; at = f.parent) {
-        const int rc = n <= MDS_NAME_MAX ? mds_folder_get(t, at, &f, err)
-                                         : error_set(err, BASE_ERR_CORRUPT, 0, "%s: folder %u is its own ancestor", t->env->dir, id);
+        const int rc = n <= MDS_NAME_MAX
+                           ? mds_folder_get(t, at, &f, err)
+                           : error_set(err, BASE_ERR_CORRUPT, 0, "%s: folder %u is its own ancestor", t->env->dir, id);
 
         if (rc != BASE_OK)
             return rc;
@@ -260,7 +265,8 @@ int mds_folder_full_name(struct mds_txn *t, uint32_t id, struct buf *out, struct
     return BASE_OK;
 }
 
-int mds_folder_next_child(struct mds_txn *t, uint32_t parent, const struct bytes *after, struct mds_folder *out, struct error *err)
+int mds_folder_next_child(struct mds_txn *t, uint32_t parent, const struct bytes *after, struct mds_folder *out,
+                          struct error *err)
 {
     struct key key;
     struct bytes at, row, text;
@@ -319,7 +325,8 @@ static int floor_get(struct mds_txn *t, struct bytes full_name, uint32_t *out, s
     return rc;
 }
 
-/* Derived from names alone, so that a store made again from the same vault is the same; above any former life of the name. */
+/* Derived from names alone, so that a store made again from the same vault is the same; above any former life of the
+ * name. */
 static int identity_give(struct mds_txn *t, struct bytes full_name, struct mds_folder *f, struct error *err)
 {
     struct bytes archive;
@@ -389,7 +396,8 @@ static int level_create(struct mds_txn *t, uint32_t parent, struct bytes level, 
             return rc;
         entries_drop(t->w);
     }
-    if ((rc = identity_give(t, full_name, &f, err)) != BASE_OK || (rc = names_put(t, parent, level, f.id, err)) != BASE_OK)
+    if ((rc = identity_give(t, full_name, &f, err)) != BASE_OK ||
+        (rc = names_put(t, parent, level, f.id, err)) != BASE_OK)
         return rc;
     counters->next_folder++;
     counters->folders++;
@@ -408,8 +416,8 @@ static int level_open(struct mds_txn *t, uint32_t id, struct bytes full_name, st
     if (rc != BASE_OK)
         return rc;
     if (e->f.selectable)
-        return error_set(err, BASE_ERR_EXISTS, 0, "the folder '%.*s' exists", (int)(full_name.n < 200 ? full_name.n : 200),
-                         (const char *)full_name.p);
+        return error_set(err, BASE_ERR_EXISTS, 0, "the folder '%.*s' exists",
+                         (int)(full_name.n < 200 ? full_name.n : 200), (const char *)full_name.p);
     if ((rc = identity_give(t, full_name, &e->f, err)) != BASE_OK)
         return rc;
     e->f.selectable = e->f.subscribed = true;
@@ -515,7 +523,8 @@ int mds_folder_remove(struct mds_txn *t, uint32_t id, struct error *err)
     if (children < 0)
         return children;
     if ((rc = log_flush(t, e, err)) != BASE_OK || (rc = floor_put(t, id, e->f.uidvalidity, err)) != BASE_OK ||
-        (rc = rows_remove(t, TABLE_CHANGES, id, err)) != BASE_OK || (rc = rows_remove(t, TABLE_EXPUNGED, id, err)) != BASE_OK)
+        (rc = rows_remove(t, TABLE_CHANGES, id, err)) != BASE_OK ||
+        (rc = rows_remove(t, TABLE_EXPUNGED, id, err)) != BASE_OK)
         return rc;
     e->runs_loaded = false;
     if (children > 0) {

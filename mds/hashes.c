@@ -7,11 +7,11 @@
 
 #include "base/sorter.h"
 
-#define HASH_KEY_BYTES (HASH128_BYTES + 8u)
+#define HASH_KEY_BYTES  (HASH128_BYTES + 8u)
 #define MSGID_KEY_BYTES 16u
-#define SORTER_BYTES (16u << 20)
-#define RUN_KEYS 50000u
-#define RESTARTS_MAX 5
+#define SORTER_BYTES    (16u << 20)
+#define RUN_KEYS        50000u
+#define RESTARTS_MAX    5
 
 /* ---- pending keys ---- */
 
@@ -56,7 +56,8 @@ static uint64_t pending_find(const struct pending *p, struct bytes prefix, uint6
 
     if (p->n == 0)
         return best;
-    for (uint32_t at = (uint32_t)get_be64(prefix.p) & (p->slots_n - 1); p->slots[at]; at = (at + 1) & (p->slots_n - 1)) {
+    for (uint32_t at = (uint32_t)get_be64(prefix.p) & (p->slots_n - 1); p->slots[at];
+         at = (at + 1) & (p->slots_n - 1)) {
         const uint8_t *key = p->keys + (p->slots[at] - 1) * p->key_bytes;
         const uint64_t id = get_be64(key + prefix.n);
 
@@ -117,7 +118,8 @@ bool mds_hashes_complete(struct mds_txn *t)
     struct bytes state;
 
     if (!t->hashes_known) {
-        t->hashes_complete = meta_own_get(t, META_HASHES, &state, NULL) == BASE_OK && bytes_equal(state, BYTES_LIT("complete"));
+        t->hashes_complete =
+            meta_own_get(t, META_HASHES, &state, NULL) == BASE_OK && bytes_equal(state, BYTES_LIT("complete"));
         t->hashes_known = true;
     }
     return t->hashes_complete;
@@ -157,8 +159,8 @@ int hashes_remove(struct mds_txn *t, const struct mds_item *it, struct error *er
 
 /* ---- looking ---- */
 
-static int candidate(struct mds_txn *t, enum table table, const struct pending *p, const struct key *from, size_t prefix_n,
-                     uint64_t *pos, uint64_t *id_out, struct error *err)
+static int candidate(struct mds_txn *t, enum table table, const struct pending *p, const struct key *from,
+                     size_t prefix_n, uint64_t *pos, uint64_t *id_out, struct error *err)
 {
     const struct bytes prefix = bytes_slice(key_bytes(from), 0, prefix_n);
     struct bytes at = key_bytes(from), row;
@@ -362,5 +364,6 @@ int mds_hashes_build(struct mds_env *env, const char *tmpdir, struct error *err)
         if (rc != BASE_OK || !again)
             return rc;
     }
-    return error_set(err, BASE_ERR_LOCKED, 0, "%s: items are removed faster than the hash tables fill: run again", env->dir);
+    return error_set(err, BASE_ERR_LOCKED, 0, "%s: items are removed faster than the hash tables fill: run again",
+                     env->dir);
 }

@@ -83,8 +83,8 @@ int mds_item_add(struct mds_txn *t, struct mds_item *it, const struct mds_item_w
     if (rc != BASE_OK)
         return rc;
     if (it->locator.name.n > MDS_NAME_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a locator's name has %zu bytes, %u are allowed", it->locator.name.n,
-                         MDS_NAME_MAX);
+        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a locator's name has %zu bytes, %u are allowed",
+                         it->locator.name.n, MDS_NAME_MAX);
     struct counters *c = &t->w->counters;
 
     it->id = c->next_item;
@@ -218,7 +218,8 @@ int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct
     return 1;
 }
 
-int mds_item_messages(struct mds_txn *t, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err)
+int mds_item_messages(struct mds_txn *t, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out,
+                      struct error *err)
 {
     struct key key;
     struct bytes at, row;

@@ -1,4 +1,5 @@
-/* Keywords of an archive: at most MDS_KEYWORDS_MAX, so a transaction reads them all once and looks them up in memory. */
+/* Keywords of an archive: at most MDS_KEYWORDS_MAX, so a transaction reads them all once and looks them up in memory.
+ */
 #include "mds_private.h"
 
 #define KEYWORD_BYTES_MAX 1024u
@@ -37,8 +38,8 @@ int keywords_load(struct mds_txn *t, struct error *err)
     keywords_drop(t);
     for (rc = row_seek(t, TABLE_KEYWORDS, MDB_FIRST, &key, &row, err); rc == 1;
          rc = row_seek(t, TABLE_KEYWORDS, MDB_NEXT, &key, &row, err)) {
-        if (key.n != 2 || (key.p[0] << 8 | key.p[1]) != t->keywords.n || t->keywords.n >= MDS_KEYWORDS_MAX || row.n == 0 ||
-            row.n > KEYWORD_BYTES_MAX)
+        if (key.n != 2 || (key.p[0] << 8 | key.p[1]) != t->keywords.n || t->keywords.n >= MDS_KEYWORDS_MAX ||
+            row.n == 0 || row.n > KEYWORD_BYTES_MAX)
             return row_corrupt(t, TABLE_KEYWORDS, key, "it is out of place", err);
         cache_add(&t->keywords, row);
     }

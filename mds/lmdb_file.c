@@ -1,6 +1,6 @@
 /*
- * A look at LMDB's data file before LMDB maps it: mdb_env_open takes a file that was cut off, and the first page behind the
- * end is then a SIGBUS. Layout: LMDB 0.9's MDB_page and MDB_meta, native byte order (data version 1).
+ * A look at LMDB's data file before LMDB maps it: mdb_env_open takes a file that was cut off, and the first page behind
+ * the end is then a SIGBUS. Layout: LMDB 0.9's MDB_page and MDB_meta, native byte order (data version 1).
  */
 #include "mds_private.h"
 
@@ -9,18 +9,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LMDB_MAGIC 0xBEEFC0DEu
-#define LMDB_VERSION 1u
-#define PAGE_HEAD 16u
-#define PAGE_BRANCH 0x01u
-#define PAGE_LEAF 0x02u
+#define LMDB_MAGIC    0xBEEFC0DEu
+#define LMDB_VERSION  1u
+#define PAGE_HEAD     16u
+#define PAGE_BRANCH   0x01u
+#define PAGE_LEAF     0x02u
 #define PAGE_OVERFLOW 0x04u
-#define PAGE_META 0x08u
-#define NODE_BIG 0x01u
-#define NODE_HEAD 8u
-#define DB_BYTES 48u
-#define NO_PAGE UINT64_MAX
-#define DEPTH_MAX 32u
+#define PAGE_META     0x08u
+#define NODE_BIG      0x01u
+#define NODE_HEAD     8u
+#define DB_BYTES      48u
+#define NO_PAGE       UINT64_MAX
+#define DEPTH_MAX     32u
 
 struct meta {
     uint32_t page_bytes;
@@ -186,9 +186,11 @@ static int content_check(struct file *f, struct error *err)
 
     if (!meta_read(f->fd, 0, &first) || f->bytes < 2 * (uint64_t)first.page_bytes ||
         !meta_read(f->fd, first.page_bytes, &second) || second.page_bytes != first.page_bytes)
-        return error_set(err, BASE_ERR_FORMAT, 0,
-                         "%s is no LMDB data file (of this machine's byte order), or its head is damaged: move it away, "
-                         "or restore it from a backup", f->path);
+        return error_set(
+            err, BASE_ERR_FORMAT, 0,
+            "%s is no LMDB data file (of this machine's byte order), or its head is damaged: move it away, "
+            "or restore it from a backup",
+            f->path);
     f->meta = first.txnid > second.txnid ? first : second;
     /* After the meta pages: a writer extends the file before it writes them. */
     if (fstat(f->fd, &st) != 0)
@@ -197,10 +199,11 @@ static int content_check(struct file *f, struct error *err)
     if (f->meta.last_page >= UINT64_MAX / f->meta.page_bytes - 1)
         return error_set(err, BASE_ERR_CORRUPT, 0, "%s: its head is damaged: restore it from a backup", f->path);
     if ((f->meta.last_page + 1) * f->meta.page_bytes > f->bytes && !missing_pages_are_free(f))
-        return error_set(err, BASE_ERR_CORRUPT, 0,
-                         "%s is cut off: it has %llu bytes and should have %llu: restore it from a backup, or remove it and "
-                         "build anew", f->path, (unsigned long long)f->bytes,
-                         (unsigned long long)((f->meta.last_page + 1) * f->meta.page_bytes));
+        return error_set(
+            err, BASE_ERR_CORRUPT, 0,
+            "%s is cut off: it has %llu bytes and should have %llu: restore it from a backup, or remove it and "
+            "build anew",
+            f->path, (unsigned long long)f->bytes, (unsigned long long)((f->meta.last_page + 1) * f->meta.page_bytes));
     return BASE_OK;
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define BYTE_WAITING 0
-#define BYTE_TURN 1
+#define BYTE_TURN    1
 
 static int lock_file_open(const struct mds_env *env, const char *name, struct error *err)
 {

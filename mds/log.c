@@ -14,7 +14,8 @@ static void log_key(struct key *key, uint32_t folder, uint64_t modseq)
     key_u64(key, modseq);
 }
 
-static int run_of_row(struct mds_txn *t, enum table table, struct bytes key, struct bytes row, struct run *out, struct error *err)
+static int run_of_row(struct mds_txn *t, enum table table, struct bytes key, struct bytes row, struct run *out,
+                      struct error *err)
 {
     if (key.n != 12 || !run_decode(get_be64(key.p + 4), row, out))
         return row_corrupt(t, table, key, "it does not decode", err);
@@ -64,7 +65,8 @@ int log_flush(struct mds_txn *t, struct folder_entry *e, struct error *err)
     return rc == BASE_OK ? run_flush(t, e, LOG_EXPUNGED, err) : rc;
 }
 
-int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint64_t modseq, uint32_t uid, struct error *err)
+int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint64_t modseq, uint32_t uid,
+            struct error *err)
 {
     struct run *run = &e->runs[kind];
     int rc = runs_load(t, e, err);
@@ -83,7 +85,8 @@ int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint6
     return BASE_OK;
 }
 
-int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg, struct error *err)
+int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg,
+             struct error *err)
 {
     const enum table table = log_tables[kind];
     struct key key;
@@ -138,8 +141,8 @@ static int changes_logged(struct mds_txn *t, uint32_t folder, uint64_t modseq, c
     return rc;
 }
 
-int mds_changes_since(struct mds_txn *t, uint32_t folder, uint64_t modseq, roaring_bitmap_t *changed, roaring_bitmap_t *expunged,
-                      bool *complete_out, struct error *err)
+int mds_changes_since(struct mds_txn *t, uint32_t folder, uint64_t modseq, roaring_bitmap_t *changed,
+                      roaring_bitmap_t *expunged, bool *complete_out, struct error *err)
 {
     struct mds_folder f;
     roaring_bitmap_t *exists = NULL;

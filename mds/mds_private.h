@@ -50,9 +50,9 @@ enum table {
 
 extern const char *const table_names[TABLE_COUNT];
 
-#define KEY_MAX 511u   /* LMDB's limit, compiled in */
-#define SEAL_BYTES 4u  /* head of every value */
-#define PACK_BYTES 16368u /* four pages less one page header */
+#define KEY_MAX       511u   /* LMDB's limit, compiled in */
+#define SEAL_BYTES    4u     /* head of every value */
+#define PACK_BYTES    16368u /* four pages less one page header */
 #define ROW_BYTES_MAX (UINT32_C(1) << 30)
 
 /* A key under construction. */
@@ -60,13 +60,20 @@ struct key {
     uint8_t p[KEY_MAX];
     size_t n;
 };
-static inline struct bytes key_bytes(const struct key *k) { return bytes_of(k->p, k->n); }
-static inline void key_reset(struct key *k) { k->n = 0; }
+static inline struct bytes key_bytes(const struct key *k)
+{
+    return bytes_of(k->p, k->n);
+}
+static inline void key_reset(struct key *k)
+{
+    k->n = 0;
+}
 void key_u16(struct key *k, uint16_t v);
 void key_u32(struct key *k, uint32_t v);
 void key_u64(struct key *k, uint64_t v);
 void key_raw(struct key *k, struct bytes v); /* must fit */
-/* Outside text as the rest of the key. True if it was too long: then prefix and XXH3-128 stand there, and the value holds the text. */
+/* Outside text as the rest of the key. True if it was too long: then prefix and XXH3-128 stand there, and the value
+ * holds the text. */
 bool key_text(struct key *k, struct bytes text);
 
 uint32_t row_seal(enum table table, struct bytes key, struct bytes payload);
@@ -125,14 +132,17 @@ bool headers_decode(struct bytes in, struct bytes *headers, bool *complete);
 struct pack {
     uint64_t first;
     uint32_t n, cap;
-    uint32_t *len;  /* 0: removed, else length + 1 */
-    size_t *off;    /* of each entry in data */
+    uint32_t *len;     /* 0: removed, else length + 1 */
+    size_t *off;       /* of each entry in data */
     struct bytes data; /* the entries, one behind the other; view */
 };
 bool pack_decode(uint64_t first, struct bytes in, struct pack *out); /* reuses out's arrays */
 void pack_encode(const uint32_t *len, uint32_t n, struct bytes data, struct buf *out);
 void pack_release(struct pack *p);
-static inline bool pack_holds(const struct pack *p, uint64_t id) { return id >= p->first && id - p->first < p->n; }
+static inline bool pack_holds(const struct pack *p, uint64_t id)
+{
+    return id >= p->first && id - p->first < p->n;
+}
 
 void user_encode(const struct mds_user *u, struct buf *out);
 bool user_decode(struct bytes name, struct bytes in, struct mds_user *out);
@@ -172,14 +182,14 @@ bool lmdb_file_metas_agree(const char *path, uint64_t *newest_out, uint64_t *old
 
 /* ---- environment (env.c, locks.c) -------------------------------------------------- */
 
-#define ENV_MAX_READERS 1024u /* one constant, as LMDB takes the first opener's */
-#define ENV_MAP_BYTES (UINT64_C(16) << 30)
+#define ENV_MAX_READERS  1024u /* one constant, as LMDB takes the first opener's */
+#define ENV_MAP_BYTES    (UINT64_C(16) << 30)
 #define ENV_GATE_WAIT_MS 10000 /* for the process's transactions to end before the map grows */
 
 struct schema {
-    const char *kind;        /* first word of the format row */
+    const char *kind;            /* first word of the format row */
     const char *const *features; /* NULL-terminated; all are written, only these are accepted */
-    uint32_t tables;         /* bit set */
+    uint32_t tables;             /* bit set */
 };
 extern const struct schema archive_schema, catalogue_schema;
 
@@ -214,7 +224,7 @@ int env_open(const char *dir, const struct schema *schema, const struct mds_opti
              struct error *err);
 int env_enter(struct mds_env *env, struct error *err); /* before a transaction begins; waits at the gate */
 void env_leave(struct mds_env *env);
-int env_map_follow(struct mds_env *env, struct error *err); /* another process grew the map */
+int env_map_follow(struct mds_env *env, struct error *err);  /* another process grew the map */
 int env_map_prepare(struct mds_env *env, struct error *err); /* grow if it is time to */
 int env_lmdb_error(struct mds_env *env, int rc, const char *what, struct error *err);
 
@@ -262,10 +272,10 @@ struct pending {
     uint32_t slots_n;
 };
 
-#define CACHE_BUCKETS 1024u
-#define SET_CACHE_MAX 512u     /* 4 MiB */
+#define CACHE_BUCKETS    1024u
+#define SET_CACHE_MAX    512u /* 4 MiB */
 #define FOLDER_CACHE_MAX 2048u
-#define PENDING_MAX 50000u
+#define PENDING_MAX      50000u
 
 struct table_tail {
     struct key key; /* last key of the table; n == 0 and known: empty */
@@ -292,8 +302,8 @@ struct writer { /* state of a write transaction, flushed by its commit */
 struct keyword_cache {
     bool loaded;
     uint16_t n;
-    struct buf text;    /* names one behind the other */
-    uint32_t *end;      /* of each name in text */
+    struct buf text; /* names one behind the other */
+    uint32_t *end;   /* of each name in text */
 };
 
 struct mds_txn {
@@ -305,9 +315,9 @@ struct mds_txn {
     uint64_t write_seq; /* puts and deletes so far */
     MDB_cursor *cursors[TABLE_COUNT];
     struct keyword_cache keywords;
-    struct buf value;  /* scratch: SEAL_BYTES of room, then a payload */
-    struct buf name;   /* scratch: names, full keys of long rows */
-    struct pack pack;  /* scratch: index of a pack */
+    struct buf value; /* scratch: SEAL_BYTES of room, then a payload */
+    struct buf name;  /* scratch: names, full keys of long rows */
+    struct pack pack; /* scratch: index of a pack */
     /* where mds_message_next and mds_item_next stand */
     bool message_at_known, item_at_known;
     uint32_t message_at_folder, message_at_uid;
@@ -342,24 +352,24 @@ MDB_val val_of(struct bytes b);
 /* ---- rooms within the room -------------------------------------------------------------- */
 
 /* Rows of meta: the first byte says whose. */
-#define META_OWN '!'    /* ours */
-#define META_GLOBAL 'g' /* the caller's, in the dump */
-#define META_LOCAL 'l'  /* the caller's, outside the dump */
-#define META_FORMAT "!format"
+#define META_OWN      '!' /* ours */
+#define META_GLOBAL   'g' /* the caller's, in the dump */
+#define META_LOCAL    'l' /* the caller's, outside the dump */
+#define META_FORMAT   "!format"
 #define META_FEATURES "!features"
 #define META_COUNTERS "!counters"
-#define META_SUMS "!sums"
-#define META_ARCHIVE "!archive"
-#define META_HASHES "!hashes" /* "building" or "complete" */
+#define META_SUMS     "!sums"
+#define META_ARCHIVE  "!archive"
+#define META_HASHES   "!hashes" /* "building" or "complete" */
 
 int meta_load_counters(struct mds_txn *t, struct counters *out, struct error *err);
 int meta_load_sums(struct mds_txn *t, struct table_sums *out, struct error *err);
 int meta_own_get(struct mds_txn *t, const char *name, struct bytes *out, struct error *err);
 int meta_own_put(struct mds_txn *t, const char *name, struct bytes value, struct error *err);
 
-#define FLAG_SEEN 0x01u    /* vault/vault.h: VAULT_FLAG_SEEN; the stored value */
+#define FLAG_SEEN    0x01u /* vault/vault.h: VAULT_FLAG_SEEN; the stored value */
 #define FLAG_DELETED 0x08u /* VAULT_FLAG_DELETED */
-#define FLAG_BITS 6u
+#define FLAG_BITS    6u
 
 int folder_init(struct mds_txn *t, struct error *err); /* INBOX of a new store */
 int folder_entry_get(struct mds_txn *t, uint32_t id, struct folder_entry **out, struct error *err);
@@ -368,7 +378,8 @@ int folder_next_id(struct mds_txn *t, uint32_t after, struct mds_folder *out, st
 void folder_names_key(uint32_t parent, struct bytes name, struct key *key, bool *hashed);
 
 enum log_kind { LOG_CHANGES = 0, LOG_EXPUNGED = 1 };
-int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint64_t modseq, uint32_t uid, struct error *err);
+int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint64_t modseq, uint32_t uid,
+            struct error *err);
 int log_flush(struct mds_txn *t, struct folder_entry *e, struct error *err);
 typedef int log_run_fn(const struct run *r, void *arg);
 /* Runs of a folder that hold modseqs above `after`, clipped to them. Stops when fn returns non-zero, returning that. */
@@ -385,7 +396,8 @@ int pack_append(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct by
 /* Replaces the entry; entry.p NULL removes it. */
 int pack_replace(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct bytes entry, struct error *err);
 int pack_flush(struct mds_txn *t, struct error *err);
-int pack_seek(struct mds_txn *t, MDB_cursor *c, enum table table, uint64_t item, struct pack *pack, struct error *err); /* 1, 0 */
+int pack_seek(struct mds_txn *t, MDB_cursor *c, enum table table, uint64_t item, struct pack *pack,
+              struct error *err); /* 1, 0 */
 
 int hashes_add(struct mds_txn *t, const struct mds_item *it, struct error *err);
 int hashes_remove(struct mds_txn *t, const struct mds_item *it, struct error *err);
@@ -409,7 +421,10 @@ struct verify {
 };
 #define VERIFY_FINDINGS_MAX 1000
 void verify_say(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static inline bool verify_full(const struct verify *v) { return v->found >= VERIFY_FINDINGS_MAX; }
+static inline bool verify_full(const struct verify *v)
+{
+    return v->found >= VERIFY_FINDINGS_MAX;
+}
 int verify_folders(struct verify *v, struct error *err);
 int verify_items(struct verify *v, struct error *err);
 int verify_packs(struct verify *v, struct error *err);

@@ -1,6 +1,6 @@
 /*
- * Messages: an item filed in a folder. Each change touches the row, the folder's counters, its UID sets and its logs, and spends
- * one modseq.
+ * Messages: an item filed in a folder. Each change touches the row, the folder's counters, its UID sets and its logs,
+ * and spends one modseq.
  */
 #include "mds_private.h"
 
@@ -41,7 +41,8 @@ static int flags_check(struct mds_txn *t, uint32_t flags, struct bytes keywords,
 
 /* ---- sets and counters ---- */
 
-static int set_flags_change(struct mds_txn *t, uint32_t folder, uint32_t uid, uint32_t bits, bool member, struct error *err)
+static int set_flags_change(struct mds_txn *t, uint32_t folder, uint32_t uid, uint32_t bits, bool member,
+                            struct error *err)
 {
     int rc = BASE_OK;
 
@@ -58,8 +59,8 @@ static uint16_t keyword_at(struct bytes ids, size_t at)
 }
 
 /* Those of `these` that are not in `others`, both ascending. */
-static int set_keywords_change(struct mds_txn *t, uint32_t folder, uint32_t uid, struct bytes these, struct bytes others,
-                               bool member, struct error *err)
+static int set_keywords_change(struct mds_txn *t, uint32_t folder, uint32_t uid, struct bytes these,
+                               struct bytes others, bool member, struct error *err)
 {
     size_t j = 0;
     int rc = BASE_OK;

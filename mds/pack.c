@@ -26,8 +26,8 @@ static void pack_key(struct key *key, uint64_t first)
     key_u64(key, first);
 }
 
-static int pack_put(struct mds_txn *t, enum table table, uint64_t first, const uint32_t *len, uint32_t n, struct bytes data,
-                    struct error *err)
+static int pack_put(struct mds_txn *t, enum table table, uint64_t first, const uint32_t *len, uint32_t n,
+                    struct bytes data, struct error *err)
 {
     struct key key;
     struct buf *v = value_begin(t);
@@ -327,7 +327,8 @@ static int words_corrupt(struct mds_words *w, enum pack_kind kind, uint64_t item
     return row_corrupt(w->txn, pack_tables[kind], key_bytes(&key), "the item's entry does not decode", err);
 }
 
-int mds_words_wire(struct mds_words *w, uint64_t item, struct bytes *envelope, struct bytes *bodystructure, struct error *err)
+int mds_words_wire(struct mds_words *w, uint64_t item, struct bytes *envelope, struct bytes *bodystructure,
+                   struct error *err)
 {
     struct bytes entry;
     const int rc = words_entry(w, PACK_WIRE, item, &entry, err);

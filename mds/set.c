@@ -64,7 +64,8 @@ int set_flush(struct mds_txn *t, struct error *err)
     return rc;
 }
 
-static int entry_load(struct mds_txn *t, uint32_t folder, uint32_t set, uint16_t high, struct set_entry **out, struct error *err)
+static int entry_load(struct mds_txn *t, uint32_t folder, uint32_t set, uint16_t high, struct set_entry **out,
+                      struct error *err)
 {
     struct writer *w = t->w;
     struct key key;
@@ -133,7 +134,8 @@ int mds_set_load(struct mds_txn *t, uint32_t folder, uint32_t set, roaring_bitma
         return rc;
     set_key(&first, folder, set, 0);
     at = key_bytes(&first);
-    for (rc = row_seek(t, TABLE_SETS, MDB_SET_RANGE, &at, &row, err); rc == 1 && at.n == 10 && memcmp(at.p, first.p, 8) == 0;
+    for (rc = row_seek(t, TABLE_SETS, MDB_SET_RANGE, &at, &row, err);
+         rc == 1 && at.n == 10 && memcmp(at.p, first.p, 8) == 0;
          rc = row_seek(t, TABLE_SETS, MDB_NEXT, &at, &row, err)) {
         if (!set_builder_add(&builder, (uint16_t)(at.p[8] << 8 | at.p[9]), row)) {
             rc = row_corrupt(t, TABLE_SETS, at, "it does not decode", err);

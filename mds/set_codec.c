@@ -7,11 +7,11 @@
 
 enum set_form { SET_ARRAY = 1, SET_BITMAP = 2, SET_RUNS = 3 };
 
-#define ARRAY_MAX 4096u    /* roaring's own limit: above it, a bitmap */
-#define BITMAP_BYTES 8192u
-#define PORTABLE_COOKIE 12346u      /* no run containers */
-#define PORTABLE_COOKIE_RUNS 12347u
-#define PORTABLE_OFFSETS_FROM 4u    /* containers from which on a portable bitmap with runs has offsets */
+#define ARRAY_MAX             4096u /* roaring's own limit: above it, a bitmap */
+#define BITMAP_BYTES          8192u
+#define PORTABLE_COOKIE       12346u /* no run containers */
+#define PORTABLE_COOKIE_RUNS  12347u
+#define PORTABLE_OFFSETS_FROM 4u /* containers from which on a portable bitmap with runs has offsets */
 
 uint32_t set_bits_count(const struct set_bits *b)
 {

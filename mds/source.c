@@ -130,13 +130,15 @@ static bool container_name_key(uint32_t source, struct bytes name, struct key *k
     return key_text(key, name);
 }
 
-static int container_make(struct mds_txn *t, uint32_t source, struct bytes name, struct mds_container *out, struct error *err)
+static int container_make(struct mds_txn *t, uint32_t source, struct bytes name, struct mds_container *out,
+                          struct error *err)
 {
     struct key key;
     int rc;
 
     if (name.n > MDS_NAME_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a container's name has %zu bytes, %u are allowed", name.n, MDS_NAME_MAX);
+        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a container's name has %zu bytes, %u are allowed", name.n,
+                         MDS_NAME_MAX);
     if ((rc = txn_writable(t, err)) != BASE_OK || (rc = container_flush(t, err)) != BASE_OK)
         return rc;
     const struct mds_container c = {.id = t->w->counters.next_container, .source = source, .name = name};
@@ -173,8 +175,8 @@ int mds_container_find(struct mds_txn *t, uint32_t source, struct bytes name, bo
     if (!name_decode(row, hashed, &id, &text))
         return row_corrupt(t, TABLE_CONTAINER_NAMES, key_bytes(&key), "it does not decode", err);
     if (hashed && !bytes_equal(text, name))
-        return error_set(err, create ? BASE_ERR_LIMIT : BASE_ERR_NOTFOUND, 0, "%s: two long container names share a hash",
-                         t->env->dir);
+        return error_set(err, create ? BASE_ERR_LIMIT : BASE_ERR_NOTFOUND, 0,
+                         "%s: two long container names share a hash", t->env->dir);
     return container_read(t, id, out, err);
 }
 
@@ -245,8 +247,8 @@ static bool place_key(uint32_t container, struct bytes identity, struct key *key
     return key_text(key, identity);
 }
 
-static int place_read(struct mds_txn *t, const struct key *key, bool hashed, struct bytes identity, struct mds_place *out,
-                      struct error *err)
+static int place_read(struct mds_txn *t, const struct key *key, bool hashed, struct bytes identity,
+                      struct mds_place *out, struct error *err)
 {
     struct bytes row;
     const int rc = row_get(t, TABLE_PLACES, key_bytes(key), &row, err);
@@ -261,7 +263,8 @@ static int place_read(struct mds_txn *t, const struct key *key, bool hashed, str
     return BASE_OK;
 }
 
-int mds_place_get(struct mds_txn *t, uint32_t container, struct bytes identity, struct mds_place *out, struct error *err)
+int mds_place_get(struct mds_txn *t, uint32_t container, struct bytes identity, struct mds_place *out,
+                  struct error *err)
 {
     struct key key;
     const bool hashed = place_key(container, identity, &key);
@@ -297,14 +300,17 @@ int mds_place_put(struct mds_txn *t, uint32_t container, const struct mds_place 
     if (rc != BASE_OK || (rc = container_hold(t, container, err)) != BASE_OK)
         return rc;
     if (p->identity.n > MDS_NAME_MAX || p->reason.n > MDS_NAME_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a place's identity or reason has more than %u bytes", MDS_NAME_MAX);
+        return error_set(err, BASE_ERR_LIMIT, 0, "mds: a place's identity or reason has more than %u bytes",
+                         MDS_NAME_MAX);
     const bool hashed = place_key(container, p->identity, &key);
 
     rc = place_is_new(t, &key) ? BASE_ERR_NOTFOUND : place_read(t, &key, hashed, p->identity, &old, err);
     if (rc != BASE_OK && rc != BASE_ERR_NOTFOUND)
         return rc;
-    if (hashed && rc == BASE_ERR_NOTFOUND && (rc = row_get(t, TABLE_PLACES, key_bytes(&key), &row, err)) != BASE_ERR_NOTFOUND)
-        return rc == BASE_OK ? error_set(err, BASE_ERR_LIMIT, 0, "%s: two long identities share a hash", t->env->dir) : rc;
+    if (hashed && rc == BASE_ERR_NOTFOUND &&
+        (rc = row_get(t, TABLE_PLACES, key_bytes(&key), &row, err)) != BASE_ERR_NOTFOUND)
+        return rc == BASE_OK ? error_set(err, BASE_ERR_LIMIT, 0, "%s: two long identities share a hash", t->env->dir)
+                             : rc;
     const bool is_new = rc == BASE_ERR_NOTFOUND, old_failure = !is_new && old.reason.n;
     struct buf *v = value_begin(t);
 
@@ -338,7 +344,8 @@ int mds_place_remove(struct mds_txn *t, uint32_t container, struct bytes identit
     return rc;
 }
 
-int mds_place_next(struct mds_txn *t, uint32_t container, const struct bytes *after, struct mds_place *out, struct error *err)
+int mds_place_next(struct mds_txn *t, uint32_t container, const struct bytes *after, struct mds_place *out,
+                   struct error *err)
 {
     struct key key;
     struct bytes at, row;

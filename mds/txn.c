@@ -340,8 +340,8 @@ int row_corrupt(struct mds_txn *t, enum table table, struct bytes key, const cha
     for (size_t i = 0; i < key.n && i < 24; i++, n += 2)
         (void)snprintf(hex + n, 3, "%02x", key.p[i]);
     hex[n] = 0;
-    return error_set(err, BASE_ERR_CORRUPT, 0, "%s: table %s, key %s: %s: run mds verify, then mds rebuild", t->env->dir,
-                     table_names[table], hex, why);
+    return error_set(err, BASE_ERR_CORRUPT, 0, "%s: table %s, key %s: %s: run mds verify, then mds rebuild",
+                     t->env->dir, table_names[table], hex, why);
 }
 
 static int row_open(struct mds_txn *t, enum table table, struct bytes key, MDB_val value, struct bytes *payload_out,
@@ -433,7 +433,8 @@ static void tail_set(struct table_tail *tail, struct bytes key)
 }
 
 /* Is the key past the last one of its table? Then it can be appended to a full page instead of splitting one. */
-static int key_is_past(struct mds_txn *t, enum table table, MDB_cursor *c, struct bytes key, bool *out, struct error *err)
+static int key_is_past(struct mds_txn *t, enum table table, MDB_cursor *c, struct bytes key, bool *out,
+                       struct error *err)
 {
     struct table_tail *tail = &t->w->tail[table];
 
@@ -480,7 +481,8 @@ int row_put(struct mds_txn *t, enum table table, struct bytes key, struct buf *v
 
     ASSERT(key.n > 0 && key.n <= KEY_MAX && value->n >= SEAL_BYTES);
     if (value->n > ROW_BYTES_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "%s: a row of %zu bytes for table %s", t->env->dir, value->n, table_names[table]);
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: a row of %zu bytes for table %s", t->env->dir, value->n,
+                         table_names[table]);
     if (rc != BASE_OK || (rc = txn_cursor(t, table, &c, err)) != BASE_OK ||
         (rc = key_is_past(t, table, c, key, &past, err)) != BASE_OK)
         return rc;

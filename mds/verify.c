@@ -1,7 +1,7 @@
 /*
- * Verification, first half: every row of every table by itself. LMDB has no checksums, so its branch keys, page numbers and counts
- * are checked by what they do: rows must come in order, each must be found again by its key, and their number and the
- * sum of their seals must be what the last commit wrote down.
+ * Verification, first half: every row of every table by itself. LMDB has no checksums, so its branch keys, page numbers
+ * and counts are checked by what they do: rows must come in order, each must be found again by its key, and their
+ * number and the sum of their seals must be what the last commit wrote down.
  */
 #include "mds_private.h"
 
@@ -60,13 +60,13 @@ static void verify_pages(struct verify *v)
     if (before.me_last_txnid != after.me_last_txnid || before.me_last_txnid != mdb_txn_id(v->t->lmdb))
         return; /* somebody commits: the sizes are not of one moment */
     if (pages + free_pages != (uint64_t)after.me_last_pgno + 1)
-        verify_say(v, "pages: %llu in use and %llu free, of %llu", (unsigned long long)pages, (unsigned long long)free_pages,
-                   (unsigned long long)after.me_last_pgno + 1);
+        verify_say(v, "pages: %llu in use and %llu free, of %llu", (unsigned long long)pages,
+                   (unsigned long long)free_pages, (unsigned long long)after.me_last_pgno + 1);
 }
 
 /*
- * Is the older meta page really the one before? A commit frees the root of the table of tables that it replaces, under its own
- * number. If the newest meta page was made to look older, LMDB quietly serves the commit before it, sound in
+ * Is the older meta page really the one before? A commit frees the root of the table of tables that it replaces, under
+ * its own number. If the newest meta page was made to look older, LMDB quietly serves the commit before it, sound in
  * itself; but the root of what hides there was not freed by the commit that now looks newest.
  */
 static bool older_root_was_freed(struct verify *v, uint64_t txnid, uint64_t root)
@@ -212,10 +212,12 @@ static void verify_counters(struct verify *v)
         verify_say(v, "%s", err.text);
         return;
     }
-    if (c->items != v->rows[TABLE_ITEMS] || c->messages != v->rows[TABLE_MESSAGES] || c->folders != v->rows[TABLE_FOLDERS])
-        verify_say(v, "counters: %llu items, %llu messages, %llu folders; rows: %llu, %llu, %llu", (unsigned long long)c->items,
-                   (unsigned long long)c->messages, (unsigned long long)c->folders, (unsigned long long)v->rows[TABLE_ITEMS],
-                   (unsigned long long)v->rows[TABLE_MESSAGES], (unsigned long long)v->rows[TABLE_FOLDERS]);
+    if (c->items != v->rows[TABLE_ITEMS] || c->messages != v->rows[TABLE_MESSAGES] ||
+        c->folders != v->rows[TABLE_FOLDERS])
+        verify_say(v, "counters: %llu items, %llu messages, %llu folders; rows: %llu, %llu, %llu",
+                   (unsigned long long)c->items, (unsigned long long)c->messages, (unsigned long long)c->folders,
+                   (unsigned long long)v->rows[TABLE_ITEMS], (unsigned long long)v->rows[TABLE_MESSAGES],
+                   (unsigned long long)v->rows[TABLE_FOLDERS]);
     if (v->rows[TABLE_FILED] != v->rows[TABLE_MESSAGES])
         verify_say(v, "%llu messages, but %llu filings", (unsigned long long)v->rows[TABLE_MESSAGES],
                    (unsigned long long)v->rows[TABLE_FILED]);
@@ -226,7 +228,8 @@ static void verify_counters(struct verify *v)
 
 int mds_verify(struct mds_txn *t, mds_finding_fn *finding, void *arg, struct error *err)
 {
-    static int (*const checks[])(struct verify *, struct error *) = {verify_folders, verify_items, verify_packs, verify_sources};
+    static int (*const checks[])(struct verify *, struct error *) = {verify_folders, verify_items, verify_packs,
+                                                                     verify_sources};
     struct verify v = {.t = t, .finding = finding, .arg = arg};
 
     if (t->w)

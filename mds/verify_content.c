@@ -46,7 +46,8 @@ static void check_words(struct items_check *c, uint64_t id)
     struct error why;
     bool complete;
 
-    if (mds_words_wire(c->words, id, &a, &b, &why) != BASE_OK || mds_words_headers(c->words, id, &a, &complete, &why) != BASE_OK ||
+    if (mds_words_wire(c->words, id, &a, &b, &why) != BASE_OK ||
+        mds_words_headers(c->words, id, &a, &complete, &why) != BASE_OK ||
         mds_words_sort(c->words, id, &sort, &why) != BASE_OK)
         verify_say(c->v, "item %llu: %s", (unsigned long long)id, why.text);
 }
@@ -71,13 +72,15 @@ int verify_items(struct verify *v, struct error *err)
     struct mds_item it;
     int rc = mds_words_new(v->t, &c.words, err);
 
-    for (uint64_t from = 1; rc == BASE_OK && !verify_full(v) && (rc = mds_item_next(v->t, from, &it, err)) == 1; from = it.id + 1)
+    for (uint64_t from = 1; rc == BASE_OK && !verify_full(v) && (rc = mds_item_next(v->t, from, &it, err)) == 1;
+         from = it.id + 1)
         rc = check_item(&c, &it, err);
     mds_words_free(&c.words);
     if (rc < 0 || verify_full(v))
         return rc;
     if (c.items != v->rows[TABLE_ITEMS])
-        verify_say(v, "%llu items can be read, of %llu", (unsigned long long)c.items, (unsigned long long)v->rows[TABLE_ITEMS]);
+        verify_say(v, "%llu items can be read, of %llu", (unsigned long long)c.items,
+                   (unsigned long long)v->rows[TABLE_ITEMS]);
     if (memcmp(c.defects, v->counters.defects, sizeof c.defects) != 0)
         verify_say(v, "the counters of defects differ from the items");
     if (c.hashes && (v->rows[TABLE_HASHES] != c.items || v->rows[TABLE_MSGIDS] != c.msgids))
@@ -95,11 +98,13 @@ static int check_packs(struct verify *v, enum table table, struct pack *pack, st
     uint64_t entries = 0, end = 0;
     int rc;
 
-    for (rc = row_seek(v->t, table, MDB_FIRST, &key, &row, err); rc == 1; rc = row_seek(v->t, table, MDB_NEXT, &key, &row, err)) {
+    for (rc = row_seek(v->t, table, MDB_FIRST, &key, &row, err); rc == 1;
+         rc = row_seek(v->t, table, MDB_NEXT, &key, &row, err)) {
         if (key.n != 8 || !pack_decode(get_be64(key.p), row, pack))
             return row_corrupt(v->t, table, key, "it does not decode", err);
         if (pack->first < end)
-            verify_say(v, "table %s: the packs at item %llu overlap", table_names[table], (unsigned long long)pack->first);
+            verify_say(v, "table %s: the packs at item %llu overlap", table_names[table],
+                       (unsigned long long)pack->first);
         end = pack->first + pack->n;
         for (uint32_t i = 0; i < pack->n; i++)
             entries += pack->len[i] != 0;
@@ -133,7 +138,8 @@ static int check_places(struct verify *v, const struct mds_container *c, uint64_
 
     key_u32(&first, c->id);
     key = key_bytes(&first);
-    for (rc = row_seek(v->t, TABLE_PLACES, MDB_SET_RANGE, &key, &row, err); rc == 1 && key.n >= 4 && get_be32(key.p) == c->id;
+    for (rc = row_seek(v->t, TABLE_PLACES, MDB_SET_RANGE, &key, &row, err);
+         rc == 1 && key.n >= 4 && get_be32(key.p) == c->id;
          rc = row_seek(v->t, TABLE_PLACES, MDB_NEXT, &key, &row, err)) {
         if (!place_decode(row, key.n == KEY_MAX, &p))
             return row_corrupt(v->t, TABLE_PLACES, key, "it does not decode", err);
@@ -144,8 +150,8 @@ static int check_places(struct verify *v, const struct mds_container *c, uint64_
         return rc;
     *total += rows;
     if (rows != c->rows || failures != c->failures)
-        verify_say(v, "container %u: its counters say %u places and %u failures, its rows %u and %u", c->id, c->rows, c->failures,
-                   rows, failures);
+        verify_say(v, "container %u: its counters say %u places and %u failures, its rows %u and %u", c->id, c->rows,
+                   c->failures, rows, failures);
     return BASE_OK;
 }
 
@@ -184,6 +190,7 @@ int verify_sources(struct verify *v, struct error *err)
         verify_say(v, "%llu containers, but %llu names", (unsigned long long)containers,
                    (unsigned long long)v->rows[TABLE_CONTAINER_NAMES]);
     if (places != v->rows[TABLE_PLACES])
-        verify_say(v, "containers hold %llu places, of %llu", (unsigned long long)places, (unsigned long long)v->rows[TABLE_PLACES]);
+        verify_say(v, "containers hold %llu places, of %llu", (unsigned long long)places,
+                   (unsigned long long)v->rows[TABLE_PLACES]);
     return BASE_OK;
 }

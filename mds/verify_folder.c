@@ -38,10 +38,11 @@ static int check_names(struct verify *v, const struct mds_folder *f, struct erro
 
     if (rc != BASE_OK && rc != BASE_ERR_NOTFOUND)
         return rc;
-    if (rc == BASE_ERR_NOTFOUND || !name_decode(row, hashed, &id, &text) || id != f->id || (hashed && !bytes_equal(text, f->name)))
+    if (rc == BASE_ERR_NOTFOUND || !name_decode(row, hashed, &id, &text) || id != f->id ||
+        (hashed && !bytes_equal(text, f->name)))
         verify_say(v, "folder %u: its name does not lead to it", f->id);
-    if ((rc = mds_folder_full_name(v->t, f->id, &full, err)) == BASE_OK && mds_folder_find(v->t, buf_bytes(&full), &again, NULL) == BASE_OK
-        && again.id != f->id)
+    if ((rc = mds_folder_full_name(v->t, f->id, &full, err)) == BASE_OK &&
+        mds_folder_find(v->t, buf_bytes(&full), &again, NULL) == BASE_OK && again.id != f->id)
         verify_say(v, "folder %u: its full name leads to folder %u", f->id, again.id);
     buf_release(&full);
     if (rc == BASE_ERR_NOTFOUND) {
@@ -179,16 +180,20 @@ static int check_messages(struct folder_check *c, struct error *err)
     struct mds_message m;
     int rc = BASE_OK;
 
-    for (uint32_t uid = 1; !verify_full(c->v) && (rc = mds_message_next(c->v->t, c->f->id, uid, &m, err)) == 1; uid = m.uid + 1) {
+    for (uint32_t uid = 1; !verify_full(c->v) && (rc = mds_message_next(c->v->t, c->f->id, uid, &m, err)) == 1;
+         uid = m.uid + 1) {
         if ((rc = check_message(c, &m, err)) != BASE_OK)
             return rc;
     }
     if (rc < 0)
         return rc;
-    if (c->exists != c->f->exists || c->unseen != c->f->unseen || c->deleted != c->f->deleted || c->bytes != c->f->bytes)
-        verify_say(c->v, "folder %u: its counters say %u/%u/%u messages/unseen/deleted of %llu bytes, its rows %u/%u/%u of %llu",
-                   c->f->id, c->f->exists, c->f->unseen, c->f->deleted, (unsigned long long)c->f->bytes, c->exists, c->unseen,
-                   c->deleted, (unsigned long long)c->bytes);
+    if (c->exists != c->f->exists || c->unseen != c->f->unseen || c->deleted != c->f->deleted ||
+        c->bytes != c->f->bytes)
+        verify_say(
+            c->v,
+            "folder %u: its counters say %u/%u/%u messages/unseen/deleted of %llu bytes, its rows %u/%u/%u of %llu",
+            c->f->id, c->f->exists, c->f->unseen, c->f->deleted, (unsigned long long)c->f->bytes, c->exists, c->unseen,
+            c->deleted, (unsigned long long)c->bytes);
     return rc;
 }
 
@@ -221,7 +226,8 @@ static int check_sets(struct folder_check *c, uint64_t *rows_n, struct error *er
         return rc;
     key_u32(&first, c->f->id);
     at = key_bytes(&first);
-    for (rc = row_seek(c->v->t, TABLE_SETS, MDB_SET_RANGE, &at, &row, err); rc == 1 && at.n == 10 && get_be32(at.p) == c->f->id;
+    for (rc = row_seek(c->v->t, TABLE_SETS, MDB_SET_RANGE, &at, &row, err);
+         rc == 1 && at.n == 10 && get_be32(at.p) == c->f->id;
          rc = row_seek(c->v->t, TABLE_SETS, MDB_NEXT, &at, &row, err)) {
         const uint32_t set = get_be32(at.p + 4);
 
@@ -314,9 +320,9 @@ int verify_folders(struct verify *v, struct error *err)
     if (mds_folder_find(v->t, BYTES_LIT("INBOX"), &f, NULL) != BASE_OK)
         verify_say(v, "there is no INBOX");
     if (totals.messages != v->rows[TABLE_MESSAGES] || totals.sets != v->rows[TABLE_SETS])
-        verify_say(v, "folders hold %llu messages and %llu rows of UID sets, of %llu and %llu", (unsigned long long)totals.messages,
-                   (unsigned long long)totals.sets, (unsigned long long)v->rows[TABLE_MESSAGES],
-                   (unsigned long long)v->rows[TABLE_SETS]);
+        verify_say(v, "folders hold %llu messages and %llu rows of UID sets, of %llu and %llu",
+                   (unsigned long long)totals.messages, (unsigned long long)totals.sets,
+                   (unsigned long long)v->rows[TABLE_MESSAGES], (unsigned long long)v->rows[TABLE_SETS]);
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         if ((rc = check_orphans(v, owned[i], err)) != BASE_OK)
             return rc;

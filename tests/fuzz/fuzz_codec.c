@@ -1,6 +1,6 @@
 /*
- * The store's row decoders on hostile bytes (as if their seal were right): no overrun, and whatever one accepts its encoder writes again,
- * byte for byte; a UID set, which has several forms, keeps its members.
+ * The store's row decoders on hostile bytes (as if their seal were right): no overrun, and whatever one accepts its
+ * encoder writes again, byte for byte; a UID set, which has several forms, keeps its members.
  *
  * Input: first byte picks the decoder, the rest is the payload.
  */
@@ -188,7 +188,8 @@ static void try_set(struct bytes in, struct buf *out)
         ASSERT(set_bits_decode(buf_bytes(out), &again) && memcmp(&bits, &again, sizeof bits) == 0);
         roaring_init_iterator(r, &it);
         for (; it.has_value; roaring_advance_uint32_iterator(&it), n++)
-            ASSERT(it.current_value >> 16 == 3 && bits.w[(it.current_value & 0xffff) / 64] >> (it.current_value % 64) & 1);
+            ASSERT(it.current_value >> 16 == 3 &&
+                   bits.w[(it.current_value & 0xffff) / 64] >> (it.current_value % 64) & 1);
         ASSERT(n == set_bits_count(&bits));
         roaring_bitmap_free(r);
     }
@@ -198,7 +199,7 @@ static void try_set(struct bytes in, struct buf *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const decoders[])(struct bytes, struct buf *) = {
-        try_counters, try_sums, try_folder, try_name,  try_message, try_item, try_container,
+        try_counters, try_sums, try_folder, try_name, try_message, try_item, try_container,
         try_place,    try_run,  try_words,  try_sort, try_pack,    try_user, try_set,
     };
     struct buf out = {0};

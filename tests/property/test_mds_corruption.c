@@ -1,6 +1,6 @@
 /*
- * Single bytes of a store's data file are changed at random. Each change either alters no answer, or is found: by opening, by
- * verification, or by a crash of LMDB, for which callers run verification in a child.
+ * Single bytes of a store's data file are changed at random. Each change either alters no answer, or is found: by
+ * opening, by verification, or by a crash of LMDB, for which callers run verification in a child.
  *
  * MDS_CORRUPTIONS sets the number of tries (default 1,000; the readers of a change to a free page cost little).
  */
@@ -35,34 +35,47 @@ static struct bytes some(struct rng *r, uint8_t *room, size_t max)
 static void add_message(struct mds_txn *t, struct rng *r, uint32_t folder, uint32_t container, uint64_t old_item)
 {
     static uint8_t a[500], b[300], c[700];
-    struct mds_sort sort = {.base_subject = BYTES_LIT("subject"), .preview = BYTES_LIT("preview"), .references = BYTES_LIT("a@b\0c@d\0")};
+    struct mds_sort sort = {
+        .base_subject = BYTES_LIT("subject"), .preview = BYTES_LIT("preview"), .references = BYTES_LIT("a@b\0c@d\0")};
     struct error err;
     struct buf encoded = {0};
     uint8_t identity[600];
     struct mds_item it = {
-        .size = rng_below(r, 9000), .defects = rng_once_in(r, 5) ? 1u << rng_below(r, 20) : 0, .msgid_hash = rng_below(r, 50),
-        .locator = {.container = container, .name = BYTES_LIT("cur/name")}, .parts = BYTES_LIT("parts"),
+        .size = rng_below(r, 9000),
+        .defects = rng_once_in(r, 5) ? 1u << rng_below(r, 20) : 0,
+        .msgid_hash = rng_below(r, 50),
+        .locator = {.container = container, .name = BYTES_LIT("cur/name")},
+        .parts = BYTES_LIT("parts"),
     };
 
     rng_fill(r, it.hash.b, sizeof it.hash.b);
     if (old_item == 0) {
         sort.message_id = some(r, c, 60);
         mds_sort_encode(&sort, &encoded);
-        const struct mds_item_words words = {
-            .envelope = some(r, a, sizeof a), .bodystructure = some(r, b, sizeof b), .headers = some(r, c, sizeof c), .sort = buf_bytes(&encoded)};
+        const struct mds_item_words words = {.envelope = some(r, a, sizeof a),
+                                             .bodystructure = some(r, b, sizeof b),
+                                             .headers = some(r, c, sizeof c),
+                                             .sort = buf_bytes(&encoded)};
 
         must(mds_item_add(t, &it, &words, &err), &err);
         old_item = it.id;
     }
     const uint8_t keyword[2] = {0, (uint8_t)rng_below(r, 3)};
     struct mds_message m = {
-        .folder = folder, .item = old_item, .flags = (uint32_t)rng_below(r, 64), .size_crlf = rng_below(r, 5000),
+        .folder = folder,
+        .item = old_item,
+        .flags = (uint32_t)rng_below(r, 64),
+        .size_crlf = rng_below(r, 5000),
         .keywords = rng_once_in(r, 3) ? bytes_of(keyword, 2) : (struct bytes){0},
-        .internal_date = (int64_t)rng_below(r, 2000000000), .sent_date = (int64_t)rng_below(r, 2000000000),
+        .internal_date = (int64_t)rng_below(r, 2000000000),
+        .sent_date = (int64_t)rng_below(r, 2000000000),
     };
 
     must(mds_message_add(t, &m, &err), &err);
-    const struct mds_place p = {.identity = some(r, identity, rng_once_in(r, 20) ? sizeof identity : 40), .item = old_item, .folder = folder, .uid = m.uid};
+    const struct mds_place p = {.identity = some(r, identity, rng_once_in(r, 20) ? sizeof identity : 40),
+                                .item = old_item,
+                                .folder = folder,
+                                .uid = m.uid};
 
     must(mds_place_put(t, container, &p, &err), &err);
     buf_release(&encoded);
@@ -99,7 +112,8 @@ static void make_store(const char *dir, struct rng *r)
             if (mds_message_next(t, folders[rng_below(r, 4)], 9 + (uint32_t)rng_below(r, 20), &m, &err) != 1)
                 continue;
             if (i % 2)
-                must(mds_message_set_flags(t, m.folder, m.uid, (uint32_t)rng_below(r, 64), (struct bytes){0}, &err), &err);
+                must(mds_message_set_flags(t, m.folder, m.uid, (uint32_t)rng_below(r, 64), (struct bytes){0}, &err),
+                     &err);
             else
                 must(mds_message_remove(t, m.folder, m.uid, NULL, &err), &err);
         }
@@ -230,23 +244,25 @@ static void corrupt_and_judge(const char *dir, struct rng r)
         const bool head = rng_once_in(&r, 4);
         const uint64_t page = rng_below(&r, sound.n / 4096) * 4096;
         const uint64_t at = head ? page + rng_below(&r, i % 2 ? 16 : 150) : rng_below(&r, sound.n);
-        const uint8_t was = sound.p[at], now = (uint8_t)(rng_once_in(&r, 2) ? was ^ (1u << rng_below(&r, 8)) : was + 1 + rng_below(&r, 255));
+        const uint8_t was = sound.p[at], now = (uint8_t)(rng_once_in(&r, 2) ? was ^ (1u << rng_below(&r, 8))
+                                                                            : was + 1 + rng_below(&r, 255));
 
         cr_assert_eq(pwrite(fd, &now, 1, (off_t)at), 1);
         const int outcome = judge_in_child(dir, expected);
 
         cr_assert_eq(pwrite(fd, &was, 1, (off_t)at), 1);
-        cr_expect(outcome < OUTCOME_MISSED,
-                  "byte %llu (page %llu, offset %llu): %02x to %02x %s", (unsigned long long)at,
-                  (unsigned long long)(at / 4096), (unsigned long long)(at % 4096), was, now,
+        cr_expect(outcome < OUTCOME_MISSED, "byte %llu (page %llu, offset %llu): %02x to %02x %s",
+                  (unsigned long long)at, (unsigned long long)(at / 4096), (unsigned long long)(at % 4096), was, now,
                   outcome == OUTCOME_OURS ? "breaks our own code" : "changes an answer and is not found");
         same += outcome == OUTCOME_SAME;
         found += outcome != OUTCOME_SAME;
         crashed += outcome == OUTCOME_CRASH;
     }
     (void)close(fd);
-    (void)fprintf(stderr, "mds_corruption: %d changes of %zu bytes: %d found, %d of them by a crash of LMDB, %d changed no answer\n", tries, sound.n, found, crashed,
-                  same);
+    (void)fprintf(
+        stderr,
+        "mds_corruption: %d changes of %zu bytes: %d found, %d of them by a crash of LMDB, %d changed no answer\n",
+        tries, sound.n, found, crashed, same);
     cr_expect_gt(found, tries / 10, "the test hits nothing");
 }
 

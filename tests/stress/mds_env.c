@@ -1,6 +1,7 @@
 /*
- * One environment under threads: a writer whose tiny map grows again and again, readers that renew, others that open and close
- * the same store, and one that waits for the writer's turn. Each view must be of one commit. Run in normal and TSan builds.
+ * One environment under threads: a writer whose tiny map grows again and again, readers that renew, others that open
+ * and close the same store, and one that waits for the writer's turn. Each view must be of one commit. Run in normal
+ * and TSan builds.
  */
 #include "mds/mds.h"
 #include "test_support.h"
@@ -9,9 +10,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define BATCHES 60
+#define BATCHES   60
 #define PER_BATCH 50
-#define READERS 3
+#define READERS   3
 
 struct stress {
     const char *dir;
@@ -156,7 +157,10 @@ int main(void)
 
     mds_read_end(&t);
     mds_close(&s.env);
-    printf("mds_env: %u messages, %u views, the map grew %u times, %u batches saw another writer wait, %d findings\n", f.exists,
-           atomic_load(&s.views), atomic_load(&s.grown), atomic_load(&s.seen_waiting), findings);
-    return f.exists == 2 * BATCHES * PER_BATCH && findings == 0 && atomic_load(&s.grown) > 0 && atomic_load(&s.seen_waiting) > 0 ? 0 : 1;
+    printf("mds_env: %u messages, %u views, the map grew %u times, %u batches saw another writer wait, %d findings\n",
+           f.exists, atomic_load(&s.views), atomic_load(&s.grown), atomic_load(&s.seen_waiting), findings);
+    return f.exists == 2 * BATCHES * PER_BATCH && findings == 0 && atomic_load(&s.grown) > 0 &&
+                   atomic_load(&s.seen_waiting) > 0
+               ? 0
+               : 1;
 }

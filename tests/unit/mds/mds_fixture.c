@@ -66,11 +66,17 @@ uint32_t fixture_add(struct mds_txn *t, uint32_t folder, unsigned n, uint32_t fl
 
     for (unsigned i = 0; i < n; i++) {
         const uint64_t next = t->w->counters.next_item;
-        struct mds_item it = {.size = 10, .size_crlf = 11, .hash = fixture_hash(next), .msgid_hash = next, .locator = {.name = BYTES_LIT("cur/x")}};
-        const struct mds_item_words words = {.envelope = BYTES_LIT("(env)"), .bodystructure = BYTES_LIT("(body)"), .headers = BYTES_LIT("A: b\r\n")};
+        struct mds_item it = {.size = 10,
+                              .size_crlf = 11,
+                              .hash = fixture_hash(next),
+                              .msgid_hash = next,
+                              .locator = {.name = BYTES_LIT("cur/x")}};
+        const struct mds_item_words words = {
+            .envelope = BYTES_LIT("(env)"), .bodystructure = BYTES_LIT("(body)"), .headers = BYTES_LIT("A: b\r\n")};
 
         MUST(mds_item_add(t, &it, &words, &err));
-        struct mds_message m = {.folder = folder, .item = it.id, .flags = flags, .size_crlf = 11, .internal_date = 1000 + (int64_t)it.id};
+        struct mds_message m = {
+            .folder = folder, .item = it.id, .flags = flags, .size_crlf = 11, .internal_date = 1000 + (int64_t)it.id};
 
         MUST(mds_message_add(t, &m, &err));
         uid = m.uid;

@@ -15,7 +15,8 @@ struct mds_txn *fixture_read(struct mds_env *env);
 void fixture_commit(struct mds_txn **t);
 /* A folder of this name, made if missing. */
 uint32_t fixture_folder(struct mds_txn *t, const char *name);
-/* Adds n new items to the folder as messages with these flags; their hashes are those of their ids. Returns the last UID. */
+/* Adds n new items to the folder as messages with these flags; their hashes are those of their ids. Returns the last
+ * UID. */
 uint32_t fixture_add(struct mds_txn *t, uint32_t folder, unsigned n, uint32_t flags);
 struct hash128 fixture_hash(uint64_t item);
 /* Findings of mds_verify; their texts go to *text (one a line, lives until exit) if not NULL. */

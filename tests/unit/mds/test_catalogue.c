@@ -65,7 +65,12 @@ Test(catalogue, a_name_may_have_255_bytes)
 Test(catalogue, users_keep_every_field)
 {
     struct mds_catalogue *c = open_store(path_join(TEMP_DIR(), "store"));
-    struct mds_user u = {.name = "ann@example.org/x", .archive = "ann", .verifier = "$y$j9T$abc", .has_scram = true, .scram_iterations = 4096}, back;
+    struct mds_user u = {.name = "ann@example.org/x",
+                         .archive = "ann",
+                         .verifier = "$y$j9T$abc",
+                         .has_scram = true,
+                         .scram_iterations = 4096},
+                    back;
 
     memset(u.scram_salt, 1, sizeof u.scram_salt);
     memset(u.scram_stored_key, 2, sizeof u.scram_stored_key);

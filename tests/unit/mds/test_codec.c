@@ -11,17 +11,26 @@ Test(codec, a_message_keeps_every_field)
 {
     for (size_t i = 0; i < TIMES; i++) {
         const struct mds_message m = {
-            .folder = 1, .uid = 2, .item = UINT64_MAX, .flags = (uint32_t)(i * 11) & MDS_FLAGS_ALL, .modseq = UINT64_MAX, .internal_date = times[i],
-            .internal_zone = i % 2 ? INT16_MIN : INT16_MAX, .saved_date = times[TIMES - 1 - i], .size_crlf = UINT64_MAX,
-            .sent_date = times[(i + 2) % TIMES], .keywords = i % 2 ? bytes_of("\0\0\x0f\xff", 4) : (struct bytes){0},
+            .folder = 1,
+            .uid = 2,
+            .item = UINT64_MAX,
+            .flags = (uint32_t)(i * 11) & MDS_FLAGS_ALL,
+            .modseq = UINT64_MAX,
+            .internal_date = times[i],
+            .internal_zone = i % 2 ? INT16_MIN : INT16_MAX,
+            .saved_date = times[TIMES - 1 - i],
+            .size_crlf = UINT64_MAX,
+            .sent_date = times[(i + 2) % TIMES],
+            .keywords = i % 2 ? bytes_of("\0\0\x0f\xff", 4) : (struct bytes){0},
         };
         struct mds_message back;
         struct buf out = {0};
 
         message_encode(&m, &out);
         cr_assert(message_decode(1, 2, buf_bytes(&out), &back), "time %zu", i);
-        cr_expect(back.item == m.item && back.flags == m.flags && back.modseq == m.modseq && back.internal_date == m.internal_date &&
-                      back.internal_zone == m.internal_zone && back.saved_date == m.saved_date && back.size_crlf == m.size_crlf &&
+        cr_expect(back.item == m.item && back.flags == m.flags && back.modseq == m.modseq &&
+                      back.internal_date == m.internal_date && back.internal_zone == m.internal_zone &&
+                      back.saved_date == m.saved_date && back.size_crlf == m.size_crlf &&
                       back.sent_date == m.sent_date && bytes_equal(back.keywords, m.keywords),
                   "time %zu", i);
         buf_release(&out);
@@ -32,20 +41,31 @@ Test(codec, an_item_keeps_every_field)
 {
     for (unsigned bits = 0; bits < 8; bits++) {
         const struct mds_item it = {
-            .id = 5, .hash = fixture_hash(bits), .size = UINT64_MAX, .size_crlf = 1, .defects = UINT64_MAX, .thread_id = bits ? UINT64_MAX : 5,
-            .has_sent_date = bits & 1, .sent_date = bits & 1 ? INT64_MIN : 0, .sent_zone = bits & 1 ? -720 : 0, .msgid_hash = bits & 2 ? UINT64_MAX : 0,
+            .id = 5,
+            .hash = fixture_hash(bits),
+            .size = UINT64_MAX,
+            .size_crlf = 1,
+            .defects = UINT64_MAX,
+            .thread_id = bits ? UINT64_MAX : 5,
+            .has_sent_date = bits & 1,
+            .sent_date = bits & 1 ? INT64_MIN : 0,
+            .sent_zone = bits & 1 ? -720 : 0,
+            .msgid_hash = bits & 2 ? UINT64_MAX : 0,
             .locator = {UINT32_MAX, 7, BYTES_LIT("n"), bits & 4 ? 1 : 0, bits & 4 ? UINT64_MAX : 0, bits & 4 ? 3 : 0},
-            .parts = BYTES_LIT("ppp"), .crlf_map = bits & 1 ? BYTES_LIT("m") : (struct bytes){0},
+            .parts = BYTES_LIT("ppp"),
+            .crlf_map = bits & 1 ? BYTES_LIT("m") : (struct bytes){0},
         };
         struct mds_item back;
         struct buf out = {0};
 
         item_encode(&it, &out);
         cr_assert(item_decode(5, buf_bytes(&out), &back), "bits %u", bits);
-        cr_expect(memcmp(&back.hash, &it.hash, sizeof it.hash) == 0 && back.size == it.size && back.defects == it.defects &&
-                      back.thread_id == it.thread_id && back.has_sent_date == it.has_sent_date && back.sent_date == it.sent_date &&
-                      back.sent_zone == it.sent_zone && back.msgid_hash == it.msgid_hash && back.locator.source == it.locator.source &&
-                      back.locator.container == 7 && back.locator.offset == it.locator.offset && back.locator.length == it.locator.length &&
+        cr_expect(memcmp(&back.hash, &it.hash, sizeof it.hash) == 0 && back.size == it.size &&
+                      back.defects == it.defects && back.thread_id == it.thread_id &&
+                      back.has_sent_date == it.has_sent_date && back.sent_date == it.sent_date &&
+                      back.sent_zone == it.sent_zone && back.msgid_hash == it.msgid_hash &&
+                      back.locator.source == it.locator.source && back.locator.container == 7 &&
+                      back.locator.offset == it.locator.offset && back.locator.length == it.locator.length &&
                       back.locator.filter == it.locator.filter && bytes_equal(back.locator.name, it.locator.name) &&
                       bytes_equal(back.parts, it.parts) && bytes_equal(back.crlf_map, it.crlf_map),
                   "bits %u", bits);
@@ -55,8 +75,13 @@ Test(codec, an_item_keeps_every_field)
 
 Test(codec, every_prefix_of_a_fixed_row_is_refused)
 {
-    struct mds_sort sort = {.base_subject = BYTES_LIT("s"), .references = BYTES_LIT("a\0"), .address_hashes = BYTES_LIT("123456789"),
-                            .preview = BYTES_LIT("pre"), .has_received_date = true, .received_date = -5, .received_zone = 60};
+    struct mds_sort sort = {.base_subject = BYTES_LIT("s"),
+                            .references = BYTES_LIT("a\0"),
+                            .address_hashes = BYTES_LIT("123456789"),
+                            .preview = BYTES_LIT("pre"),
+                            .has_received_date = true,
+                            .received_date = -5,
+                            .received_zone = 60};
     struct counters counters = {.next_item = 1, .next_folder = 1, .next_container = 1, .next_source = 1}, c;
     struct table_sums sums = {.txnid = 300}, s;
     struct mds_sort sort_back;
@@ -67,9 +92,11 @@ Test(codec, every_prefix_of_a_fixed_row_is_refused)
     counters_encode(&counters, &b);
     sums_encode(&sums, &d);
     run_encode(&run, &e);
-    cr_expect(mds_sort_decode(buf_bytes(&a), &sort_back, NULL) == BASE_OK && sort_back.received_date == -5 && sort_back.received_zone == 60 &&
-              bytes_equal(sort_back.preview, sort.preview) && bytes_equal(sort_back.references, sort.references));
-    cr_expect(counters_decode(buf_bytes(&b), &c) && sums_decode(buf_bytes(&d), &s) && run_decode(5, buf_bytes(&e), &run_back));
+    cr_expect(mds_sort_decode(buf_bytes(&a), &sort_back, NULL) == BASE_OK && sort_back.received_date == -5 &&
+              sort_back.received_zone == 60 && bytes_equal(sort_back.preview, sort.preview) &&
+              bytes_equal(sort_back.references, sort.references));
+    cr_expect(counters_decode(buf_bytes(&b), &c) && sums_decode(buf_bytes(&d), &s) &&
+              run_decode(5, buf_bytes(&e), &run_back));
     for (size_t n = 0; n < a.n; n++)
         cr_expect_eq(mds_sort_decode(bytes_of(a.p, n), &sort_back, NULL), BASE_ERR_CORRUPT, "sort cut to %zu", n);
     for (size_t n = 0; n < b.n; n++)
@@ -91,9 +118,15 @@ Test(codec, a_pack_that_claims_more_than_it_holds_is_refused)
         size_t n;
         bool ok;
     } rows[] = {
-        {"empty", "", 0, false},         {"no entries", "\0", 1, false},          {"one", "\1\3ab", 4, true},
-        {"removed", "\2\0\3ab", 5, true}, {"cut data", "\1\4ab", 4, false},        {"data left", "\1\2ab", 4, false},
-        {"cut index", "\3\1", 2, false},  {"huge n", "\xff\xff\xff\xff\x0f\1", 6, false}, {"huge len", "\1\xff\xff\xff\xff\x0f", 6, false},
+        {"empty", "", 0, false},
+        {"no entries", "\0", 1, false},
+        {"one", "\1\3ab", 4, true},
+        {"removed", "\2\0\3ab", 5, true},
+        {"cut data", "\1\4ab", 4, false},
+        {"data left", "\1\2ab", 4, false},
+        {"cut index", "\3\1", 2, false},
+        {"huge n", "\xff\xff\xff\xff\x0f\1", 6, false},
+        {"huge len", "\1\xff\xff\xff\xff\x0f", 6, false},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

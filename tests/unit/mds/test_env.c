@@ -46,7 +46,8 @@ Test(env, modes_keep_others_out)
     cr_expect_eq(mds_build_lock(env, &err), BASE_OK);
     cr_assert_eq(stat(dir, &st), 0);
     cr_expect_eq(st.st_mode & 0777, 0700);
-    for (const char *const *name = (const char *const[]){"data.mdb", "lock.mdb", "queue.lock", "build.lock", NULL}; *name; name++) {
+    for (const char *const *name = (const char *const[]){"data.mdb", "lock.mdb", "queue.lock", "build.lock", NULL};
+         *name; name++) {
         cr_assert_eq(stat(path_join(dir, *name), &st), 0);
         cr_expect_eq(st.st_mode & 077, 0, "%s: %o", *name, st.st_mode);
     }
@@ -70,18 +71,21 @@ Test(env, what_is_not_ours_is_refused_with_a_reason)
         int code;
         const char *word;
     } rows[] = {
-        {"missing", BASE_ERR_NOTFOUND, "missing"}, {"empty-dir", BASE_ERR_NOTFOUND, "data.mdb"}, {"empty", BASE_ERR_FORMAT, "empty"},
-        {"foreign", BASE_ERR_FORMAT, "no LMDB"},   {"short", BASE_ERR_FORMAT, "no LMDB"},        {"directory", BASE_ERR_FORMAT, "regular"},
+        {"missing", BASE_ERR_NOTFOUND, "missing"}, {"empty-dir", BASE_ERR_NOTFOUND, "data.mdb"},
+        {"empty", BASE_ERR_FORMAT, "empty"},       {"foreign", BASE_ERR_FORMAT, "no LMDB"},
+        {"short", BASE_ERR_FORMAT, "no LMDB"},     {"directory", BASE_ERR_FORMAT, "regular"},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        cr_expect_eq(open_existing(path_join(root, rows[i].name), &err), rows[i].code, "%s: %s", rows[i].name, err.text);
+        cr_expect_eq(open_existing(path_join(root, rows[i].name), &err), rows[i].code, "%s: %s", rows[i].name,
+                     err.text);
         cr_expect_not_null(strstr(err.text, rows[i].word), "%s: %s", rows[i].name, err.text);
     }
     const struct mds_options create = {.create = true};
     struct mds_env *env = NULL;
 
-    cr_expect_eq(mds_open(path_join(root, "foreign"), &create, &env, &err), BASE_ERR_FORMAT, "a foreign file is never taken over");
+    cr_expect_eq(mds_open(path_join(root, "foreign"), &create, &env, &err), BASE_ERR_FORMAT,
+                 "a foreign file is never taken over");
     cr_expect_eq(read_file(path_join(root, "foreign/data.mdb")).n, sizeof noise);
 }
 
@@ -92,13 +96,14 @@ Test(env, a_foreign_environment_is_left_alone)
     MDB_env *lmdb = NULL;
     MDB_txn *txn = NULL;
     MDB_dbi dbi;
-    MDB_val k = {1, (void *)(uintptr_t)"k"}, v = {1, (void *)(uintptr_t)"v"};
+    MDB_val k = {1, (void *)(uintptr_t) "k"}, v = {1, (void *)(uintptr_t) "v"};
     struct error err;
     const struct mds_options create = {.create = true};
     struct mds_env *env = NULL;
 
-    cr_assert(!mdb_env_create(&lmdb) && !mdb_env_set_maxdbs(lmdb, 4) && !mdb_env_open(lmdb, dir, 0, 0600) && !mdb_txn_begin(lmdb, NULL, 0, &txn) &&
-              !mdb_dbi_open(txn, "theirs", MDB_CREATE, &dbi) && !mdb_put(txn, dbi, &k, &v, 0) && !mdb_txn_commit(txn));
+    cr_assert(!mdb_env_create(&lmdb) && !mdb_env_set_maxdbs(lmdb, 4) && !mdb_env_open(lmdb, dir, 0, 0600) &&
+              !mdb_txn_begin(lmdb, NULL, 0, &txn) && !mdb_dbi_open(txn, "theirs", MDB_CREATE, &dbi) &&
+              !mdb_put(txn, dbi, &k, &v, 0) && !mdb_txn_commit(txn));
     mdb_env_close(lmdb);
     cr_expect_eq(mds_open(dir, &create, &env, &err), BASE_ERR_FORMAT);
     cr_expect_not_null(strstr(err.text, "no mds-archive"), "%s", err.text);
@@ -145,8 +150,9 @@ Test(env, a_cut_off_file_is_refused_at_every_page)
         const int rc = open_existing(dir, &err);
 
         /* Only free pages may be missing: then it opens, and is whole. */
-        cr_expect(rc == BASE_ERR_CORRUPT || (rc == BASE_OK && (env = fixture_open(dir)) && fixture_verify(env, NULL) == 0), "%lld bytes: %s",
-                  (long long)n, err.text);
+        cr_expect(rc == BASE_ERR_CORRUPT ||
+                      (rc == BASE_OK && (env = fixture_open(dir)) && fixture_verify(env, NULL) == 0),
+                  "%lld bytes: %s", (long long)n, err.text);
         mds_close(&env);
         cr_expect(n > (off_t)whole.n / 2 || rc == BASE_ERR_CORRUPT, "%lld bytes opened", (long long)n);
     }
@@ -166,8 +172,10 @@ Test(env, a_child_must_open_anew)
         struct mds_env *again = NULL;
         struct mds_txn *t = NULL;
         const struct mds_options opts = {0};
-        const bool ok = mds_read_begin(env, &t, &err) == BASE_ERR_USAGE && mds_open(dir, &opts, &again, &err) == BASE_OK && again != env &&
-                        mds_write_begin(again, &t, &err) == BASE_OK && fixture_add(t, 1, 3, 0) == 3 && mds_write_commit(&t, &err) == BASE_OK;
+        const bool ok = mds_read_begin(env, &t, &err) == BASE_ERR_USAGE &&
+                        mds_open(dir, &opts, &again, &err) == BASE_OK && again != env &&
+                        mds_write_begin(again, &t, &err) == BASE_OK && fixture_add(t, 1, 3, 0) == 3 &&
+                        mds_write_commit(&t, &err) == BASE_OK;
 
         _exit(ok ? 0 : 1);
     }
@@ -211,7 +219,8 @@ Test(env, the_map_grows_around_readers)
             if (rc == BASE_OK)
                 rc = mds_write_commit(&t, &err);
             else
-                cr_expect_eq(mds_message_set_flags(t, 1, 1, 0, (struct bytes){0}, &err), BASE_ERR_AGAIN, "a dead transaction takes nothing");
+                cr_expect_eq(mds_message_set_flags(t, 1, 1, 0, (struct bytes){0}, &err), BASE_ERR_AGAIN,
+                             "a dead transaction takes nothing");
             mds_write_abort(&t);
             cr_assert(rc == BASE_OK || rc == BASE_ERR_AGAIN, "%s", err.text);
             grown += rc == BASE_ERR_AGAIN;

@@ -13,7 +13,8 @@ Test(folder, names_are_found_as_they_were_made)
     memcpy(n4096b, n4096, 4096);
     n4096b[4095] = 'c';
     n4096[2000] = n4096b[2000] = '/';
-    const char *const names[] = {"plain", "a/b/c", "a/b", "\xff\xfe\x80", "a//b", "/top", "tail/", n511, n512, n4096, n4096b, "inbox/child", "INBOX2"};
+    const char *const names[] = {"plain", "a/b/c", "a/b", "\xff\xfe\x80", "a//b",        "/top",  "tail/",
+                                 n511,    n512,    n4096, n4096b,         "inbox/child", "INBOX2"};
     struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
     struct mds_txn *t = fixture_write(env);
     struct buf full = {0};
@@ -34,7 +35,9 @@ Test(folder, names_are_found_as_they_were_made)
         const char *want = strcmp(names[i], "inbox/child") == 0 ? "INBOX/child" : names[i];
 
         cr_expect(bytes_equal(buf_bytes(&full), bytes_str(want)), "%.40s", names[i]);
-        cr_expect(f.selectable && f.uidvalidity > 0 && f.uidvalidity <= 1u << 30 && f.uidnext == 1 && f.highestmodseq == 1, "%.40s", names[i]);
+        cr_expect(f.selectable && f.uidvalidity > 0 && f.uidvalidity <= 1u << 30 && f.uidnext == 1 &&
+                      f.highestmodseq == 1,
+                  "%.40s", names[i]);
     }
     MUST(mds_folder_find(t, BYTES_LIT("a"), &f, &err));
     cr_expect_not(f.selectable, "only a level");

@@ -87,7 +87,9 @@ Test(locks, one_build_at_a_time)
     if (pid == 0) {
         struct mds_env *mine = fixture_open(dir);
 
-        _exit(mds_build_lock(mine, &err) == BASE_ERR_LOCKED && strstr(err.text, textf("process %d:", (int)getppid())) ? 0 : 1);
+        _exit(mds_build_lock(mine, &err) == BASE_ERR_LOCKED && strstr(err.text, textf("process %d:", (int)getppid()))
+                  ? 0
+                  : 1);
     }
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_expect_eq(status, 0);

@@ -36,7 +36,8 @@ Test(set_codec, the_shortest_form_comes_back)
         set_bits_encode(&bits, &out);
         cr_expect_eq(out.p[0], shapes[i].form, "%s: form %u", shapes[i].name, out.p[0]);
         cr_expect_eq(out.n, shapes[i].payload_bytes, "%s: %zu bytes", shapes[i].name, out.n);
-        cr_expect(set_bits_decode(buf_bytes(&out), &back) && memcmp(&bits, &back, sizeof bits) == 0, "%s", shapes[i].name);
+        cr_expect(set_bits_decode(buf_bytes(&out), &back) && memcmp(&bits, &back, sizeof bits) == 0, "%s",
+                  shapes[i].name);
         for (size_t n = 0; n < out.n; n += n < 16 ? 1 : 511)
             cr_expect_not(set_bits_decode(bytes_of(out.p, n), &back), "%s cut to %zu bytes", shapes[i].name, n);
         buf_release(&out);
@@ -83,7 +84,9 @@ Test(set_codec, containers_become_the_roaring_bitmap_of_their_members)
             for (unsigned c = 0; c < containers; c++) {
                 struct set_bits bits = {0};
                 struct buf out = {0};
-                const uint32_t high = c * 1000 + (uint32_t)rng_below(&r, 500), step = runs == 0 ? 3 : runs == 1 ? 1 : 1 + c % 3;
+                const uint32_t high = c * 1000 + (uint32_t)rng_below(&r, 500), step = runs == 0   ? 3
+                                                                                      : runs == 1 ? 1
+                                                                                                  : 1 + c % 3;
 
                 fill_range(&bits, 0, 1 + (uint32_t)rng_below(&r, 65536), step);
                 for (uint32_t i = 0; i < 65536; i++)
