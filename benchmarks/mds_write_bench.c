@@ -85,6 +85,7 @@ static void add_one(struct bench *b, struct mds_txn *t)
     const uint32_t folder = (uint32_t)(b->at * b->folders / b->items);
     const uint64_t size = 2000 + next_random(&b->random) % 8000;
     struct error err;
+    struct buf sort = {0};
     char name[96];
     const int n = snprintf(name, sizeof name, "cur/%llu.M%06uP1234V08.mail.example.org,S=%llu:2,S",
                            1200000000ull + (unsigned long long)b->at, (unsigned)(next_random(&b->random) % 1000000),
@@ -98,17 +99,24 @@ static void add_one(struct bench *b, struct mds_txn *t)
         .locator = {.source = 1, .container = b->container[folder], .name = bytes_of(name, (size_t)n)},
         .parts = bytes_of(b->text, PARTS_BYTES),
     };
+    const struct mds_sort columns = {
+        .preview = some(b, SORT_BYTES - 60),
+        .base_subject = some(b, 40),
+    };
+
+    mds_sort_encode(&columns, &sort);
     const struct mds_item_words words = {
         .envelope = some(b, ENVELOPE_BYTES),
         .bodystructure = some(b, BODYSTRUCTURE_BYTES),
         .headers = some(b, HEADERS_BYTES),
-        .sort = some(b, SORT_BYTES),
+        .sort = buf_bytes(&sort),
     };
 
     for (int i = 0; i < HASH128_BYTES; i += 8)
         put_be64(it.hash.b + i, next_random(&b->random));
     it.thread_id = b->at + 1;
     must(mds_item_add(t, &it, &words, &err), &err);
+    buf_release(&sort);
     struct mds_message m = {
         .folder = b->folder[folder],
         .item = it.id,
@@ -173,6 +181,46 @@ static void report(struct bench *b, double add_s, double hashes_s)
                    (double)st.tables[i].bytes / (double)b->items);
 }
 
+/* What FETCH 1:* (FLAGS ENVELOPE) of every folder reads. */
+static void scan(struct bench *b)
+{
+    struct mds_txn *t = NULL;
+    struct mds_words *w = NULL;
+    struct mds_message m;
+    struct bytes envelope, bodystructure;
+    struct error err;
+    uint64_t bytes = 0, n = 0;
+    const double start = now_s();
+
+    must(mds_read_begin(b->env, &t, &err), &err);
+    must(mds_words_new(t, &w, &err), &err);
+    for (uint32_t i = 0; i < b->folders; i++) {
+        for (uint32_t uid = 1; mds_message_next(t, b->folder[i], uid, &m, &err) == 1; uid = m.uid + 1, n++) {
+            must(mds_words_wire(w, m.item, &envelope, &bodystructure, &err), &err);
+            bytes += envelope.n + bodystructure.n;
+        }
+    }
+    mds_words_free(&w);
+    mds_read_end(&t);
+    const double took = now_s() - start;
+
+    printf("scan   %.2f s, %.0f messages/s, %.0f MB/s of wire\n", took, (double)n / took, (double)bytes / took / 1e6);
+}
+
+static void verify(struct bench *b)
+{
+    struct mds_txn *t = NULL;
+    struct error err;
+    const double start = now_s();
+
+    must(mds_read_begin(b->env, &t, &err), &err);
+    const int found = mds_verify(t, NULL, NULL, &err);
+
+    must(found, &err);
+    mds_read_end(&t);
+    printf("verify %.2f s, %d findings\n", now_s() - start, found);
+}
+
 int main(int argc, char **argv)
 {
     const struct mds_options opts = {.create = true, .archive_name = "bench"};
@@ -218,6 +266,8 @@ int main(int argc, char **argv)
 
     b.rss_kib = kib > b.rss_kib ? kib : b.rss_kib;
     report(&b, added - start, hashed - added);
+    scan(&b);
+    verify(&b);
     mds_close(&b.env);
     return 0;
 }
