@@ -94,13 +94,13 @@ static unsigned bulk_step(void)
     return all && strcmp(all, "1") == 0 ? 1 : BULK_STEP;
 }
 
-Test(test_mime_corpus, torture, .timeout = 900)
+Test(test_mime_corpus, torture)
 {
     mime_init();
     archive_check("torture", 1);
 }
 
-Test(test_mime_corpus, bulk, .timeout = 3600)
+Test(test_mime_corpus, bulk)
 {
     static const char *const names[] = {"bulk-lore-linux-usb", "bulk-lore-usrp-users", "bulk-spamassassin-csdmc2010",
                                         "bulk-twisted-pipermail"};

@@ -97,7 +97,7 @@ static void pattern_run(const struct pattern *p)
     buf_release(&item);
 }
 
-Test(limits, patterns, .timeout = 120)
+Test(limits, patterns)
 {
     for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
         pattern_run(&patterns[i]);
@@ -165,7 +165,7 @@ Test(limits, at_the_limit_and_one_past_it)
 }
 
 /* Random mail from fragments that matter, with limits that are met. */
-Test(limits, random_structures_hold, .timeout = 120)
+Test(limits, random_structures_hold)
 {
     static const char *const fragments[] = {
         "Content-Type: multipart/mixed; boundary=b\n",

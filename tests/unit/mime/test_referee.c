@@ -213,7 +213,7 @@ Test(referee, gmime_agrees_on_the_fixtures)
     verdict_check("fixtures", 1, 0);
 }
 
-Test(referee, gmime_agrees_on_the_torture_corpus, .timeout = 120)
+Test(referee, gmime_agrees_on_the_torture_corpus)
 {
     mime_init();
     const char *dir = corpus_dir("torture");
