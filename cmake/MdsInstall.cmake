@@ -46,6 +46,17 @@ if(examples AND complete)
   foreach(source ${examples})
     get_filename_component(name ${source} NAME_WE)
     add_executable(example_${name} ${source})
+    set_property(GLOBAL APPEND PROPERTY MDS_TEST_PROGRAMS example_${name})
     target_link_libraries(example_${name} PRIVATE mds_flags mds_shared)
   endforeach()
 endif()
+
+# All that the integration, golden and crash tests run or install, without the tests themselves: what scripts/test wants of
+# the release build.
+get_property(programs GLOBAL PROPERTY MDS_TEST_PROGRAMS)
+add_custom_target(test_programs)
+foreach(program mds mds-gen mds-bench mds_shared mds_static ${programs})
+  if(TARGET ${program})
+    add_dependencies(test_programs ${program})
+  endif()
+endforeach()
