@@ -118,9 +118,8 @@ static void put_label(struct imap_session *s, struct fetch_args *a, const struct
 static void open_body(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b)
 {
     struct mdsq_error err = {0};
-    int rc = imap_session_reader(s, &err)
-                 ? mdsq_body_open(s->reader, s->view, a->uid, &b->section, &a->body, &err)
-                 : err.code;
+    int rc = imap_session_reader(s, &err) ? mdsq_body_open(s->reader, s->view, a->uid, &b->section, &a->body, &err)
+                                          : err.code;
     if (rc == MDSQ_ERR_NOTFOUND) {
         put_label(s, a, b);
         buf_append_str(&s->out, "NIL");
@@ -151,15 +150,13 @@ static enum imap_step stream_body(struct imap_session *s, struct fetch_args *a)
 {
     while (a->body_at < a->body_end) {
         struct mdsq_error err = {0};
-        size_t want =
-            a->body_end - a->body_at < CHUNK_BYTES ? (size_t)(a->body_end - a->body_at) : CHUNK_BYTES;
+        size_t want = a->body_end - a->body_at < CHUNK_BYTES ? (size_t)(a->body_end - a->body_at) : CHUNK_BYTES;
         size_t got = 0;
         uint8_t *to = buf_reserve(&s->out, want);
         int rc = mdsq_body_read(a->body, a->body_at, to, want, &got, &err);
         if (rc < 0 || got != want) {
-            log_to(LOG_LEVEL_WARN,
-                   "imap: body ends inside its literal, connection closed: uid=%u code=%d error=%s", a->uid,
-                   rc, rc < 0 ? err.text : "short read");
+            log_to(LOG_LEVEL_WARN, "imap: body ends inside its literal, connection closed: uid=%u code=%d error=%s",
+                   a->uid, rc, rc < 0 ? err.text : "short read");
             return IMAP_STEP_BREAK;
         }
         s->out.n += got;
@@ -213,8 +210,7 @@ static enum imap_step begin(struct imap_session *s, struct imap_command *c, stru
 }
 
 /* More metadata; false at the end of the set or after an error, with *step_out. */
-static bool next_message(struct imap_session *s, struct imap_command *c, struct fetch_args *a,
-                         enum imap_step *step_out)
+static bool next_message(struct imap_session *s, struct imap_command *c, struct fetch_args *a, enum imap_step *step_out)
 {
     struct mdsq_message m;
     struct mdsq_error err = {0};

@@ -27,8 +27,7 @@ static void wipe(char *text)
         explicit_bzero(text, strlen(text));
 }
 
-static enum imap_step refuse(struct imap_session *s, struct imap_command *c, const char *code,
-                             const char *text)
+static enum imap_step refuse(struct imap_session *s, struct imap_command *c, const char *code, const char *text)
 {
     s->login_failures++;
     c->delay_ms = (uint32_t)DELAY_FIRST_MS << (s->login_failures - 1);
@@ -49,8 +48,7 @@ static enum imap_step welcome(struct imap_session *s, struct imap_command *c)
     return imap_reply(c, IMAP_OK, copy, "Logged in");
 }
 
-static enum imap_step log_in(struct imap_session *s, struct imap_command *c, const char *user,
-                             const char *password)
+static enum imap_step log_in(struct imap_session *s, struct imap_command *c, const char *user, const char *password)
 {
     char archive[256];
     struct mdsq_error err = {0};
@@ -63,8 +61,7 @@ static enum imap_step log_in(struct imap_session *s, struct imap_command *c, con
     }
     if ((rc = mdsq_archive_open(s->store, archive, &s->archive, &err)) < 0) {
         s->archive = NULL;
-        log_to(LOG_LEVEL_ERROR, "imap: archive does not open: archive=%s code=%d error=%s", archive, rc,
-               err.text);
+        log_to(LOG_LEVEL_ERROR, "imap: archive does not open: archive=%s code=%d error=%s", archive, rc, err.text);
         return refuse(s, c, "UNAVAILABLE", "Archive is not available");
     }
     return welcome(s, c);
@@ -87,6 +84,8 @@ IMAP_PARSE(imap_parse_login)
         return false;
     a->user = c_string(c, user);
     a->password = c_string(c, password);
+    /* Ours to wipe: it lies in the framer's buffer or, if it had escapes, in the command's arena. */
+    explicit_bzero((uint8_t *)(uintptr_t)password.p, password.n);
     return (a->user && a->password) || imap_cursor_fail(at, "Command too large");
 }
 
@@ -98,8 +97,13 @@ IMAP_RUN(imap_cmd_login)
         step = log_in(s, c, a->user, a->password);
     else
         step = imap_reply(c, IMAP_NO, "PRIVACYREQUIRED", "Login is refused on this connection");
-    wipe(a->password);
     return step;
+}
+
+void imap_release_login(struct imap_command *c)
+{
+    struct login_args *a = c->args;
+    wipe(a->password);
 }
 
 /* "AUTHENTICATE" SP auth-type [SP (base64 / "=")] */

@@ -24,8 +24,7 @@ IMAP_PARSE(imap_parse_rename)
 {
     const char *name;
     (void)s, (void)c;
-    return imap_take_sp(at) && imap_take_mailbox(at, &name) && imap_take_sp(at) &&
-           imap_take_mailbox(at, &name);
+    return imap_take_sp(at) && imap_take_mailbox(at, &name) && imap_take_sp(at) && imap_take_mailbox(at, &name);
 }
 
 /* copy = "COPY" SP sequence-set SP mailbox */
@@ -34,8 +33,7 @@ IMAP_PARSE(imap_parse_copy)
     struct bytes set;
     const char *name;
     (void)s, (void)c;
-    return imap_take_sp(at) && imap_take_sequence_set(at, &set) && imap_take_sp(at) &&
-           imap_take_mailbox(at, &name);
+    return imap_take_sp(at) && imap_take_sequence_set(at, &set) && imap_take_sp(at) && imap_take_mailbox(at, &name);
 }
 
 /*

@@ -41,8 +41,7 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
     if (rc < 0 || mdsq_search_take(a->search, &a->result, &a->unreadable, &err) < 0)
         return imap_reply_error(s, c, &err);
     if (a->unreadable)
-        log_to(LOG_LEVEL_WARN, "imap: search could not read items: items=%llu",
-               (unsigned long long)a->unreadable);
+        log_to(LOG_LEVEL_WARN, "imap: search could not read items: items=%llu", (unsigned long long)a->unreadable);
     buf_append_str(&s->out, "* SEARCH");
     s->mid_response = true;
     return IMAP_STEP_DONE;
@@ -53,8 +52,7 @@ static enum imap_step say_result(struct imap_session *s, struct imap_command *c,
     enum { NUMBERS_A_LOOK = 256 }; /* the clock is asked now and then */
     for (;;) {
         for (int i = 0; i < NUMBERS_A_LOOK; i++) {
-            if (a->next == 0 &&
-                !mdsq_set_next_range(a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last)) {
+            if (a->next == 0 && !mdsq_set_next_range(a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last)) {
                 buf_append_str(&s->out, "\r\n");
                 s->mid_response = false;
                 return imap_reply(c, IMAP_OK, NULL, "SEARCH completed");

@@ -38,8 +38,7 @@ IMAP_RUN(imap_cmd_select)
     buf_printf(&s->out, "* %u EXISTS\r\n* 0 RECENT\r\n", s->told_exists);
     if (info.first_unseen)
         buf_printf(&s->out, "* OK [UNSEEN %u] First unseen\r\n", info.first_unseen);
-    buf_printf(&s->out, "* OK [PERMANENTFLAGS ()] Read-only\r\n* OK [UIDVALIDITY %u] UIDs valid\r\n",
-               info.uidvalidity);
+    buf_printf(&s->out, "* OK [PERMANENTFLAGS ()] Read-only\r\n* OK [UIDVALIDITY %u] UIDs valid\r\n", info.uidvalidity);
     buf_printf(&s->out, "* OK [UIDNEXT %u] Predicted next UID\r\n", info.uidnext);
     return imap_reply(c, IMAP_OK, "READ-ONLY", "Mailbox selected");
 }

@@ -19,16 +19,14 @@ IMAP_PARSE(imap_parse_status)
 {
     struct status_args *a = imap_command_args(c, sizeof *a);
     (void)s;
-    if (!a || !imap_take_sp(at) || !imap_take_mailbox(at, &a->mailbox) || !imap_take_sp(at) ||
-        !imap_take_byte(at, '('))
+    if (!a || !imap_take_sp(at) || !imap_take_mailbox(at, &a->mailbox) || !imap_take_sp(at) || !imap_take_byte(at, '('))
         return false;
     do {
         struct bytes name;
         size_t k = 0;
         if ((a->n > 0 && !imap_take_sp(at)) || !imap_take_atom(at, &name))
             return false;
-        while (k < sizeof item_names / sizeof item_names[0] &&
-               !bytes_equal_nocase(name, bytes_str(item_names[k])))
+        while (k < sizeof item_names / sizeof item_names[0] && !bytes_equal_nocase(name, bytes_str(item_names[k])))
             k++;
         if (k == sizeof item_names / sizeof item_names[0])
             return imap_cursor_fail(at, "Unknown status item");
@@ -46,8 +44,7 @@ IMAP_RUN(imap_cmd_status)
     struct mdsq_error err = {0};
     if (!imap_session_reader(s, &err) || mdsq_status(s->reader, a->mailbox, &status, &err) < 0)
         return imap_reply_error(s, c, &err);
-    const uint32_t values[] = {status.messages, status.recent, status.uidnext, status.uidvalidity,
-                               status.unseen};
+    const uint32_t values[] = {status.messages, status.recent, status.uidnext, status.uidvalidity, status.unseen};
     buf_append_str(&s->out, "* STATUS ");
     imap_write_mailbox(&s->out, a->mailbox);
     for (size_t i = 0; i < a->n; i++)

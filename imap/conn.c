@@ -182,10 +182,12 @@ static bool feed(struct imap_conn *c)
     if (c->pending.n == 0)
         return false;
     size_t took = imap_session_feed(c->session, c->pending.p, c->pending.n);
-    c->pending.n -= took;
-    if (c->pending.n)
-        memmove(c->pending.p, c->pending.p + took, c->pending.n);
-    else
+    size_t left = c->pending.n - took;
+    if (left)
+        memmove(c->pending.p, c->pending.p + took, left);
+    explicit_bzero(c->pending.p + left, took); /* it may have been a password */
+    c->pending.n = left;
+    if (left == 0)
         buf_release(&c->pending);
     return took > 0;
 }
@@ -304,6 +306,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || c->state == CONN_LINGER)
         return;
     buf_append(&c->pending, buf->base, (size_t)n);
+    explicit_bzero(buf->base, (size_t)n);
     if (c->state == CONN_IDLE && feed(c))
         submit(c);
     if (c->pending.n >= PENDING_BYTES)

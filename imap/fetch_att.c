@@ -19,8 +19,7 @@ static const struct {
   macros[] = {
       {"ALL", MDSQ_FETCH_FLAGS | MDSQ_FETCH_INTERNALDATE | MDSQ_FETCH_SIZE | MDSQ_FETCH_ENVELOPE, false},
       {"FAST", MDSQ_FETCH_FLAGS | MDSQ_FETCH_INTERNALDATE | MDSQ_FETCH_SIZE, false},
-      {"FULL",
-       MDSQ_FETCH_FLAGS | MDSQ_FETCH_INTERNALDATE | MDSQ_FETCH_SIZE | MDSQ_FETCH_ENVELOPE | MDSQ_FETCH_BODY,
+      {"FULL", MDSQ_FETCH_FLAGS | MDSQ_FETCH_INTERNALDATE | MDSQ_FETCH_SIZE | MDSQ_FETCH_ENVELOPE | MDSQ_FETCH_BODY,
        false},
 };
 
@@ -152,8 +151,7 @@ static bool take_partial(struct imap_cursor *at, struct imap_fetch_body *b)
 
 static bool set_label(struct imap_cursor *at, struct imap_fetch_body *b)
 {
-    static const char *const names[] = {"",     "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT",
-                                        "MIME", ""};
+    static const char *const names[] = {"", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME", ""};
     const struct mdsq_section *s = &b->section;
     struct buf label = {0};
     buf_append_str(&label, "BODY[");

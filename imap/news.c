@@ -15,8 +15,7 @@ static int note_expunged(uint32_t seq, uint32_t uid, void *arg)
     struct imap_news *news = arg;
     (void)uid;
     struct imap_expunge_run *last =
-        news->expunged.n ? (struct imap_expunge_run *)(void *)(news->expunged.p + news->expunged.n) - 1
-                         : NULL;
+        news->expunged.n ? (struct imap_expunge_run *)(void *)(news->expunged.p + news->expunged.n) - 1 : NULL;
     news->expunged_count++;
     if (last && seq == last->seq - last->count && seq > 0)
         last->count++;
@@ -104,8 +103,7 @@ static bool begin_changed(struct imap_session *s, struct imap_news *news)
 {
     struct mdsq_error err = {0};
     if (mdsq_set_parse(s->view, (const char *)news->changed.p, news->changed.n, true, &news->set, &err) < 0 ||
-        mdsq_fetch_new(imap_session_reader(s, &err), s->view, news->set, MDSQ_FETCH_FLAGS, &news->fetch,
-                       &err) < 0) {
+        mdsq_fetch_new(imap_session_reader(s, &err), s->view, news->set, MDSQ_FETCH_FLAGS, &news->fetch, &err) < 0) {
         log_to(LOG_LEVEL_WARN, "imap: cannot tell changed flags: code=%d error=%s", err.code, err.text);
         return false;
     }

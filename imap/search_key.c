@@ -81,10 +81,7 @@ static bool is_utf8(struct bytes v, bool *ascii_out)
             continue;
         }
         *ascii_out = false;
-        size_t more = b >= 0xc2 && b <= 0xdf   ? 1
-                      : b >= 0xe0 && b <= 0xef ? 2
-                      : b >= 0xf0 && b <= 0xf4 ? 3
-                                               : 0;
+        size_t more = b >= 0xc2 && b <= 0xdf ? 1 : b >= 0xe0 && b <= 0xef ? 2 : b >= 0xf0 && b <= 0xf4 ? 3 : 0;
         if (more == 0 || more >= v.n - i)
             return false;
         uint8_t second = v.p[i + 1];

@@ -157,8 +157,7 @@ static int uv_failed(struct error *err, const char *what, int rc)
 }
 
 /* Handles are made here, on the caller's thread, before the loop's thread begins. */
-static int loop_open(struct imap_server *server, struct imap_loop *loop, struct address *address,
-                     struct error *err)
+static int loop_open(struct imap_server *server, struct imap_loop *loop, struct address *address, struct error *err)
 {
     int fd = -1;
     int rc = open_socket(address, true, &fd, err);
@@ -190,8 +189,7 @@ static void loop_close(struct imap_loop *loop)
 {
     if (!loop->started)
         return;
-    uv_handle_t *handles[] = {(uv_handle_t *)&loop->listener, (uv_handle_t *)&loop->wake,
-                              (uv_handle_t *)&loop->drain};
+    uv_handle_t *handles[] = {(uv_handle_t *)&loop->listener, (uv_handle_t *)&loop->wake, (uv_handle_t *)&loop->drain};
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
         if (!uv_is_closing(handles[i]))
             uv_close(handles[i], NULL);
@@ -212,9 +210,8 @@ static void announce(const struct imap_server_settings *settings, const struct a
 {
     char text[INET6_ADDRSTRLEN] = "?";
     struct address copy = *address;
-    const void *raw = copy.any.ss_family == AF_INET6
-                          ? (const void *)&((struct sockaddr_in6 *)&copy.any)->sin6_addr
-                          : (const void *)&((struct sockaddr_in *)&copy.any)->sin_addr;
+    const void *raw = copy.any.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&copy.any)->sin6_addr
+                                                     : (const void *)&((struct sockaddr_in *)&copy.any)->sin_addr;
     inet_ntop(copy.any.ss_family, raw, text, sizeof text);
     if (settings->on_listen)
         settings->on_listen(text, ntohs(*port_of(&copy)), settings->arg);
@@ -263,8 +260,7 @@ static struct imap_limits server_limits(const struct imap_limits *given)
 
 int imap_serve(const struct imap_server_settings *settings, struct error *err)
 {
-    const unsigned loops_n =
-        settings->loops ? (settings->loops < LOOPS_MAX ? settings->loops : LOOPS_MAX) : cores();
+    const unsigned loops_n = settings->loops ? (settings->loops < LOOPS_MAX ? settings->loops : LOOPS_MAX) : cores();
     struct imap_server server = {
         .settings = settings,
         .limits = server_limits(&settings->limits),

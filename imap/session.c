@@ -18,8 +18,7 @@ enum {
     SKIP_BYTES = 64 << 20, /* literals of a refused command are read up to this, then BYE */
     LITERAL_BEFORE_LOGIN_BYTES = 8 << 10,
     COMMAND_BEFORE_LOGIN_BYTES = 96 << 10,
-    ARENA_FACTOR =
-        16, /* a command's parsed form may be so many times its text (a search key is ~100 bytes) */
+    ARENA_FACTOR = 16, /* a command's parsed form may be so many times its text (a search key is ~100 bytes) */
     ARENA_LEAST_BYTES = 64 << 10,
     TAG_MAX_BYTES = 255,
 };
@@ -228,8 +227,7 @@ enum imap_step imap_reply_error(struct imap_session *s, struct imap_command *c, 
         if (words[i].code != err->code)
             continue;
         if (!words[i].ordinary)
-            log_to(LOG_LEVEL_WARN, "imap: command failed: command=%s code=%d error=%s", name, err->code,
-                   err->text);
+            log_to(LOG_LEVEL_WARN, "imap: command failed: command=%s code=%d error=%s", name, err->code, err->text);
         bool bad = err->code == MDSQ_ERR_USAGE || err->code == MDSQ_ERR_SYNTAX;
         return imap_reply(c, bad ? IMAP_BAD : IMAP_NO, words[i].response, words[i].text);
     }
@@ -398,12 +396,10 @@ static bool next_frame(struct imap_session *s)
     const struct imap_limits *l = &s->limits;
     const struct imap_frame_limits limits = {
         .line_bytes = l->line_bytes,
-        .literal_bytes = before_login && l->literal_bytes > LITERAL_BEFORE_LOGIN_BYTES
-                             ? LITERAL_BEFORE_LOGIN_BYTES
-                             : l->literal_bytes,
-        .command_bytes = before_login && l->command_bytes > COMMAND_BEFORE_LOGIN_BYTES
-                             ? COMMAND_BEFORE_LOGIN_BYTES
-                             : l->command_bytes,
+        .literal_bytes = before_login && l->literal_bytes > LITERAL_BEFORE_LOGIN_BYTES ? LITERAL_BEFORE_LOGIN_BYTES
+                                                                                       : l->literal_bytes,
+        .command_bytes = before_login && l->command_bytes > COMMAND_BEFORE_LOGIN_BYTES ? COMMAND_BEFORE_LOGIN_BYTES
+                                                                                       : l->command_bytes,
         .skip_bytes = before_login ? LITERAL_BEFORE_LOGIN_BYTES * 4 : SKIP_BYTES,
     };
     struct imap_command *waiting = s->command;

@@ -163,6 +163,7 @@ IMAP_PARSE(imap_parse_enable);
 IMAP_RUN(imap_cmd_enable);
 IMAP_PARSE(imap_parse_login);
 IMAP_RUN(imap_cmd_login);
+void imap_release_login(struct imap_command *c);
 IMAP_PARSE(imap_parse_authenticate);
 IMAP_RUN(imap_cmd_authenticate);
 IMAP_PARSE(imap_parse_list);
