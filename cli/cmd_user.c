@@ -61,13 +61,13 @@ static int ask(const char *prompt, char out[PASSWORD_MAX])
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)(ECHO | ISIG); /* killed here, the terminal would stay blind */
     hidden.c_lflag |= ECHONL;
-    fputs(prompt, stderr);
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) != 0) {
         cli_note("terminal: %s", g_strerror(errno));
         return CLI_ENVIRONMENT;
     }
+    fputs(prompt, stderr); /* after the flush: what answers the prompt must not be lost */
     rc = read_line(out);
-    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &shown);
     return rc;
 }
 

@@ -192,7 +192,7 @@ static struct bounds bounds_of(const struct query_node *node, const roaring_bitm
     case QUERY_LEAF_ROW:
         if (!rows_known)
             break;
-        /* fall through */
+        return (struct bounds){roaring_bitmap_copy(set), roaring_bitmap_copy(set)};
     case QUERY_LEAF_SET: return (struct bounds){roaring_bitmap_copy(set), roaring_bitmap_copy(set)};
     case QUERY_LEAF_NONE: {
         if (node->kind != MDSQ_KEY_NOT)

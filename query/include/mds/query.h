@@ -82,6 +82,10 @@ struct mdsq_bytes {
 struct mdsq_store;
 struct mdsq_archive;
 
+/*
+ * Opens a store's directory for reading; flags: 0. The catalogue is opened for writing by the first change of a user only, so a store on
+ * a read-only file system can be browsed. MDSQ_ERR_NOTFOUND: there is no store. The store lives until its last archive and reader are closed.
+ */
 MDSQ_API int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, struct mdsq_error *err);
 MDSQ_API void mdsq_store_close(struct mdsq_store **store);
 
@@ -91,21 +95,32 @@ MDSQ_API int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, voi
 
 /*
  * Checks a password (memory-hard: takes some 10-100 ms of CPU; call it off an
- * event loop) and gives the archive's name. MDSQ_ERR_AUTH costs the same time for unknown users.
+ * event loop) and gives the archive's name. MDSQ_ERR_AUTH costs the same time for unknown users, and is also the answer for an
+ * archive that is disabled. Names and passwords are prepared as SASLprep (RFC 4013) says, but for its rule on mixed directions.
  */
 MDSQ_API int mdsq_login(struct mdsq_store *store, const char *user, const char *password, char archive_out[256], struct mdsq_error *err);
-/* Users, for administration. scram: keep SCRAM-SHA-256 keys too (the record is then as strong as the weaker of the two). */
+/*
+ * Users, for administration. Adding one that exists gives it the new password and archive. scram: keep SCRAM-SHA-256 keys (10,000 rounds) beside the
+ * yescrypt verifier: the record is then as strong as the weaker of the two. user: 1..255 bytes, password: 1..511 bytes of UTF-8
+ * without control characters, else MDSQ_ERR_USAGE. MDSQ_ERR_NOTFOUND: no such archive, no such user. The password is wiped from all
+ * memory of this library.
+ */
 MDSQ_API int mdsq_user_add(struct mdsq_store *store, const char *user, const char *password, const char *archive, bool scram, struct mdsq_error *err);
 MDSQ_API int mdsq_user_remove(struct mdsq_store *store, const char *user, struct mdsq_error *err);
 typedef int mdsq_user_fn(const char *user, const char *archive, bool scram, void *arg);
 MDSQ_API int mdsq_users(struct mdsq_store *store, mdsq_user_fn *fn, void *arg, struct mdsq_error *err);
 
+/*
+ * Opened archives are shared by reference; up to 64 that nobody uses stay open. The catalogue is asked each time: MDSQ_ERR_NOTFOUND for an
+ * archive that is not there or disabled. One that was rebuilt meanwhile is opened anew; who has the old one keeps it.
+ */
 MDSQ_API int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err);
 MDSQ_API void mdsq_archive_close(struct mdsq_archive **archive);
 /* A number that changes whenever any process committed to the archive: 4 ns, any thread. */
 MDSQ_API uint64_t mdsq_archive_tick(struct mdsq_archive *archive);
 
 struct mdsq_reader;
+/* A snapshot of what is committed, also while another process builds. Holds the archive. After a failed renew only end it. */
 MDSQ_API int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err);
 MDSQ_API int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err);
 MDSQ_API void mdsq_reader_end(struct mdsq_reader **reader);
@@ -128,15 +143,17 @@ typedef int mdsq_folder_fn(const struct mdsq_folder *folder, void *arg);
 #define MDSQ_PATTERN_MAX 16384 /* bytes of reference and pattern; more is MDSQ_ERR_LIMIT */
 /*
  * LIST: calls fn in name order for each folder whose full name matches
- * reference+pattern ('*' any, '%' any but '/'; RFC 3501 6.3.8). subscribed_only: LSUB's rule (a parent that matches '%' is shown \Noselect). Bounded:
- * a pattern costs at most its length times a name's length.
+ * reference+pattern ('*' any, '%' any but '/'; RFC 3501 6.3.8). subscribed_only: LSUB's rule: a folder that is
+ * not subscribed but has one that is below it is told as NOSELECT if the pattern has a '%'. Folders are subscribed when they are made. Stops with
+ * 0 if fn returns nonzero; folder's text is valid during the call. Bounded: a pattern costs at most its length times a name's length.
  */
 MDSQ_API int mdsq_list(struct mdsq_reader *reader, const char *reference, const char *pattern, bool subscribed_only, mdsq_folder_fn *fn, void *arg, struct mdsq_error *err);
 
+/* Counters are kept, nothing is counted. MDSQ_ERR_NOTFOUND: no such folder, or one that cannot be selected. recent is 0: \Recent is not kept. */
 struct mdsq_status {
     uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
-    uint64_t highestmodseq, size;
-    char mailbox_id[33];
+    uint64_t highestmodseq, size; /* size: sum of RFC822.SIZE */
+    char mailbox_id[33];          /* MAILBOXID: 27 letters and digits */
 };
 MDSQ_API int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_status *out, struct mdsq_error *err);
 
@@ -198,24 +215,24 @@ enum mdsq_fetch_attr {
 struct mdsq_message {
     uint32_t uid, seq;
     bool gone;                     /* expunged since the view was made: nothing below is valid */
-    struct mdsq_bytes flags;       /* FLAGS: "(\\Seen $Forwarded)" wire-ready */
+    struct mdsq_bytes flags;       /* FLAGS: "(\\Seen $Forwarded)" wire-ready: bytes of a keyword that are no atom are '_' */
     char internal_date[27];        /* "17-Jul-1996 02:44:25 -0700", no quotes */
     uint64_t size;                 /* RFC822.SIZE */
     struct mdsq_bytes envelope, bodystructure, body; /* wire-ready, with literals */
     struct mdsq_bytes headers;     /* raw fields, stored line ends */
     bool headers_complete;
     uint64_t modseq;
-    char email_id[34], thread_id[34];
-    int64_t save_date;
+    char email_id[34], thread_id[34]; /* "M" and the item's hash, "T" and the conversation's, in hexadecimal; "" unless MDSQ_FETCH_IDS */
+    int64_t save_date;             /* seconds since 1970 */
     struct mdsq_bytes preview;     /* UTF-8 */
 };
 
 struct mdsq_fetch;
-/* set NULL: the whole view. The set is borrowed until mdsq_fetch_free. */
+/* set NULL: the whole view. Neither the set nor the view is needed afterwards: numbers and members are those of this moment. */
 MDSQ_API int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs, struct mdsq_fetch **out, struct mdsq_error *err);
 /* 1 a message, 0 the end. Views until the next call. A message whose row is corrupt: MDSQ_ERR_CORRUPT for it; calling again goes on with the next. */
 MDSQ_API int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct mdsq_error *err);
-/* After the reader was renewed, or with another reader of the archive: goes on where it stood. */
+/* With another reader of the archive: goes on where it stood. (After a renewal of the same reader this happens by itself.) */
 MDSQ_API void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader);
 MDSQ_API void mdsq_fetch_free(struct mdsq_fetch **fetch);
 
@@ -237,12 +254,19 @@ struct mdsq_section {
 /*
  * The bytes of a section as a client sees them (CRLF line ends, NUL as 0x80 except BINARY), read by
  * position, in bounded memory whatever the size. Opening HEADER.FIELDS of kept fields does not touch the vault.
- * MDSQ_ERR_NOTFOUND: no such section (NIL). MDSQ_ERR_GONE: the vault no longer has the item. A body does not need its reader after opening.
+ * MDSQ_ERR_NOTFOUND: no such section (NIL). MDSQ_ERR_GONE: the vault no longer has the item, or has other bytes (its size is compared, and its hash
+ * up to 256 KiB and inside an mbox), or the message was expunged. MDSQ_ERR_USAGE: BINARY of a part in an unknown transfer encoding (UNKNOWN-CTE).
+ * MDSQ_ERR_LIMIT: BINARY of an encoded part, or HEADER.FIELDS of a header, of over 64 MiB. BINARY without a path is the whole message
+ * with its NULs. HEADER.FIELDS(.NOT) is the fields in message order and a blank line, unless the message has neither that nor a body.
+ * A body does not need its reader after opening.
  */
 struct mdsq_body;
 MDSQ_API int mdsq_body_open(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid, const struct mdsq_section *section, struct mdsq_body **out, struct mdsq_error *err);
 MDSQ_API uint64_t mdsq_body_size(const struct mdsq_body *body);
-/* Reads at a client offset; *got_out < n only at the end. Going forward is linear; jumping costs one step of 64 KiB. Blocks on the disk. */
+/*
+ * Reads at a client offset; *got_out < n only at the end. Going forward is linear; jumping costs one step of 64 KiB. Blocks on the disk.
+ * MDSQ_ERR_GONE if the item changed under it: what was announced cannot be kept, and nothing beyond mdsq_body_size is ever given.
+ */
 MDSQ_API int mdsq_body_read(struct mdsq_body *body, uint64_t off, void *dst, size_t n, size_t *got_out, struct mdsq_error *err);
 MDSQ_API void mdsq_body_close(struct mdsq_body **body);
 
@@ -278,11 +302,16 @@ struct mdsq_key {
  * Runs in slices: call mdsq_search_run until it returns 0; it returns 1 when budget_ms is
  * used up and there is more to do. Metadata keys are answered from the store; header, BODY and TEXT keys read
  * and decode items: i;unicode-casemap substring match (RFC 5051) over decoded text. Keys are ordered so that items are read
- * only for messages that the cheap keys leave. An item that cannot be read matches no content key (and counts in *unreadable_out).
+ * only for messages that the cheap keys leave. A line end is one blank in texts and needles; nothing matches across parts or fields.
+ * FROM, TO, CC, BCC, SUBJECT and HEADER look at the decoded values of every such field of the message's header (empty text: the field exists); BODY at
+ * text parts and at the header fields of attached messages, TEXT also at the message's own and its parts' fields, each as "Name: value". SENT
+ * keys match no message without a valid Date. Text parts of over 64 MiB are not read. A slice ends after the message in hand, however long that takes.
+ * An item that cannot be read matches no content key (and counts in *unreadable_out).
  */
 struct mdsq_search;
 MDSQ_API int mdsq_search_new(const struct mdsq_view *view, const struct mdsq_key *key, struct mdsq_search **out, struct mdsq_error *err);
 MDSQ_API int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
+/* After the last run. *unreadable_out may be NULL. */
 MDSQ_API int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out, struct mdsq_error *err);
 MDSQ_API void mdsq_search_free(struct mdsq_search **search);
 

@@ -81,7 +81,7 @@ Test(auth, names_and_passwords_have_limits)
     password[511] = 'b';
     password[512] = 0;
     cr_expect_eq(mdsq_user_add(f->store, "x", password, "ann", false, &e), MDSQ_ERR_USAGE);
-    static const char *const bad[] = {"", "a\nb", "a\x7f", "\xff", "a\xe2\x80\xa8" "b", "\xc2\x85"};
+    static const char *const bad[] = {"", "a\nb", "a\x7f", "\xff", "a\xe2\x80\xa8z", "\xc2\x85"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_expect_eq(mdsq_user_add(f->store, bad[i], "x", "ann", false, &e), MDSQ_ERR_USAGE, "name %zu", i);
         cr_expect_eq(mdsq_user_add(f->store, "x", bad[i], "ann", false, &e), MDSQ_ERR_USAGE, "password %zu", i);

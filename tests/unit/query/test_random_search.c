@@ -265,8 +265,10 @@ static struct mdsq_key random_key(struct rng *rng, const struct message *all, un
         key.text = (struct mdsq_bytes){(const uint8_t *)set, strlen(set)};
         break;
     }
-    case MDSQ_KEY_HEADER: key.field = (struct mdsq_bytes){(const uint8_t *)"x-oDD", 5}; /* fall through */
-    default: key.text = random_needle(rng, all);
+    default:
+        if (key.kind == MDSQ_KEY_HEADER)
+            key.field = (struct mdsq_bytes){(const uint8_t *)"x-oDD", 5};
+        key.text = random_needle(rng, all);
     }
     return key;
 }
