@@ -43,7 +43,8 @@ struct planner {
     uint32_t source_id; /* 0: not in the store */
     uint64_t source_rows;
     enum vault_kind kind;
-    roaring_bitmap_t *containers; /* ids that the scan showed */
+    roaring_bitmap_t *containers; /* ids of the store that the scan showed */
+    uint32_t container_last;      /* highest id before this run: what it makes itself is not gone */
     bool containers_hidden;       /* something could not be looked into: no container counts as gone */
     struct hashes added, missing; /* identities, Maildir only */
     uint64_t missing_n;
@@ -52,6 +53,7 @@ struct planner {
     struct vault_container at;
     uint32_t container_id; /* 0: new */
     uint32_t container_folder, container_rows;
+    uint32_t uidnext; /* of its folder, before anything of this run was filed */
     uint64_t matched;
     roaring_bitmap_t *seen_uids;
     struct hashes seen_others;
@@ -208,18 +210,22 @@ static int submit(struct planner *p, const struct vault_item *item, enum op_how 
 
 /* ---- items of a container --------------------------------------------------------- */
 
-static void note_seen(struct planner *p, const struct mds_place *place, struct bytes identity)
+/* A UID that stands for its place until the end of the scan. The writer works meanwhile: what it files gets UIDs from uidnext on. */
+static bool is_old_uid(const struct planner *p, const struct mds_place *place)
+{
+    return place->uid && place->uid < p->uidnext && place->folder == p->container_folder;
+}
+
+static void note_seen(struct planner *p, const struct mds_place *place)
 {
     p->matched++;
-    if (place->uid && place->folder == p->container_folder)
+    if (is_old_uid(p, place))
         roaring_bitmap_add(p->seen_uids, place->uid);
-    else
-        hashes_add(&p->seen_others, hash64_of(identity));
 }
 
 static bool was_seen(const struct planner *p, const struct mds_place *place)
 {
-    if (place->uid && place->folder == p->container_folder)
+    if (is_old_uid(p, place))
         return roaring_bitmap_contains(p->seen_uids, place->uid);
     return hashes_has(&p->seen_others, hash64_of(place->identity));
 }
@@ -231,13 +237,14 @@ static int look_up(struct planner *p, struct mds_txn *txn, struct scanned *s, st
     int rc = mds_place_get(txn, p->container_id, item->identity, &place, err);
     if (rc == BASE_ERR_NOTFOUND) {
         s->look = LOOK_NEW;
+        hashes_add(&p->seen_others, hash64_of(item->identity));
         if (names_travel(p) && p->added.n < MOVES_MAX)
             hashes_add(&p->added, hash64_of(item->identity));
         return 0;
     }
     if (rc < 0)
         return rc;
-    note_seen(p, &place, item->identity);
+    note_seen(p, &place);
     bool stat_changed = item->has_stat && (item->size != place.size || item->mtime_ns != place.mtime_ns);
     if (place.uid == 0)
         s->look = place.reason.n ? LOOK_NEW : LOOK_SAME; /* failed: again; let go by the archive: stays so */
@@ -247,6 +254,9 @@ static int look_up(struct planner *p, struct mds_txn *txn, struct scanned *s, st
         s->look = LOOK_FLAGS;
     else
         s->look = LOOK_SAME;
+    /* By name where the UID does not say it, or may be another one soon. */
+    if (!is_old_uid(p, &place) || s->look == LOOK_REREAD)
+        hashes_add(&p->seen_others, hash64_of(item->identity));
     return 0;
 }
 
@@ -396,6 +406,8 @@ static int plan_gone(struct planner *p, struct error *err)
     if (rc < 0)
         return rc;
     while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0) {
+        if (c.id > p->container_last)
+            break;
         if (c.source != p->source_id || roaring_bitmap_contains(p->containers, c.id))
             continue;
         if (n == cap) {
@@ -406,6 +418,7 @@ static int plan_gone(struct planner *p, struct error *err)
         gone[n++] = (struct gone_container){c.id, c.rows};
     }
     mds_read_end(&txn);
+    rc = rc > 0 ? 0 : rc;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = walk_missing(p, gone[i].id, true, err);
         if (rc == 0)
@@ -436,7 +449,7 @@ static bool is_unchanged(const struct planner *p, const struct mds_container *c)
 /* Sets the container fields; *skip_out: nothing to do. */
 static int container_look_up(struct planner *p, bool *skip_out, struct error *err)
 {
-    p->container_id = p->container_folder = p->container_rows = 0;
+    p->container_id = p->container_folder = p->container_rows = p->uidnext = 0;
     p->matched = 0;
     roaring_bitmap_clear(p->seen_uids);
     p->seen_others.n = 0;
@@ -445,6 +458,7 @@ static int container_look_up(struct planner *p, bool *skip_out, struct error *er
         return 0;
     struct mds_txn *txn = NULL;
     struct mds_container c;
+    struct mds_folder folder;
     int rc = mds_read_begin(p->run->env, &txn, err);
     if (rc < 0)
         return rc;
@@ -453,6 +467,7 @@ static int container_look_up(struct planner *p, bool *skip_out, struct error *er
         p->container_id = c.id;
         p->container_folder = c.folder;
         p->container_rows = c.rows;
+        p->uidnext = mds_folder_get(txn, c.folder, &folder, NULL) == 0 ? folder.uidnext : 0;
         roaring_bitmap_add(p->containers, c.id);
         *skip_out = *skip_out || is_unchanged(p, &c);
     }
@@ -510,6 +525,7 @@ static int source_look_up(struct planner *p, struct error *err)
     struct mds_container c = {0};
     p->source_id = 0;
     p->source_rows = 0;
+    p->container_last = 0;
     int rc = mds_read_begin(p->run->env, &txn, err);
     if (rc < 0)
         return rc;
@@ -518,9 +534,11 @@ static int source_look_up(struct planner *p, struct error *err)
         p->source_id = 0;
         rc = 0;
     } else if (rc == 0) {
-        while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0)
+        while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0) {
+            p->container_last = c.id;
             if (c.source == p->source_id)
                 p->source_rows += c.rows - c.failures;
+        }
     }
     mds_read_end(&txn);
     return rc;

@@ -18,12 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FOLDERS 4
-#define ENTRIES 400
+#define FOLDERS 5
+#define ENTRIES 600
 #define STEPS 10
 
-static const char *const folder_dirs[FOLDERS] = {"", ".One", ".One.Two", ".Three"};
-static const char *const folder_names[FOLDERS + 1] = {"INBOX", "One", "One/Two", "Three", "Box"};
+static const char *const folder_dirs[FOLDERS] = {"", ".One", ".One.Two", ".Three", ".Four"};
+static const char *const folder_names[FOLDERS + 1] = {"INBOX", "One", "One/Two", "Three", "Four", "Box"};
 #define BOX FOLDERS
 
 /* One mail of the vault, or one that was there. */
@@ -50,6 +50,7 @@ struct store {
     const char *dir;
     unsigned jobs;
     uint32_t batch;
+    double max_rate; /* slow: the planner then sees what the writer did in the same run */
 };
 
 static const char *content_text(unsigned content)
@@ -74,8 +75,22 @@ static const char *entry_path(const struct model *m, const struct entry *e)
 
 /* ---- changing the vault --------------------------------------------------------------------- */
 
+static const char *folder_path(const struct model *m, unsigned folder)
+{
+    return textf("%s/%s", m->vault, folder_dirs[folder]);
+}
+
+/* Folders appear with their first mail. */
+static void folder_make(const struct model *m, unsigned folder)
+{
+    static const char *const subs[] = {"cur", "new", "tmp"};
+    for (unsigned i = 0; i < 3; i++)
+        mkpath(textf("%s/%s", folder_path(m, folder), subs[i]));
+}
+
 static void entry_write(const struct model *m, const struct entry *e)
 {
+    folder_make(m, e->folder);
     write_text(entry_path(m, e), content_text(e->content));
 }
 
@@ -87,7 +102,7 @@ static void add_mail(struct model *m)
     *e = (struct entry){
         .alive = true,
         .fresh = true,
-        .folder = (unsigned)rng_below(&m->rng, FOLDERS),
+        .folder = (unsigned)rng_below(&m->rng, FOLDERS - 1),
         .name = m->names++,
         .content = (unsigned)rng_below(&m->rng, 60), /* the same mail comes again and again */
         .vault_flags = (uint32_t)rng_below(&m->rng, 8),
@@ -129,11 +144,33 @@ static void move_mail(struct model *m)
         return;
     struct entry *to = &m->entries[m->n++];
     *to = *e;
-    to->folder = (e->folder + 1) % FOLDERS;
+    to->folder = (e->folder + 1) % (FOLDERS - 2);
     to->fresh = true;
     to->uid = 0;
+    folder_make(m, to->folder);
     cr_assert_eq(rename(entry_path(m, e), entry_path(m, to)), 0);
     e->alive = false;
+}
+
+/* The last two folders are one that changes its name: all its mail goes there and comes here. */
+static void rename_folder(struct model *m)
+{
+    unsigned from = file_exists(folder_path(m, FOLDERS - 1)) ? FOLDERS - 1 : FOLDERS - 2;
+    unsigned to = from == FOLDERS - 1 ? FOLDERS - 2 : FOLDERS - 1;
+    unsigned n = m->n;
+    if (!file_exists(folder_path(m, from)) || file_exists(folder_path(m, to)) || 2 * n > ENTRIES)
+        return;
+    cr_assert_eq(rename(folder_path(m, from), folder_path(m, to)), 0);
+    for (unsigned i = 0; i < n; i++) {
+        struct entry *e = &m->entries[i];
+        if (!e->alive || e->folder != from)
+            continue;
+        m->entries[m->n] = *e;
+        m->entries[m->n].folder = to;
+        m->entries[m->n].fresh = true;
+        m->entries[m->n++].uid = 0;
+        e->alive = false;
+    }
 }
 
 static void box_write(const struct model *m)
@@ -176,13 +213,14 @@ static void change(struct model *m)
 {
     unsigned times = 1 + (unsigned)rng_below(&m->rng, 12);
     for (unsigned i = 0; i < times; i++)
-        switch (rng_below(&m->rng, 8)) {
+        switch (rng_below(&m->rng, 9)) {
         case 0:
         case 1:
         case 2: add_mail(m); break;
         case 3: remove_mail(m); break;
         case 4: flag_mail(m); break;
         case 5: move_mail(m); break;
+        case 6: rename_folder(m); break;
         default: change_box(m); break;
         }
 }
@@ -214,6 +252,7 @@ static void build(const struct model *m, const struct store *s, bool full)
         .jobs = s->jobs,
         .batch_items = s->batch,
         .full = full,
+        .max_rate = s->max_rate,
         .allow_removals = true,
     };
     int rc = indexer_build(&b, &report, &err);
@@ -406,11 +445,7 @@ Test(indexer_model, random_vaults_and_rebuilds)
     m->rng = rng_start("indexer_model");
     m->vault = path_join(dir, "maildir");
     m->box = path_join(dir, "box");
-    for (unsigned f = 0; f < FOLDERS; f++) {
-        static const char *const subs[] = {"cur", "new", "tmp"};
-        for (unsigned i = 0; i < 3; i++)
-            mkpath(textf("%s/%s/%s", m->vault, folder_dirs[f], subs[i]));
-    }
+    folder_make(m, 0);
     for (unsigned f = 0; f <= FOLDERS; f++)
         m->uidnext[f] = 1;
     for (unsigned i = 0; i < 40; i++)
@@ -419,8 +454,9 @@ Test(indexer_model, random_vaults_and_rebuilds)
         change_box(m);
     for (unsigned step = 0; step < STEPS; step++) {
         struct store stores[2] = {
-            {path_join(dir, "store1"), 2, 10000},
-            {path_join(dir, "store2"), 1, 1 + (uint32_t)rng_below(&m->rng, 20)},
+            {path_join(dir, "store1"), 2, 10000, 0},
+            {path_join(dir, "store2"), 1, 1 + (uint32_t)rng_below(&m->rng, 20),
+             rng_once_in(&m->rng, 2) ? 400 : 0},
         };
         bool full = rng_once_in(&m->rng, 4);
         for (unsigned s = 0; s < 2; s++)
