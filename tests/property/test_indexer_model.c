@@ -29,6 +29,7 @@ static const char *const folder_names[FOLDERS + 1] = {"INBOX", "One", "One/Two",
 /* One mail of the vault, or one that was there. */
 struct entry {
     bool alive, fresh;      /* fresh: came since the last build */
+    bool went;              /* since the last build */
     unsigned folder;
     unsigned name, content;
     uint32_t vault_flags;   /* in the file name now */
@@ -117,13 +118,19 @@ static struct entry *any_entry(struct model *m)
     return e && e->alive ? e : NULL;
 }
 
+static void entry_go(struct entry *e)
+{
+    e->alive = false;
+    e->went = true;
+}
+
 static void remove_mail(struct model *m)
 {
     struct entry *e = any_entry(m);
     if (!e)
         return;
     cr_assert_eq(unlink(entry_path(m, e)), 0);
-    e->alive = false;
+    entry_go(e);
 }
 
 static void flag_mail(struct model *m)
@@ -136,20 +143,40 @@ static void flag_mail(struct model *m)
     cr_assert_eq(rename(before, entry_path(m, e)), 0);
 }
 
+/* The mail of `e` now lies in that folder. What went and came back between two builds never went. */
+static struct entry *entry_arrive(struct model *m, const struct entry *e, unsigned folder)
+{
+    for (unsigned i = 0; i < m->n; i++) {
+        struct entry *old = &m->entries[i];
+        if (old->alive || !old->went || old->fresh || old->folder != folder || old->name != e->name)
+            continue;
+        old->alive = true;
+        old->went = false;
+        old->vault_flags = e->vault_flags;
+        return old;
+    }
+    cr_assert_lt(m->n, ENTRIES);
+    struct entry *to = &m->entries[m->n++];
+    *to = *e;
+    to->folder = folder;
+    to->fresh = true;
+    to->went = false;
+    to->alive = true;
+    to->uid = 0;
+    return to;
+}
+
 /* To another folder, under the same name: an expunge here, an addition there. */
 static void move_mail(struct model *m)
 {
     struct entry *e = any_entry(m);
     if (!e || m->n == ENTRIES)
         return;
-    struct entry *to = &m->entries[m->n++];
-    *to = *e;
-    to->folder = (e->folder + 1) % (FOLDERS - 2);
-    to->fresh = true;
-    to->uid = 0;
+    const char *from = entry_path(m, e);
+    entry_go(e);
+    struct entry *to = entry_arrive(m, e, (e->folder + 1) % (FOLDERS - 2));
     folder_make(m, to->folder);
-    cr_assert_eq(rename(entry_path(m, e), entry_path(m, to)), 0);
-    e->alive = false;
+    cr_assert_eq(rename(from, entry_path(m, to)), 0);
 }
 
 /* The last two folders are one that changes its name: all its mail goes there and comes here. */
@@ -165,11 +192,8 @@ static void rename_folder(struct model *m)
         struct entry *e = &m->entries[i];
         if (!e->alive || e->folder != from)
             continue;
-        m->entries[m->n] = *e;
-        m->entries[m->n].folder = to;
-        m->entries[m->n].fresh = true;
-        m->entries[m->n++].uid = 0;
-        e->alive = false;
+        entry_go(e);
+        entry_arrive(m, e, to);
     }
 }
 
@@ -357,6 +381,8 @@ static void expect_maildir(struct model *m, unsigned folder, struct found *found
             cr_assert_eq(found[at].flags, e->archive_flags, "%s: UID %u: flags %x, not %x", folder_names[folder],
                          e->uid, found[at].flags, e->archive_flags);
         }
+    for (unsigned i = 0; i < m->n; i++)
+        m->entries[i].went = m->entries[i].went && m->entries[i].folder != folder;
     cr_assert_eq(alive, n, "%s has %zu messages, not %zu", folder_names[folder], n, alive);
     cr_assert_geq(uidnext, next);
 }
