@@ -76,17 +76,37 @@ static void add_keywords(struct mds_txn *txn, const char *keywords, struct buf *
     free(copy);
 }
 
-static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes raw, bool all_headers,
+/* Puts the bytes into the vault and says where they are. */
+static struct mds_locator write_bytes(struct fixture *f, struct bytes raw, bool in_mbox)
+{
+    const char *name = in_mbox ? "box" : textf("%u.eml", ++f->files);
+    const char *path = path_join(f->vault_dir, name);
+
+    (void)snprintf(f->last_file, sizeof f->last_file, "%s", name);
+    if (!in_mbox) {
+        write_file(path, raw);
+        return (struct mds_locator){.name = bytes_str(name)};
+    }
+    const struct bytes from_line = BYTES_LIT("From a@b Thu Jan  1 00:00:00 1970\n");
+    const struct mds_locator locator = {.offset = f->mbox_bytes + from_line.n, .length = raw.n};
+
+    append_file(path, from_line);
+    append_file(path, raw);
+    append_file(path, BYTES_LIT("\n"));
+    f->mbox_bytes += from_line.n + raw.n + 1;
+    return locator;
+}
+
+static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes raw, const struct filing *how,
                          struct mime_record *record)
 {
-    const char *name = textf("%u.eml", ++f->files);
-    struct bytes source_name = bytes_str(textf("eml-tree:%s", f->vault_dir));
+    const bool all_headers = how->all_headers;
+    struct bytes source_name = bytes_str(textf(how->in_mbox ? "mboxo:%s/box" : "eml-tree:%s", f->vault_dir));
+    struct mds_locator locator = write_bytes(f, raw, how->in_mbox);
     struct mds_container container;
     struct buf sort = {0};
     uint32_t source;
 
-    write_file(path_join(f->vault_dir, name), raw);
-    (void)snprintf(f->last_file, sizeof f->last_file, "%s", name);
     if (all_headers) {
         const struct mime_settings settings = {.all_headers = true};
 
@@ -97,11 +117,14 @@ static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes ra
     OK(mds_source_id(txn, source_name, true, &source, &err));
     OK(mds_container_find(txn, source, BYTES_LIT(""), true, &container, &err));
 
+    locator.source = source;
+    locator.container = container.id;
+
     struct mds_item item = {
         .hash = hash128_of(raw), .size = record->size, .size_crlf = record->size_crlf, .defects = record->defects,
         .thread_id = record->thread_id, .has_sent_date = record->has_sent_date, .sent_date = record->sent_date,
         .sent_zone = record->sent_zone, .parts = record->parts, .crlf_map = record->crlf_map,
-        .locator = {.source = source, .container = container.id, .name = bytes_str(name)},
+        .locator = locator,
     };
     const struct mds_sort columns = {.base_subject = record->base_subject, .preview = record->preview};
 
@@ -131,7 +154,7 @@ uint32_t fixture_add(struct fixture *f, const char *folder, struct bytes raw, co
         .keywords = buf_bytes(&keywords), .internal_date = how->internal_date, .internal_zone = how->internal_zone,
         .saved_date = 1000};
 
-    m.item = add_item(f, txn, raw, how->all_headers, &record);
+    m.item = add_item(f, txn, raw, how, &record);
     m.size_crlf = record.size_crlf;
     m.sent_date = record.has_sent_date ? record.sent_date : how->internal_date;
     OK(mds_message_add(txn, &m, &err));

@@ -26,6 +26,7 @@ struct fixture {
     struct mime_parser *parser;
     unsigned files;
     char last_file[64]; /* relative to vault_dir */
+    uint64_t mbox_bytes;
     /* the reading side */
     struct mdsq_store *store;
     struct mdsq_archive *archive;
@@ -38,6 +39,7 @@ struct filing {
     int64_t internal_date;
     int16_t internal_zone;
     bool all_headers;     /* keep the whole header block */
+    bool in_mbox;         /* the bytes go to the mbox "box" beside the vault's files; it must end with a line end */
 };
 
 struct fixture *fixture_new(const char *dir);

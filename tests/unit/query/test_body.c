@@ -254,6 +254,42 @@ Test(body, an_item_that_changed_is_gone)
     fixture_free(&f);
 }
 
+/* Sizes of an mbox item are the locator's own: only its bytes show that another program rewrote the file. */
+Test(body, an_mbox_that_was_rewritten_is_noticed)
+{
+    struct fixture *f = fixture_new(TEMP_DIR());
+    const struct mdsq_section s = section(MDSQ_SECTION_ALL, "");
+    struct buf large = {0};
+    int rc;
+
+    buf_append_str(&large, "Subject: large\n\n");
+    while (large.n < 400000)
+        buf_append_str(&large, "0123456789\n");
+    const uint32_t uids[] = {fixture_add(f, "INBOX", BYTES_LIT("Subject: small\n\nbody\n"), &(struct filing){.in_mbox = true}),
+                             fixture_add(f, "INBOX", buf_bytes(&large), &(struct filing){.in_mbox = true})};
+    struct mdsq_view *view = fixture_view(f, "INBOX");
+    const char *path = path_join(f->vault_dir, "box");
+
+    for (int again = 0; again < 2; again++) { /* the second time the pass over the large one is remembered */
+        cr_expect_eq(fixture_body(f, view, uids[0], &s, &rc).n, 24, "%d", rc);
+        cr_expect_eq(fixture_body(f, view, uids[1], &s, &rc).n, large.n + 2 + (large.n - 16) / 11, "%d", rc);
+    }
+    const struct bytes box = read_file(path);
+    uint8_t *other = malloc(box.n);
+    for (size_t i = 0; i < box.n; i++) /* as long as before */
+        other[i] = box.p[i] == '5' || box.p[i] == 'o' ? 'x' : box.p[i];
+    write_file(path, bytes_of(other, box.n));
+    set_mtime(path, 1000);
+    for (int i = 0; i < 2; i++) {
+        (void)fixture_body(f, view, uids[i], &s, &rc);
+        cr_expect_eq(rc, MDSQ_ERR_GONE, "%d: %d", i, rc);
+    }
+    free(other);
+    buf_release(&large);
+    mdsq_view_close(&view);
+    fixture_free(&f);
+}
+
 Test(body, a_large_part_streams_from_any_offset)
 {
     struct fixture *f = fixture_new(TEMP_DIR());
