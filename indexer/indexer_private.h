@@ -149,6 +149,8 @@ int indexer_item_file(struct indexer_writer *w, const struct op *op, struct byte
 int indexer_item_place_failed(struct indexer_writer *w, const struct op *op, struct bytes identity, struct error *err);
 /* The locator of the result as the store keeps it. */
 struct mds_locator indexer_item_locator(const struct indexer_writer *w);
+/* The sort columns of a record, encoded for the store (appended). */
+void indexer_sort_encode(const struct mime_record *r, struct buf *out);
 
 /* flags.c */
 /* Ids of the space-separated names, ascending, in w->keywords. */

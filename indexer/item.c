@@ -88,11 +88,25 @@ static int find_same(struct indexer_writer *w, uint64_t *item_out, struct error 
 
 /* ---- adding ------------------------------------------------------------------------------- */
 
-static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *err)
+/* RFC 5256's thread algorithms want the ids of References, else of In-Reply-To; only whether two are equal matters. */
+static void reference_hashes(const struct mime_record *r, struct buf *out)
 {
-    const struct mime_record *r = &w->result.record;
-    struct buf sort = {0};
-    struct mds_sort columns = {
+    struct bytes rest = r->references;
+    while (rest.n) {
+        const uint8_t *end = memchr(rest.p, 0, rest.n);
+        const size_t n = end ? (size_t)(end - rest.p) : rest.n;
+        buf_put_u64(out, hash64_of(bytes_of(rest.p, n)));
+        rest = bytes_slice(rest, n + 1, SIZE_MAX);
+    }
+    if (!r->references.n && r->in_reply_to.n)
+        buf_put_u64(out, hash64_of(r->in_reply_to));
+}
+
+void indexer_sort_encode(const struct mime_record *r, struct buf *out)
+{
+    struct buf references = {0};
+    reference_hashes(r, &references);
+    const struct mds_sort columns = {
         .base_subject = r->base_subject,
         .subject_is_reply = r->subject_is_reply,
         .sort_from = r->sort_from,
@@ -100,16 +114,22 @@ static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *
         .sort_cc = r->sort_cc,
         .display_from = r->display_from,
         .display_to = r->display_to,
-        .message_id = r->message_id,
-        .in_reply_to = r->in_reply_to,
-        .references = r->references,
+        .reference_hashes = buf_bytes(&references),
         .address_hashes = r->address_hashes,
         .preview = r->preview,
         .has_received_date = r->has_received_date,
         .received_date = r->received_date,
         .received_zone = r->received_zone,
     };
-    mds_sort_encode(&columns, &sort);
+    mds_sort_encode(&columns, out);
+    buf_release(&references);
+}
+
+static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *err)
+{
+    const struct mime_record *r = &w->result.record;
+    struct buf sort = {0};
+    indexer_sort_encode(r, &sort);
     struct mds_item item = {
         .hash = w->result.hash,
         .size = r->size,

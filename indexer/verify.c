@@ -192,6 +192,17 @@ static void differs(struct check *c, uint64_t id, const char *what)
     finding(c, "item %" PRIu64 ": %s in the store differs from the vault's", id, what);
 }
 
+static bool sort_equals(const struct mds_sort *stored, const struct mime_record *r)
+{
+    struct buf have = {0}, want = {0};
+    mds_sort_encode(stored, &have);
+    indexer_sort_encode(r, &want);
+    const bool equal = bytes_equal(buf_bytes(&have), buf_bytes(&want));
+    buf_release(&have);
+    buf_release(&want);
+    return equal;
+}
+
 static void compare_words(struct check *c, uint64_t id, const struct mime_record *r)
 {
     struct error why = {0};
@@ -208,14 +219,7 @@ static void compare_words(struct check *c, uint64_t id, const struct mime_record
         differs(c, id, "the header fields");
     if (mds_words_sort(c->words, id, &s, &why) < 0)
         finding(c, "item %" PRIu64 ": %s", id, why.text);
-    else if (!bytes_equal(s.base_subject, r->base_subject) || !bytes_equal(s.sort_from, r->sort_from) ||
-             !bytes_equal(s.sort_to, r->sort_to) || !bytes_equal(s.sort_cc, r->sort_cc) ||
-             !bytes_equal(s.display_from, r->display_from) || !bytes_equal(s.display_to, r->display_to) ||
-             !bytes_equal(s.message_id, r->message_id) || !bytes_equal(s.in_reply_to, r->in_reply_to) ||
-             !bytes_equal(s.references, r->references) || !bytes_equal(s.address_hashes, r->address_hashes) ||
-             !bytes_equal(s.preview, r->preview) || s.subject_is_reply != r->subject_is_reply ||
-             s.has_received_date != r->has_received_date ||
-             (s.has_received_date && s.received_date != r->received_date))
+    else if (!sort_equals(&s, r))
         differs(c, id, "a sort column or the preview");
 }
 

@@ -11,6 +11,7 @@
 #define SORT_KNOWN         0x03u
 
 #define ADDRESS_HASH_BYTES 9u
+#define REFERENCE_HASH_BYTES 8u
 
 void item_encode(const struct mds_item *it, struct buf *out)
 {
@@ -133,8 +134,7 @@ static const size_t sort_fields[] = {
     offsetof(struct mds_sort, base_subject), offsetof(struct mds_sort, sort_from),
     offsetof(struct mds_sort, sort_to),      offsetof(struct mds_sort, sort_cc),
     offsetof(struct mds_sort, display_from), offsetof(struct mds_sort, display_to),
-    offsetof(struct mds_sort, message_id),   offsetof(struct mds_sort, in_reply_to),
-    offsetof(struct mds_sort, references),   offsetof(struct mds_sort, address_hashes),
+    offsetof(struct mds_sort, reference_hashes), offsetof(struct mds_sort, address_hashes),
     offsetof(struct mds_sort, preview),
 };
 #define SORT_FIELDS (sizeof sort_fields / sizeof sort_fields[0])
@@ -163,7 +163,7 @@ int mds_sort_decode(struct bytes in, struct mds_sort *out, struct error *err)
     for (unsigned i = 0; i < SORT_FIELDS; i++)
         *(struct bytes *)(void *)((char *)out + sort_fields[i]) = reader_blob(&r);
     if (!reader_done(&r) || bits & ~SORT_KNOWN || out->address_hashes.n % ADDRESS_HASH_BYTES ||
-        (out->references.n && out->references.p[out->references.n - 1] != 0))
+        out->reference_hashes.n % REFERENCE_HASH_BYTES)
         return error_set(err, BASE_ERR_CORRUPT, 0, "mds: the sort columns of an item do not decode; run mds verify");
     return BASE_OK;
 }

@@ -318,9 +318,7 @@ static int dump_words(struct dump *d, struct mds_words *w, uint64_t item)
     put_field(d->out, "cc", s.sort_cc);
     put_field(d->out, "display_from", s.display_from);
     put_field(d->out, "display_to", s.display_to);
-    put_field(d->out, "message_id", s.message_id);
-    put_field(d->out, "in_reply_to", s.in_reply_to);
-    put_field(d->out, "references", s.references);
+    put_field(d->out, "references", s.reference_hashes);
     put_field(d->out, "addresses", s.address_hashes);
     put_field(d->out, "preview", s.preview);
     (void)fputc('\n', d->out);

@@ -8,8 +8,8 @@
  * folder: Thunderbird, Apple Mail, mutt, K-9, Roundcube, Alpine, mbsync,
  * imapsync. Fields of the envelope are kept too, as clients ask for them raw.
  * What is long, common and asked for only with an open message (Return-Path,
- * User-Agent, Received ...) is left in the vault: it would cost a tenth of the
- * store.
+ * MIME-Version, User-Agent, Received ...) is left in the vault: it would cost a
+ * tenth of the store.
  */
 const char *const mime_default_headers[] = {
     "date",
@@ -23,9 +23,7 @@ const char *const mime_default_headers[] = {
     "message-id",
     "in-reply-to",
     "references",
-    "mime-version",
     "content-type",
-    "content-transfer-encoding",
     "content-description",
     "content-disposition",
     "content-language",

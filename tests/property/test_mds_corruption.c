@@ -36,7 +36,7 @@ static void add_message(struct mds_txn *t, struct rng *r, uint32_t folder, uint3
 {
     static uint8_t a[500], b[300], c[700];
     struct mds_sort sort = {
-        .base_subject = BYTES_LIT("subject"), .preview = BYTES_LIT("preview"), .references = BYTES_LIT("a@b\0c@d\0")};
+        .base_subject = BYTES_LIT("subject"), .preview = BYTES_LIT("preview"), .reference_hashes = BYTES_LIT("8 bytes.another8")};
     struct error err;
     struct buf encoded = {0};
     uint8_t identity[600];
@@ -50,7 +50,7 @@ static void add_message(struct mds_txn *t, struct rng *r, uint32_t folder, uint3
 
     rng_fill(r, it.hash.b, sizeof it.hash.b);
     if (old_item == 0) {
-        sort.message_id = some(r, c, 60);
+        sort.display_from = some(r, c, 60);
         mds_sort_encode(&sort, &encoded);
         const struct mds_item_words words = {.envelope = some(r, a, sizeof a),
                                              .bodystructure = some(r, b, sizeof b),

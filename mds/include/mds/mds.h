@@ -163,8 +163,7 @@ struct mds_item_words {
 struct mds_sort {
     struct bytes base_subject; bool subject_is_reply;
     struct bytes sort_from, sort_to, sort_cc, display_from, display_to;
-    struct bytes message_id, in_reply_to;
-    struct bytes references;      /* ids each followed by NUL */
+    struct bytes reference_hashes; /* 8 bytes each: hash64 of the ids of References, oldest first, else of In-Reply-To */
     struct bytes address_hashes;  /* 9 bytes each, as mime.h */
     struct bytes preview;
     bool has_received_date; int64_t received_date; int16_t received_zone;

@@ -76,7 +76,7 @@ Test(codec, an_item_keeps_every_field)
 Test(codec, every_prefix_of_a_fixed_row_is_refused)
 {
     struct mds_sort sort = {.base_subject = BYTES_LIT("s"),
-                            .references = BYTES_LIT("a\0"),
+                            .reference_hashes = BYTES_LIT("8 bytes."),
                             .address_hashes = BYTES_LIT("123456789"),
                             .preview = BYTES_LIT("pre"),
                             .has_received_date = true,
@@ -94,7 +94,7 @@ Test(codec, every_prefix_of_a_fixed_row_is_refused)
     run_encode(&run, &e);
     cr_expect(mds_sort_decode(buf_bytes(&a), &sort_back, NULL) == BASE_OK && sort_back.received_date == -5 &&
               sort_back.received_zone == 60 && bytes_equal(sort_back.preview, sort.preview) &&
-              bytes_equal(sort_back.references, sort.references));
+              bytes_equal(sort_back.reference_hashes, sort.reference_hashes));
     cr_expect(counters_decode(buf_bytes(&b), &c) && sums_decode(buf_bytes(&d), &s) &&
               run_decode(5, buf_bytes(&e), &run_back));
     for (size_t n = 0; n < a.n; n++)
