@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from imap_strict import StrictImap
-from mdslab import Lab, corpus_dir
+from mdslab import Lab, bin_dir, corpus_dir
 
 SEED = int(os.environ.get("SEED", "1"))
 BATCH = 50
@@ -234,7 +234,7 @@ def main():
         lab.generate(messages=int(os.environ.get("MDS_BROWSE_ITEMS", "500")), kind="eml", folders=4)
         browse(lab, "generated", f"eml-tree:{lab.vault}", tree(lab.vault), rng)
         odd = lab.path("odd")
-        subprocess.run([os.path.join(os.environ["MDS_BIN_DIR"], "mds-gen"), "-o", odd, "-n", "500", "-k", "eml", "-q", "--torture"], check=True)
+        subprocess.run([os.path.join(bin_dir(), "mds-gen"), "-o", odd, "-n", "500", "-k", "eml", "-q", "--torture"], check=True)
         browse(lab, "odd", f"eml-tree:{odd}", tree(odd), rng)
         if corpus_dir() and os.path.exists(os.path.join(corpus_dir(), "torture.tar.zst")):
             out = unpack(lab, "torture.tar.zst")

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """The server's edges over real sockets: timeouts, too many clients, no descriptors left, silent and slow clients, graceful stop, who may
 log in, and what is never written down."""
+import ctypes
+import fcntl
 import os
 import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -195,26 +198,47 @@ def addresses(lab):
     assert missing.returncode == 3, missing
 
 
+def own_network():
+    """A network of this process's own: loopback alone, with 192.0.2.7 on it, which is no loopback address. False if it may not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_user, new_net = 0x10000000, 0x40000000
+    if libc.unshare(new_net) != 0 and libc.unshare(new_user | new_net) != 0:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        def set_address(name, address):
+            fcntl.ioctl(s, 0x8916, struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(address)))
+        fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))  # up, running
+        set_address(b"lo:1", "192.0.2.7")
+    return True
+
+
 def outside(lab):
-    """Off loopback no password is taken, and serve says so."""
-    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        probe.connect(("192.0.2.1", 9))  # sends nothing; tells our address
-        here = probe.getsockname()[0]
-    except OSError:
-        here = "127.0.0.1"
-    probe.close()
+    """Off loopback no password is taken, and serve says so. Nothing leaves this machine: see own_network."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 77 if not own_network() else outside_there(lab) or 0
+        except BaseException as why:  # noqa: BLE001 (a forked child must not return)
+            print("outside:", repr(why), file=sys.stderr)
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == 77:
+        print("note: no network of our own to be had here, LOGINDISABLED off loopback is not tested")
+    assert status in (0, 77)
+
+
+def outside_there(lab):
     process = subprocess.Popen([os.path.join(bin_dir(), "mds"), "serve", "--store", lab.store, "--listen", "0.0.0.0:0"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         port = int(re.search(rb":(\d+)", process.stdout.readline()).group(1))
         with StrictImap(("127.0.0.1", port)) as imap:
             imap.ask(f"LOGIN ann {PASSWORD}")
-        if not here.startswith("127."):
-            with StrictImap((here, port)) as imap:
-                assert b"LOGINDISABLED" in imap.greeting.code
-                imap.ask(f"LOGIN ann {PASSWORD}", "NO")
-                imap.ask("AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=", "NO")
+        with StrictImap(("192.0.2.7", port)) as imap:
+            assert b"LOGINDISABLED" in imap.greeting.code
+            imap.ask(f"LOGIN ann {PASSWORD}", "NO")
+            imap.ask("AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=", "NO")
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
@@ -241,11 +265,12 @@ def secrets(lab):
                 area = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw.. \S+ \S+ (\d+)", line)
                 if not area or area.group(3) != "0":
                     continue
-                if int(area.group(2), 16) - int(area.group(1), 16) == 8 << 20:
+                size = int(area.group(2), 16) - int(area.group(1), 16)
+                if size == 8 << 20 or size > 256 << 20:  # the latter: a sanitizer's shadow
                     continue
                 try:
                     mem.seek(int(area.group(1), 16))
-                    if PASSWORD.encode() in mem.read(int(area.group(2), 16) - int(area.group(1), 16)):
+                    if PASSWORD.encode() in mem.read(size):
                         found.append(line.strip())
                 except (OSError, ValueError, OverflowError):
                     continue
