@@ -2,6 +2,7 @@
  * mds build: one archive from --from, or many from a manifest.
  */
 #include "cli.h"
+#include "headers.h"
 #include "manifest.h"
 #include "progress.h"
 #include "report.h"
@@ -85,34 +86,6 @@ static int check(const struct options *o, int argc, char **argv)
         return cli_usage("--jobs is 0 (one a core) to 256");
     if (o->batch < 0 || o->max_rate < 0 || o->item_ms < 0)
         return cli_usage("numbers cannot be negative");
-    return -1;
-}
-
-/* "default", "all" or "subject,x-label": lower case, as mime wants them. The list is owned by the caller (g_strfreev). */
-static int headers_parse(const char *text, char ***list_out, struct mime_settings *m)
-{
-    if (!text)
-        return -1;
-    if (strcmp(text, "all") == 0) {
-        m->all_headers = true;
-        return -1;
-    }
-    if (strcmp(text, "default") == 0) {
-        m->headers = mime_default_headers;
-        return -1;
-    }
-    char *lower = g_ascii_strdown(text, -1);
-    *list_out = g_strsplit(lower, ",", -1);
-    g_free(lower);
-    for (char **name = *list_out; *name; name++) {
-        g_strstrip(*name);
-        bool good = **name;
-        for (const char *c = *name; *c; c++)
-            good = good && *c > ' ' && *c < 127 && *c != ':';
-        if (!good)
-            return cli_usage("--headers: '%s' is not the name of a header field", *name);
-    }
-    m->headers = (const char *const *)*list_out;
     return -1;
 }
 

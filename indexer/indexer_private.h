@@ -207,9 +207,10 @@ int indexer_run(struct indexer_run *run, struct error *err);
 
 /* restore.c: rebuild's memory of the old store */
 struct indexer_restore;
-/* UID, flags, keywords (into w->keywords), saved date that the old store had for this item in this folder. 1 found, 0 none. */
-int indexer_restore_take(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
-                         struct mds_message *m, struct error *err);
-int indexer_restore_folder(struct indexer_restore *r, struct indexer_writer *w, uint32_t folder, struct error *err);
+/* Folders and keywords into the new store: first of all. */
+int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, struct error *err);
+/* Adds m under the UID, flags, keywords and save date that the old store had for this hash in this folder. 1 added, 0 it had none. */
+int indexer_restore_add(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
+                        struct mds_message *m, struct error *err);
 
 #endif

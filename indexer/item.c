@@ -222,10 +222,14 @@ int indexer_item_file(struct indexer_writer *w, const struct op *op, struct byte
     if (rc < 0)
         return rc;
     m.saved_date = w->saved_date;
-    if (w->run->restore && (rc = indexer_restore_take(w->run->restore, w, &hash, &m, err)) < 0)
-        return rc;
     m.keywords = buf_bytes(&w->keywords);
-    rc = mds_message_add(w->txn, &m, err);
+    rc = w->run->restore ? indexer_restore_add(w->run->restore, w, &hash, &m, err) : 0;
+    if (rc == 0) {
+        if (w->run->restore) /* looking for it used the buffer */
+            rc = indexer_keywords_ids(w, op->keywords, err);
+        m.keywords = buf_bytes(&w->keywords);
+        rc = rc < 0 ? rc : mds_message_add(w->txn, &m, err);
+    }
     if (rc < 0)
         return rc;
     w->report->messages_added++;

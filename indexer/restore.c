@@ -1,15 +1,253 @@
-/* What a rebuilt store keeps of the old one. */
-#include "indexer_private.h"
+/* The old store's messages in a table by folder and hash; their rows are read from the old store when they are found again. */
+#include "restore.h"
 
-int indexer_restore_take(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
-                         struct mds_message *m, struct error *err)
+#include <stdlib.h>
+#include <string.h>
+
+#define FOLDERS_MAX (1u << 22)
+
+/* In memcmp order of folder, hash, UID. */
+struct record {
+    uint8_t folder[4];
+    uint8_t hash[HASH128_BYTES];
+    uint8_t uid[4];
+    uint32_t skip; /* first of its folder and hash: how many are taken */
+    uint32_t unused;
+};
+#define RECORD_KEY (4 + HASH128_BYTES + 4)
+
+struct pair {
+    uint32_t now, old;
+};
+
+struct indexer_restore {
+    struct mds_env *env;
+    struct mds_txn *txn; /* of the old store, for all of the rebuild: nothing else may build it meanwhile */
+    struct table *table;
+    uint32_t *folders; /* old ids of selectable folders, ascending */
+    size_t folders_n;
+    struct pair *pairs; /* by `now`, ascending */
+    size_t pairs_n;
+};
+
+static int compare_u32(const void *a, const void *b)
 {
-    (void)r, (void)w, (void)hash, (void)m, (void)err;
+    uint32_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+/* All folders, breadth first: a folder's children come behind it in the list. */
+static int find_folders(struct indexer_restore *r, struct error *err)
+{
+    size_t cap = 64, all_n = 0;
+    uint32_t *all = calloc(cap, sizeof *all);
+    int rc = 0;
+    ASSERT(all);
+    for (size_t i = 0; rc >= 0 && i <= all_n; i++) {
+        uint32_t parent = i ? all[i - 1] : MDS_ROOT;
+        struct buf last = {0};
+        bool first = true;
+        for (;;) {
+            struct mds_folder f;
+            struct bytes after = buf_bytes(&last);
+            rc = mds_folder_next_child(r->txn, parent, first ? NULL : &after, &f, err);
+            if (rc <= 0 || all_n >= FOLDERS_MAX)
+                break;
+            first = false;
+            buf_reset(&last);
+            buf_append_bytes(&last, f.name);
+            if (all_n == cap) {
+                cap *= 2;
+                all = realloc(all, cap * sizeof *all);
+                ASSERT(all);
+            }
+            all[all_n++] = f.id;
+        }
+        buf_release(&last);
+    }
+    r->folders = all;
+    r->folders_n = all_n;
+    qsort(all, all_n, sizeof *all, compare_u32);
+    return rc < 0 ? rc : 0;
+}
+
+static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *lost, struct error *err)
+{
+    struct mds_message m;
+    uint32_t uid = 1;
+    int rc;
+    while ((rc = mds_message_next(r->txn, folder, uid, &m, err)) != 0) {
+        struct mds_item item;
+        if (rc == BASE_ERR_CORRUPT) { /* which UID it was is not known: go on behind it */
+            (*lost)++;
+            uid++;
+            if (*lost > 100000)
+                return 0;
+            continue;
+        }
+        if (rc < 0)
+            return rc;
+        uid = m.uid + 1;
+        rc = mds_item_get(r->txn, m.item, &item, NULL);
+        if (rc < 0) {
+            (*lost)++;
+            continue;
+        }
+        struct record record = {0};
+        put_be32(record.folder, folder);
+        memcpy(record.hash, item.hash.b, sizeof record.hash);
+        put_be32(record.uid, m.uid);
+        rc = indexer_table_push(r->table, &record, err);
+        if (rc < 0)
+            return rc;
+        if (uid == 0)
+            break;
+    }
     return 0;
 }
 
-int indexer_restore_folder(struct indexer_restore *r, struct indexer_writer *w, uint32_t folder, struct error *err)
+int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_restore **out, uint64_t *lost_out,
+                        struct error *err)
 {
-    (void)r, (void)w, (void)folder, (void)err;
+    struct indexer_restore *r = calloc(1, sizeof *r);
+    ASSERT(r);
+    r->env = old;
+    *lost_out = 0;
+    int rc = mds_read_begin(old, &r->txn, err);
+    if (rc == 0)
+        rc = indexer_table_new(tmp, RECORD_KEY, sizeof(struct record), &r->table, err);
+    if (rc == 0)
+        rc = find_folders(r, err);
+    for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
+        rc = read_messages(r, r->folders[i], lost_out, err);
+    if (rc == 0)
+        rc = indexer_table_finish(r->table, err);
+    if (rc < 0)
+        indexer_restore_free(&r);
+    else
+        *out = r;
+    return rc;
+}
+
+void indexer_restore_free(struct indexer_restore **r)
+{
+    if (!*r)
+        return;
+    mds_read_end(&(*r)->txn);
+    indexer_table_free(&(*r)->table);
+    free((*r)->folders);
+    free((*r)->pairs);
+    free(*r);
+    *r = NULL;
+}
+
+/* ---- while the new store is built -------------------------------------------------------- */
+
+static int restore_keywords(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
+{
+    uint16_t n = mds_keyword_count(r->txn);
+    int rc = 0;
+    for (uint16_t i = 0; rc == 0 && i < n; i++) { /* in order: so that ids are the same */
+        struct bytes name;
+        uint16_t id;
+        rc = mds_keyword_name(r->txn, i, &name, err);
+        if (rc == 0)
+            rc = mds_keyword_id(w->txn, name, true, &id, err);
+        if (rc == 0 && id != i)
+            rc = error_set(err, BASE_ERR_CORRUPT, 0, "the old store's keywords are not in order");
+    }
+    return rc;
+}
+
+static int restore_folder(struct indexer_restore *r, struct indexer_writer *w, uint32_t old_id, struct error *err)
+{
+    struct buf name = {0};
+    struct mds_folder old, now;
+    uint32_t id = 0;
+    int rc = mds_folder_get(r->txn, old_id, &old, err);
+    if (rc == 0)
+        rc = mds_folder_full_name(r->txn, old_id, &name, err);
+    if (rc == 0 && old.selectable) {
+        rc = mds_folder_create(w->txn, buf_bytes(&name), &id, err);
+        rc = rc == BASE_ERR_EXISTS ? 0 : rc;
+        if (rc == 0)
+            rc = mds_folder_get(w->txn, id, &now, err);
+        if (rc == 0 && !now.exists && now.uidnext <= old.uidnext) {
+            old.id = id;
+            rc = mds_folder_restore(w->txn, &old, err);
+        }
+        r->pairs[r->pairs_n++] = (struct pair){.now = id, .old = old_id};
+    }
+    buf_release(&name);
+    return rc;
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    return compare_u32(a, b); /* `now` comes first */
+}
+
+int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
+{
+    size_t n = indexer_table_count(r->table);
+    for (size_t i = 0; i < n; i++) /* begun again: what is there already answers EXISTS */
+        ((struct record *)indexer_table_at(r->table, i))->skip = 0;
+    free(r->pairs);
+    r->pairs_n = 0;
+    r->pairs = calloc(r->folders_n + 1, sizeof *r->pairs);
+    ASSERT(r->pairs);
+    int rc = indexer_writer_txn(w, err);
+    if (rc == 0)
+        rc = restore_keywords(r, w, err);
+    for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
+        rc = restore_folder(r, w, r->folders[i], err);
+    qsort(r->pairs, r->pairs_n, sizeof *r->pairs, compare_pairs);
+    return rc;
+}
+
+static struct record *take_record(struct indexer_restore *r, uint32_t folder, const struct hash128 *hash)
+{
+    uint8_t prefix[4 + HASH128_BYTES];
+    size_t n = indexer_table_count(r->table);
+    put_be32(prefix, folder);
+    memcpy(prefix + 4, hash->b, HASH128_BYTES);
+    size_t i = n ? indexer_table_lower_bound(r->table, prefix, sizeof prefix) : 0;
+    if (i >= n)
+        return NULL;
+    struct record *head = indexer_table_at(r->table, i);
+    if (memcmp(head, prefix, sizeof prefix) != 0 || head->skip >= n - i)
+        return NULL;
+    struct record *found = indexer_table_at(r->table, i + head->skip);
+    if (memcmp(found, prefix, sizeof prefix) != 0)
+        return NULL;
+    head->skip++;
+    return found;
+}
+
+/* Adds m under the UID it had. 1 done, 0 the old store did not have it. */
+int indexer_restore_add(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
+                        struct mds_message *m, struct error *err)
+{
+    const struct pair *pair =
+        r->pairs_n ? bsearch(&m->folder, r->pairs, r->pairs_n, sizeof *r->pairs, compare_u32) : NULL;
+    struct record *record;
+    while (pair && (record = take_record(r, pair->old, hash))) {
+        struct mds_message old, now = *m;
+        if (mds_message_get(r->txn, pair->old, get_be32(record->uid), &old, NULL) < 0)
+            continue;
+        buf_reset(&w->keywords);
+        buf_append_bytes(&w->keywords, old.keywords);
+        now.uid = old.uid;
+        now.flags = old.flags;
+        now.saved_date = old.saved_date;
+        now.keywords = buf_bytes(&w->keywords);
+        int rc = mds_message_restore(w->txn, &now, err);
+        if (rc == BASE_ERR_EXISTS)
+            continue;
+        *m = now;
+        return rc < 0 ? rc : 1;
+    }
     return 0;
 }

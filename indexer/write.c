@@ -162,8 +162,6 @@ static int container_folder(struct indexer_writer *w, bool *new_out, struct erro
         return rc;
     *new_out = true;
     rc = mds_folder_create(w->txn, buf_bytes(&w->folder_name), &w->container.folder, err);
-    if (rc == 0 && w->run->restore)
-        rc = indexer_restore_folder(w->run->restore, w, w->container.folder, err);
     return rc == BASE_ERR_EXISTS ? 0 : rc;
 }
 
@@ -321,6 +319,8 @@ static int write_begin_checks(struct indexer_writer *w, struct error *err)
         }
     }
     mds_read_end(&txn);
+    if (rc == 0 && w->run->restore)
+        rc = indexer_restore_begin(w->run->restore, w, err);
     return rc;
 }
 

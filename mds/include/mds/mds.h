@@ -242,6 +242,14 @@ int mds_set_load(struct mds_txn *txn, uint32_t folder, uint32_t set, roaring_bit
  * (modseq < changes_floor): then `changed` holds all and `expunged` all UIDs below uidnext that do not exist. Bitmaps must be given, are added to. */
 int mds_changes_since(struct mds_txn *txn, uint32_t folder, uint64_t modseq, roaring_bitmap_t *changed, roaring_bitmap_t *expunged, bool *complete_out, struct error *err);
 
+/* ---- restoring: a store made anew takes over what clients know (indexer's rebuild) ---- */
+
+/* A folder that holds nothing yet becomes the old one: UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ (not lowered; the log begins there), object id,
+ * subscription, special use. old->id is the new folder's. BASE_ERR_USAGE: it has messages. */
+int mds_folder_restore(struct mds_txn *txn, const struct mds_folder *old, struct error *err);
+/* mds_message_add with m->uid as given: below UIDNEXT and not there (BASE_ERR_EXISTS). */
+int mds_message_restore(struct mds_txn *txn, struct mds_message *m, struct error *err);
+
 /* ---- sources: where messages came from, for incremental builds -------------------- */
 
 /* name: vault_name(). Ids are given in order of first use. create false: NOTFOUND. */

@@ -1,0 +1,177 @@
+/*
+ * rebuild: a store made anew beside the old one, from the same vaults, then put in its place in one step. The old one is only read; a
+ * rebuild that fails or is killed leaves it as it was.
+ */
+#include "restore.h"
+
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct rebuild {
+    struct indexer_build build; /* the caller's, completed */
+    struct indexer_run settings; /* holds the header list */
+    struct vault_spec *specs;   /* recorded ones; NULL: the caller's */
+    uint32_t specs_n;
+    char *dir, *fresh;
+    struct mds_env *old;
+    struct indexer_restore *restore;
+};
+
+/* An environment's directory: files only. */
+static int remove_dir(const char *path, struct error *err)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return errno == ENOENT ? 0 : error_errno(err, "%s", path);
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.' || (e->d_name[1] && strcmp(e->d_name, "..") != 0))
+            (void)unlinkat(dirfd(d), e->d_name, 0); /* rmdir below tells if one stayed */
+    closedir(d);
+    if (rmdir(path) < 0 && errno != ENOENT)
+        return error_errno(err, "%s", path);
+    return 0;
+}
+
+static int recorded_match(struct mds_txn *txn, uint32_t source, struct vault_spec *spec)
+{
+    char name[64];
+    struct bytes value;
+    snprintf(name, sizeof name, INDEXER_META_MATCH "%u", source);
+    int rc = mds_meta_get(txn, name, &value, NULL);
+    if (rc == 0)
+        spec->match = strndup((const char *)value.p, value.n);
+    return rc == BASE_ERR_NOTFOUND ? 0 : rc;
+}
+
+static int recorded_sources(struct rebuild *r, struct error *err)
+{
+    struct mds_txn *txn = NULL;
+    struct bytes name;
+    int rc = mds_read_begin(r->old, &txn, err);
+    for (uint32_t id = 1; rc == 0 && mds_source_name(txn, id, &name, NULL) == 0; id++) {
+        char *text = strndup((const char *)name.p, name.n);
+        r->specs = realloc(r->specs, (r->specs_n + 1) * sizeof *r->specs);
+        ASSERT(text && r->specs);
+        r->specs[r->specs_n] = (struct vault_spec){0};
+        rc = vault_spec_parse(text, &r->specs[r->specs_n], err);
+        if (rc == 0)
+            rc = recorded_match(txn, id, &r->specs[r->specs_n++]);
+        free(text);
+    }
+    mds_read_end(&txn);
+    r->build.sources = r->specs;
+    r->build.sources_n = r->specs_n;
+    return rc;
+}
+
+static int open_old(struct rebuild *r, struct error *err)
+{
+    struct mds_catalogue *catalogue = NULL;
+    struct mds_archive_info *info = calloc(1, sizeof *info);
+    struct mds_options opts = {.archive_name = r->build.archive};
+    ASSERT(info);
+    int rc = mds_catalogue_open(r->build.store_dir, false, true, &catalogue, err);
+    if (rc == 0)
+        rc = mds_catalogue_archive_find(catalogue, r->build.archive, false, info, err);
+    mds_catalogue_close(&catalogue);
+    if (rc == 0) {
+        r->dir = strdup(info->dir);
+        if (asprintf(&r->fresh, "%s.rebuild", info->dir) < 0)
+            r->fresh = NULL;
+        ASSERT(r->dir && r->fresh);
+        rc = mds_open(r->dir, &opts, &r->old, err);
+    }
+    if (rc == 0)
+        rc = mds_build_lock(r->old, err);
+    free(info);
+    return rc;
+}
+
+/* The old list of header fields, unless another one is asked for. */
+static int recorded_settings(struct rebuild *r, struct error *err)
+{
+    if (r->build.mime.headers || r->build.mime.all_headers)
+        return 0;
+    r->settings = (struct indexer_run){.build = &r->build, .env = r->old, .dir = r->dir, .mime = r->build.mime};
+    int rc = indexer_settings_read(&r->settings, err);
+    r->build.mime = r->settings.mime;
+    return rc;
+}
+
+static int put_in_place(struct rebuild *r, struct error *err)
+{
+    char *parent = strdup(r->dir);
+    ASSERT(parent);
+    *strrchr(parent, '/') = '\0';
+    int fd = open(*parent ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+    if (fd < 0 || renameat2(AT_FDCWD, r->fresh, AT_FDCWD, r->dir, RENAME_EXCHANGE) < 0 || fsync(fd) < 0)
+        rc = error_errno(err, "%s could not take the place of %s", r->fresh, r->dir);
+    if (fd >= 0)
+        close(fd);
+    free(parent);
+    return rc;
+}
+
+static int make_anew(struct rebuild *r, struct indexer_report *report, struct error *err)
+{
+    uint64_t lost = 0;
+    int rc = remove_dir(r->fresh, err);
+    if (rc == 0 && mkdir(r->fresh, 0700) < 0)
+        rc = error_errno(err, "%s", r->fresh);
+    if (rc == 0)
+        rc = indexer_restore_new(r->old, r->fresh, &r->restore, &lost, err);
+    if (rc < 0)
+        return rc;
+    if (lost)
+        log_to(LOG_LEVEL_WARN, "indexer: rebuild: messages that the old store cannot name any more=%" PRIu64, lost);
+    struct indexer_run run = {
+        .build = &r->build, .report = report, .dir = r->fresh, .tmp = r->fresh, .restore = r->restore};
+    return indexer_run(&run, err);
+}
+
+int indexer_rebuild(const struct indexer_build *build, struct indexer_report *report, struct error *err)
+{
+    struct rebuild r = {.build = *build};
+    struct error why = {0};
+    *report = (struct indexer_report){0};
+    int rc = open_old(&r, &why);
+    if (rc == 0 && !build->sources_n)
+        rc = recorded_sources(&r, &why);
+    if (rc == 0)
+        rc = recorded_settings(&r, &why);
+    if (rc == 0) {
+        rc = make_anew(&r, report, &why);
+        if (rc == 0 && report->removals_refused)
+            rc = error_set(&why, BASE_ERR_NOTFOUND, 0, "%s; with --allow-removals its messages are left out",
+                           report->refused_source);
+        indexer_restore_free(&r.restore);
+        if (rc == 0)
+            rc = put_in_place(&r, &why);
+        mds_build_unlock(r.old);
+        mds_close(&r.old);
+        int removed = remove_dir(r.fresh, rc < 0 ? NULL : &why); /* the old store, or what was begun */
+        rc = rc < 0 ? rc : removed;
+    }
+    mds_close(&r.old);
+    indexer_settings_release(&r.settings);
+    for (uint32_t i = 0; i < r.specs_n; i++)
+        vault_spec_release(&r.specs[i]);
+    free(r.specs);
+    free(r.dir);
+    free(r.fresh);
+    if (rc < 0) {
+        error_context(&why, "archive %s: nothing was changed", build->archive);
+        if (err)
+            *err = why;
+    }
+    return rc;
+}
