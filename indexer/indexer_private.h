@@ -53,6 +53,8 @@ struct indexer_run {
     uint32_t sources_n;
     struct vault **vaults;          /* the opened ones, by pipeline index */
     uint32_t vaults_n;
+    struct vault *nothing;          /* stands in where no source could be opened */
+    uint64_t map_bytes;             /* build->map_bytes, grown at restarts */
     struct ingest_known *known;     /* planner fills it before its first submit; then the writer's */
     struct ingest *ingest;
     struct mds_env *env;

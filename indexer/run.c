@@ -31,13 +31,22 @@ static int pipeline_open(struct indexer_run *run, struct error *err)
     if (rc < 0)
         return rc;
     settings.known = run->known;
+    if (!run->vaults_n) {
+        /* All sources are gone and their items are to go: nothing will be read, but the ops need their pipeline, and it a vault. */
+        const struct vault_spec nothing = {.kind = VAULT_KIND_EML_TREE, .path = run->dir};
+        rc = vault_open(&nothing, &run->nothing, err);
+        if (rc < 0)
+            return rc;
+        settings.vaults = &run->nothing;
+        settings.vaults_n = 1;
+    }
     return ingest_open(&settings, &run->ingest, err);
 }
 
 static int store_open(struct indexer_run *run, struct error *err)
 {
     struct mds_options opts = {
-        .create = true, .archive_name = run->build->archive, .map_bytes = run->build->map_bytes};
+        .create = true, .archive_name = run->build->archive, .map_bytes = run->map_bytes};
     int rc = mds_open(run->dir, &opts, &run->env, err);
     if (rc == 0)
         rc = mds_build_lock(run->env, err);
@@ -139,6 +148,7 @@ static int run_once(struct indexer_run *run, struct error *err)
         mds_build_unlock(run->env);
     mds_close(&run->env);
     ingest_known_free(&run->known);
+    vault_close(&run->nothing);
     indexer_settings_release(run);
     indexer_sources_close(run);
     return rc;
@@ -150,9 +160,11 @@ int indexer_run(struct indexer_run *run, struct error *err)
     double cpu_before = indexer_cpu_seconds();
     int rc = BASE_ERR_AGAIN;
     run->began_ns = indexer_monotonic_ns();
+    run->map_bytes = run->build->map_bytes;
     for (int i = 0; rc == BASE_ERR_AGAIN && i < RESTARTS_MAX; i++) {
         r->removals_refused = 0;
         rc = run_once(run, err);
+        run->map_bytes *= 2; /* the store is opened anew; 0 stays the store's own choice, which follows the file */
     }
     r->seconds = (double)(indexer_monotonic_ns() - run->began_ns) / 1e9;
     r->cpu_seconds = indexer_cpu_seconds() - cpu_before;

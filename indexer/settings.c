@@ -83,7 +83,7 @@ static int settings_follow(struct indexer_run *run, struct bytes stored, struct 
 int indexer_settings_load(struct indexer_run *run, struct error *err)
 {
     struct mds_options opts = {
-        .create = true, .archive_name = run->build->archive, .map_bytes = run->build->map_bytes};
+        .create = true, .archive_name = run->build->archive, .map_bytes = run->map_bytes};
     struct mds_env *env = NULL;
     struct mds_txn *txn = NULL;
     struct bytes stored;
