@@ -1,6 +1,7 @@
 /*
- * Any bytes, any split: the framer gives the same commands, within its memory, and every parser of the grammar ends without reading
- * past a command. What decodes as a mailbox name encodes to itself, and what is written as an astring is read back.
+ * Any bytes, any split: the framer gives the same commands, within its memory, and every parser of the grammar ends
+ * without reading past a command. What decodes as a mailbox name encodes to itself, and what is written as an astring
+ * is read back.
  *
  * Input: byte 0 chooses how the rest is split, then the client's bytes.
  */
@@ -69,7 +70,8 @@ static bool take_set(struct imap_cursor *at)
 static void check_parsers(struct bytes command)
 {
     static bool (*const takers[])(struct imap_cursor *) = {
-        take_atts, take_search, take_mailbox, take_set, imap_take_flag_list, imap_take_flags, imap_take_date_time, imap_take_end,
+        take_atts,           take_search,     take_mailbox,        take_set,
+        imap_take_flag_list, imap_take_flags, imap_take_date_time, imap_take_end,
     };
     struct arena *arena = arena_new(64 << 10);
     struct imap_cursor begin = imap_cursor_of(command, arena);
