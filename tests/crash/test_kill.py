@@ -16,7 +16,7 @@ import time
 
 from mdslab import Lab, bin_dir
 
-ITEMS = int(os.environ.get("MDS_KILL_ITEMS", "20000"))
+ITEMS = int(os.environ.get("MDS_KILL_ITEMS", "12000"))
 KILLS = int(os.environ.get("MDS_KILLS", "50"))
 SEED = int(os.environ.get("SEED", "1"))
 BATCH = 250
