@@ -35,7 +35,7 @@ int cli_options(int *argc, char ***argv, const GOptionEntry *entries, const char
     return rc;
 }
 
-static void print_line(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static void print_line(const char *fmt, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof text, fmt, args);
