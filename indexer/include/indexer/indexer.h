@@ -10,6 +10,13 @@
  * transaction; a build killed at any moment goes on from its last commit, and
  * the final store equals that of an undisturbed one.
  *
+ * What is gone from a vault is expunged, by a rule that protects from disks that are not mounted: a source that lacks all of
+ * its items, or (from ten items on) more than a tenth, changes nothing by its absence unless allow_removals; its additions are taken. Maildir items
+ * found again under the same name in another folder of the source do not count as lacking. Folders stay, empty.
+ *
+ * Two items are one if their bytes are. Where the older bytes are no longer there to be read (moved, rewritten
+ * mbox, source not open) the 128-bit hash and the size decide.
+ *
  * Threads of a build: the caller's thread is the writer (the only write
  * transaction); one planner scans vaults and compares them with the store under a read
  * transaction of its own; parse workers are processes (ingest/).
