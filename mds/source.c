@@ -273,6 +273,12 @@ int mds_place_get(struct mds_txn *t, uint32_t container, struct bytes identity, 
     return rc == BASE_ERR_NOTFOUND ? error_set(err, rc, 0, "%s: the place is not known", t->env->dir) : rc;
 }
 
+/* A message's place keeps the vault's keywords where a failure keeps its reason. */
+static bool is_failure(const struct mds_place *p)
+{
+    return !p->uid && p->reason.n;
+}
+
 static void container_count(struct writer *w, bool row, bool failure, bool add)
 {
     const uint32_t by = add ? 1u : UINT32_MAX; /* -1, modulo 2^32 */
@@ -311,14 +317,14 @@ int mds_place_put(struct mds_txn *t, uint32_t container, const struct mds_place 
         (rc = row_get(t, TABLE_PLACES, key_bytes(&key), &row, err)) != BASE_ERR_NOTFOUND)
         return rc == BASE_OK ? error_set(err, BASE_ERR_LIMIT, 0, "%s: two long identities share a hash", t->env->dir)
                              : rc;
-    const bool is_new = rc == BASE_ERR_NOTFOUND, old_failure = !is_new && old.reason.n;
+    const bool is_new = rc == BASE_ERR_NOTFOUND, old_failure = !is_new && is_failure(&old);
     struct buf *v = value_begin(t);
 
     place_encode(p, hashed, v);
     if ((rc = row_put(t, TABLE_PLACES, key_bytes(&key), v, err)) != BASE_OK)
         return rc;
     container_count(t->w, false, old_failure, false);
-    container_count(t->w, is_new, p->reason.n > 0, true);
+    container_count(t->w, is_new, is_failure(p), true);
     return BASE_OK;
 }
 
@@ -335,7 +341,7 @@ int mds_place_remove(struct mds_txn *t, uint32_t container, struct bytes identit
     rc = place_read(t, &key, hashed, identity, &old, err);
     if (rc == BASE_ERR_NOTFOUND)
         return error_set(err, rc, 0, "%s: the place is not known", t->env->dir);
-    const bool failure = rc == BASE_OK && old.reason.n;
+    const bool failure = rc == BASE_OK && is_failure(&old);
 
     if (rc == BASE_OK)
         rc = row_delete(t, TABLE_PLACES, key_bytes(&key), NULL, err);

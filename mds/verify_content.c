@@ -144,7 +144,7 @@ static int check_places(struct verify *v, const struct mds_container *c, uint64_
         if (!place_decode(row, key.n == KEY_MAX, &p))
             return row_corrupt(v->t, TABLE_PLACES, key, "it does not decode", err);
         rows++;
-        failures += p.reason.n > 0;
+        failures += !p.uid && p.reason.n;
     }
     if (rc < 0)
         return rc;

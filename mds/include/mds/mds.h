@@ -281,7 +281,7 @@ struct mds_place {
     uint32_t flags;            /* vault flags as last seen */
     uint64_t keywords_hash;    /* hash64 of the vault's keyword text as last seen, 0 if none */
     uint64_t size; int64_t mtime_ns; /* stat as last seen, 0 if not kept */
-    struct bytes reason;       /* failures: why; else empty */
+    struct bytes reason;       /* failures (no uid): why; of a message: the vault's keywords as last seen */
 };
 int mds_place_get(struct mds_txn *txn, uint32_t container, struct bytes identity, struct mds_place *out, struct error *err);
 int mds_place_put(struct mds_txn *txn, uint32_t container, const struct mds_place *p, struct error *err);
