@@ -103,10 +103,13 @@ static size_t skip_one(struct cursor *c, size_t i)
     return i + 1;
 }
 
-/* The text of a range without comments, quotes and, with `squeeze`, white space. A view if nothing is to be taken out.
- */
-static struct bytes clean(struct mime_addresses *list, struct bytes v, bool squeeze)
+enum clean_as { AS_NAME, AS_ADDRESS, AS_REMARK };
+
+/* The text of a range without quotes, comments (but in a comment) and, in an address, white space. A view if nothing is
+ * to be taken out. */
+static struct bytes clean(struct mime_addresses *list, struct bytes v, enum clean_as as)
 {
+    const bool squeeze = as == AS_ADDRESS;
     v = mime_trim(v);
     bool copy = false;
     for (size_t i = 0; i < v.n && !copy; i++)
@@ -124,7 +127,7 @@ static struct bytes clean(struct mime_addresses *list, struct bytes v, bool sque
             quoted = !quoted;
         } else if (c == '\\' && i + 1 < v.n) {
             out[n++] = v.p[++i];
-        } else if (c == '(' && !quoted) {
+        } else if (c == '(' && !quoted && as != AS_REMARK) {
             const size_t end = skip_comment(v, i);
             i = (end ? end : v.n) - 1;
         } else if (quoted || !squeeze || !is_space(c)) {
@@ -153,11 +156,23 @@ static bool add(struct cursor *c, struct mime_address a)
     return true;
 }
 
+/* Characters that stand in a host only as a literal, in a mailbox only within quotes; what has comments is let pass. */
+static bool has_special(struct bytes v, bool is_host)
+{
+    if (v.n && ((is_host ? v.p[0] == '[' : memchr(v.p, '"', v.n) != NULL) || memchr(v.p, '(', v.n)))
+        return false;
+    for (size_t i = 0; i < v.n; i++) {
+        if (memchr("<>[]:;@\\,)\"", v.p[i], 11))
+            return true;
+    }
+    return false;
+}
+
 /* Splits an addr-spec at `at` (relative to v; SIZE_MAX: no host). */
 static void set_addr(struct cursor *c, struct mime_address *a, struct bytes v, size_t at)
 {
     if (at == SIZE_MAX) {
-        a->mailbox = clean(c->list, v, true);
+        a->mailbox = clean(c->list, v, AS_ADDRESS);
         a->host = bytes_of("", 0);
         c->list->bad = true;
         return;
@@ -166,11 +181,12 @@ static void set_addr(struct cursor *c, struct mime_address *a, struct bytes v, s
         c->list->bad = true;
         v.n--;
     }
-    a->mailbox = clean(c->list, bytes_slice(v, 0, at), true);
-    a->host = clean(c->list, bytes_slice(v, at + 1, SIZE_MAX), true);
+    a->mailbox = clean(c->list, bytes_slice(v, 0, at), AS_ADDRESS);
+    a->host = clean(c->list, bytes_slice(v, at + 1, SIZE_MAX), AS_ADDRESS);
     while (a->host.n && a->host.p[a->host.n - 1] == '.')
         a->host.n--;
-    if (a->mailbox.n == 0 || a->host.n == 0)
+    if (a->mailbox.n == 0 || a->host.n == 0 || has_special(bytes_slice(v, 0, at), false) ||
+        has_special(mime_trim(bytes_slice(v, at + 1, SIZE_MAX)), true))
         c->list->bad = true;
 }
 
@@ -187,7 +203,7 @@ static void angle(struct cursor *c, struct mime_address *a)
         while (j < v.n && v.p[j] != ':' && v.p[j] != '>' && v.p[j] != '<')
             j++;
         if (j < v.n && v.p[j] == ':') {
-            a->route = clean(c->list, bytes_slice(v, i, j - i), true);
+            a->route = clean(c->list, bytes_slice(v, i, j - i), AS_ADDRESS);
             a->has_route = true;
             start = i = j + 1;
         }
@@ -221,6 +237,8 @@ static uint8_t piece_read(struct cursor *c, struct piece *out)
             special = b;
             break;
         }
+        if (b == ':')
+            c->list->bad = true;
         if (b == '(') {
             const size_t end = skip_one(c, i);
             if (end > i + 1) {
@@ -284,13 +302,13 @@ static void add_bare(struct cursor *c, const struct piece *p)
     const size_t start = p->at != SIZE_MAX && p->words > 1 ? addr_start(c->v, p) : p->start;
     const struct bytes text = bytes_slice(c->v, start, p->end - start);
     if (p->comment_n) {
-        a.name = clean(c->list, bytes_slice(c->v, p->comment, p->comment_n), false);
+        a.name = clean(c->list, bytes_slice(c->v, p->comment, p->comment_n), AS_REMARK);
         a.has_name = true;
     }
     if (text.n == 0)
         return;
     if (p->at == SIZE_MAX && p->words > 1) {
-        a.name = clean(c->list, text, false);
+        a.name = clean(c->list, text, AS_NAME);
         a.has_name = true;
         a.mailbox = a.host = bytes_of("", 0);
         c->list->bad = true;
@@ -298,7 +316,7 @@ static void add_bare(struct cursor *c, const struct piece *p)
         set_addr(c, &a, text, p->at == SIZE_MAX ? SIZE_MAX : p->at - start);
     }
     if (start > p->start) {
-        a.name = clean(c->list, bytes_slice(c->v, p->start, start - p->start), false);
+        a.name = clean(c->list, bytes_slice(c->v, p->start, start - p->start), AS_NAME);
         a.has_name = c->list->bad = true;
     }
     if (a.mailbox.n || a.host.n || a.name.n)
@@ -321,7 +339,7 @@ static void take_angle(struct cursor *c, const struct piece *p)
         start = c->pending_off;
     }
     c->pos++;
-    a.name = clean(c->list, bytes_slice(c->v, start, p->end > start ? p->end - start : 0), false);
+    a.name = clean(c->list, bytes_slice(c->v, start, p->end > start ? p->end - start : 0), AS_NAME);
     a.has_name = a.name.n != 0;
     angle(c, &a);
     add(c, a);
@@ -353,7 +371,7 @@ void mime_addresses_parse(struct mime_addresses *list, struct bytes value, uint3
             c.in_group = add(&c, (struct mime_address){
                                      .kind = ADDRESS_GROUP_START,
                                      .has_name = true,
-                                     .name = clean(list, bytes_slice(value, p.start, p.end - p.start), false),
+                                     .name = clean(list, bytes_slice(value, p.start, p.end - p.start), AS_NAME),
                                  });
             continue;
         default: break;

@@ -148,17 +148,15 @@ static bool date_read(struct bytes value, int64_t *seconds, int16_t *zone)
     return true;
 }
 
-bool mime_date_parse(struct bytes value, int64_t *seconds, int16_t *zone_minutes)
+/* At most DATE_MAX bytes. */
+static bool gmime_read(struct bytes v, int64_t *seconds, int16_t *zone_minutes)
 {
-    const struct bytes v = mime_trim(value);
-    if (v.n == 0 || v.n > DATE_MAX)
-        return false;
-    if (date_read(v, seconds, zone_minutes))
-        return true;
     char text[DATE_MAX + 1];
     for (size_t i = 0; i < v.n; i++)
         text[i] = v.p[i] >= 0x80 || v.p[i] < ' ' ? ' ' : (char)v.p[i];
     text[v.n] = 0;
+    for (size_t i = v.n; i > 0 && g_ascii_isalpha(text[i - 1]); i--) /* it knows "EST", not "est" */
+        text[i - 1] = g_ascii_toupper(text[i - 1]);
     GDateTime *date = g_mime_utils_header_decode_date(text);
     if (!date)
         return false;
@@ -167,4 +165,24 @@ bool mime_date_parse(struct bytes value, int64_t *seconds, int16_t *zone_minutes
     const bool ok = g_date_time_get_year(date) > 0;
     g_date_time_unref(date);
     return ok;
+}
+
+bool mime_date_parse(struct bytes value, int64_t *seconds, int16_t *zone_minutes)
+{
+    const struct bytes v = mime_trim(value);
+    if (v.n == 0 || v.n > DATE_MAX)
+        return false;
+    return date_read(v, seconds, zone_minutes) || gmime_read(v, seconds, zone_minutes);
+}
+
+/* GMime first. It takes the years 50 to 69 for 2050 to 2069, and knows neither leap seconds nor years before 1969. */
+bool mime_gmime_date(struct bytes value, int64_t *seconds, int16_t *zone_minutes)
+{
+    const int64_t year_2050 = days_of(2050, 1, 1) * 86400, year_2070 = days_of(2070, 1, 1) * 86400;
+    const struct bytes v = mime_trim(value);
+    if (v.n == 0 || v.n > DATE_MAX)
+        return false;
+    if (gmime_read(v, seconds, zone_minutes) && (*seconds < year_2050 || *seconds >= year_2070))
+        return true;
+    return mime_date_parse(value, seconds, zone_minutes);
 }

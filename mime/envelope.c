@@ -122,7 +122,8 @@ static bool write_list(struct mime_parser *p, const struct bytes field[], enum m
     if (!field[id].p)
         return false;
     const struct bytes value = mime_unfold(field[id], &p->scratch);
-    mime_addresses_parse(&p->addresses, value, p->settings.max_addresses);
+    if (!p->by_gmime || !mime_gmime_addresses(&p->addresses, value, p->settings.max_addresses))
+        mime_addresses_parse(&p->addresses, value, p->settings.max_addresses);
     if (p->addresses.bad)
         p->defects |= MIME_DEFECT(BAD_ADDRESS);
     if (p->addresses.cut)

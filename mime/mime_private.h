@@ -2,6 +2,7 @@
  * What the files of mime/ share. An item goes through them in this order:
  *
  *   scan.c       bytes -> entities: where every header and body lies, which fields stand in them
+ *                (gmime_tree.c: the same from GMime's tree, gmime_value.c and date.c its values)
  *   envelope.c   fields -> ENVELOPE            (address.c, wire.c)
  *   structure.c  entities -> BODYSTRUCTURE     (param.c, wire.c)
  *   parts.c      entities -> part table
@@ -111,6 +112,7 @@ struct scan {
     uint64_t defects;
     struct arena *strings; /* parameters that had escapes */
     struct buf scratch, joined;
+    const char *gmime_why; /* mime_gmime_scan: why the item stays the scanner's; NULL if it does not */
     /* inner: entities not yet ended, the item first */
     struct scan_open *open;
     uint32_t n_open, cap_open;
@@ -119,6 +121,17 @@ void mime_scan(struct scan *s);
 /* One entity, the item: a header up to the first empty line, the rest a text. */
 void mime_scan_opaque(struct scan *s);
 void mime_scan_release(struct scan *s);
+/* The value of a parameter as a scan uses it, or nothing; stays where it is until the next item. */
+struct bytes mime_scan_param(struct scan *s, struct bytes params, struct bytes wanted);
+struct entity *mime_entity_add(struct scan *s, uint32_t parent, uint64_t off);
+
+/* ---- gmime_tree.c, gmime_value.c: the same by GMime ---- */
+
+/* Replaces the entities of a finished scan; false: the item stays the scanner's, which must run again. */
+bool mime_gmime_scan(struct scan *s);
+/* Views of s->strings; as the room's parsers read it where GMime cannot. */
+void mime_gmime_media(struct scan *s, struct bytes raw, struct mime_media *out);
+struct bytes mime_gmime_disposition(struct scan *s, struct bytes raw);
 
 /* ---- wire.c: IMAP strings ---- */
 
@@ -143,6 +156,8 @@ struct mime_addresses {
 };
 /* value: unfolded. Views are valid until the next call with the same list. */
 void mime_addresses_parse(struct mime_addresses *list, struct bytes value, uint32_t max);
+/* The same by GMime; false: a value for mime_addresses_parse. */
+bool mime_gmime_addresses(struct mime_addresses *list, struct bytes value, uint32_t max);
 void mime_addresses_release(struct mime_addresses *list);
 
 /* ---- parser ---- */
@@ -162,6 +177,7 @@ struct mime_parser {
     struct buf envelope, structure, parts, map, headers, text, hashes;
     struct buf scratch, scratch2, table;
     uint64_t defects;
+    bool by_gmime; /* this item */
 };
 
 /* envelope.c: writes the ENVELOPE of a message's fields. With `top`, also collects address hashes, sort keys and
@@ -178,6 +194,7 @@ void mime_structure_write(struct mime_parser *p, struct buf *out);
 /* decode.c */
 int mime_hex_value(uint8_t c); /* -1 if it is no hex digit */
 uint64_t mime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crlf);
+uint64_t mime_gmime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crlf);
 bool mime_base64_is_clean(struct bytes body);
 /* charset.c */
 bool mime_charset_is_known(struct bytes name);
@@ -191,6 +208,7 @@ bool mime_id_next(struct bytes *rest, struct buf *out);
 bool mime_id_is_proper(struct bytes raw);
 /* date.c */
 bool mime_date_parse(struct bytes value, int64_t *seconds, int16_t *zone_minutes);
+bool mime_gmime_date(struct bytes value, int64_t *seconds, int16_t *zone_minutes);
 /* preview.c */
 void mime_preview_write(struct mime_parser *p, struct buf *out);
 

@@ -110,6 +110,7 @@ static void parser_reset(struct mime_parser *p)
             buf_reset(bufs[i]);
     }
     p->defects = 0;
+    p->by_gmime = false;
 }
 
 /* ---- line counts of many nested ranges in linear time ---- */
@@ -168,7 +169,8 @@ static void part_finish(struct mime_parser *p, struct entity *e, unsigned *probe
     if (kind != MIME_PART_LEAF && kind != MIME_PART_TEXT)
         return;
     const struct bytes body = bytes_slice(p->scan.item, (size_t)part->body_off, (size_t)part->body_len);
-    part->decoded_len = mime_decoded_len(body, part->encoding, part->body_crlf);
+    part->decoded_len = p->by_gmime ? mime_gmime_decoded_len(body, part->encoding, part->body_crlf)
+                                    : mime_decoded_len(body, part->encoding, part->body_crlf);
     if (part->encoding == MIME_ENCODING_BASE64 && !mime_base64_is_clean(body))
         p->defects |= MIME_DEFECT(BAD_BASE64);
     if (part->charset.n && *probes && !(p->defects & MIME_DEFECT(BAD_CHARSET))) {
@@ -202,6 +204,11 @@ struct field_context {
     struct small *small;
 };
 
+static bool date_parse(const struct mime_parser *p, struct bytes value, int64_t *seconds, int16_t *zone)
+{
+    return p->by_gmime ? mime_gmime_date(value, seconds, zone) : mime_date_parse(value, seconds, zone);
+}
+
 static void received_take(struct field_context *c, struct bytes raw)
 {
     struct mime_record *r = c->record;
@@ -210,8 +217,8 @@ static void received_take(struct field_context *c, struct bytes raw)
     c->small->received_tries++;
     const uint8_t *semi = raw.n ? memrchr(raw.p, ';', raw.n) : NULL;
     if (semi)
-        r->has_received_date = mime_date_parse(bytes_slice(raw, (size_t)(semi - raw.p) + 1, SIZE_MAX),
-                                               &r->received_date, &r->received_zone);
+        r->has_received_date = date_parse(c->parser, bytes_slice(raw, (size_t)(semi - raw.p) + 1, SIZE_MAX),
+                                          &r->received_date, &r->received_zone);
 }
 
 static void field_take(void *arg, enum mime_field id, struct bytes name, struct bytes raw, struct bytes whole)
@@ -293,7 +300,7 @@ static void take_header(struct mime_parser *p, struct mime_record *r, struct sma
     if (!field[FIELD_DATE].p)
         p->defects |= MIME_DEFECT(MISSING_DATE);
     else if (!(r->has_sent_date =
-                   mime_date_parse(mime_unfold(field[FIELD_DATE], &p->scratch), &r->sent_date, &r->sent_zone)))
+                   date_parse(p, mime_unfold(field[FIELD_DATE], &p->scratch), &r->sent_date, &r->sent_zone)))
         p->defects |= MIME_DEFECT(BAD_DATE);
     if (!field[FIELD_FROM].p)
         p->defects |= MIME_DEFECT(MISSING_FROM);
@@ -380,6 +387,28 @@ static void item_count(struct mime_parser *p, struct bytes item, struct mime_rec
         mime_crlf_map_encode(item, &p->map);
 }
 
+/* The entities, by whom the settings say. */
+static void entities_find(struct mime_parser *p, struct field_context *context)
+{
+    struct scan *s = &p->scan;
+    s->arg = context;
+    if (p->settings.parser == MIME_PARSER_GMIME) {
+        s->on_field = NULL;
+        mime_scan(s); /* what GMime must not see, and the defects */
+        s->on_field = field_take;
+        p->by_gmime = true;
+        if (mime_gmime_scan(s))
+            return;
+        /* Some fields may have been taken already. */
+        buf_reset(&p->headers);
+        context->small->received_tries = 0;
+        context->record->has_received_date = false;
+        p->by_gmime = false;
+    }
+    s->on_field = field_take;
+    mime_scan(s);
+}
+
 void mime_parse(struct mime_parser *p, struct bytes item, struct mime_record *out)
 {
     struct small small = {0};
@@ -391,9 +420,7 @@ void mime_parse(struct mime_parser *p, struct bytes item, struct mime_record *ou
     s->max_header = p->settings.max_header_bytes;
     s->max_parts = p->settings.max_parts;
     s->max_depth = p->settings.max_depth;
-    s->on_field = field_take;
-    s->arg = &context;
-    mime_scan(s);
+    entities_find(p, &context);
     item_count(p, s->item, out);
     parts_finish(p);
     mime_envelope_write(p, s->v[0].field, &p->envelope, &small.top);

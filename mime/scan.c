@@ -95,7 +95,7 @@ static bool find_boundary(const struct scan *s, uint64_t off, struct line *line,
     return false;
 }
 
-static struct entity *entity_add(struct scan *s, uint32_t parent, uint64_t off)
+struct entity *mime_entity_add(struct scan *s, uint32_t parent, uint64_t off)
 {
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 16;
@@ -235,7 +235,7 @@ static void append_extended(struct bytes v, bool first, struct buf *out)
  * A plain one wins; else the RFC 2231 pieces are joined ("boundary*",
  * "boundary*0", "boundary*1*" ... in the order in which they stand).
  */
-static struct bytes param_of(struct scan *s, struct bytes params, struct bytes wanted)
+struct bytes mime_scan_param(struct scan *s, struct bytes params, struct bytes wanted)
 {
     struct bytes name, value;
     buf_reset(&s->scratch);
@@ -262,7 +262,7 @@ static struct bytes param_of(struct scan *s, struct bytes params, struct bytes w
 
 static struct bytes boundary_of(struct scan *s, struct bytes params)
 {
-    struct bytes found = param_of(s, params, BYTES_LIT("boundary"));
+    struct bytes found = mime_scan_param(s, params, BYTES_LIT("boundary"));
     while (found.n && (found.p[found.n - 1] == ' ' || found.p[found.n - 1] == '\t'))
         found.n--;
     return found.n && (memchr(found.p, '\r', found.n) || memchr(found.p, '\n', found.n)) ? (struct bytes){0} : found;
@@ -328,7 +328,7 @@ static bool body_decide(struct scan *s, struct entity *e, struct scan_open *open
     if (e->shown == SHOWN_AS_TEXT || bytes_equal_nocase(e->media.type, BYTES_LIT("text"))) {
         *kind_out = MIME_PART_TEXT;
         if (e->shown == SHOWN_AS_IS)
-            part->charset = bytes_slice(mime_trim(param_of(s, e->media.params, BYTES_LIT("charset"))), 0, 64);
+            part->charset = bytes_slice(mime_trim(mime_scan_param(s, e->media.params, BYTES_LIT("charset"))), 0, 64);
     }
     return false;
 }
@@ -341,7 +341,7 @@ static uint64_t entity_begin(struct scan *s, uint32_t parent, uint64_t off, bool
 {
     for (;;) {
         const uint32_t index = s->n;
-        struct entity *e = entity_add(s, parent, off);
+        struct entity *e = mime_entity_add(s, parent, off);
         e->digest_child = digest_child;
         if (is_root)
             e->part.kind = MIME_PART_MESSAGE_ROOT;
@@ -370,7 +370,7 @@ static void empty_multipart_fill(struct scan *s, const struct scan_open *o, uint
 {
     const struct mime_part whole = s->v[o->index].part;
     s->defects |= MIME_DEFECT(EMPTY_MULTIPART);
-    struct entity *child = entity_add(s, o->index, o->seen_delimiter ? end : whole.body_off);
+    struct entity *child = mime_entity_add(s, o->index, o->seen_delimiter ? end : whole.body_off);
     child->part.kind = MIME_PART_TEXT;
     child->part.body_len = end - child->part.body_off;
     child->part.next = s->n;
@@ -428,7 +428,7 @@ static void scan_reset(struct scan *s)
 void mime_scan_opaque(struct scan *s)
 {
     scan_reset(s);
-    struct entity *e = entity_add(s, 0, 0);
+    struct entity *e = mime_entity_add(s, 0, 0);
     uint64_t off = 0;
     while (off < s->item.n) {
         const struct line l = line_at(s, off);
