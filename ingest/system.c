@@ -163,7 +163,8 @@ void system_idle_priority(void)
 {
     enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
     syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT);
-    setpriority(PRIO_PROCESS, 0, 10);
+    if (getpriority(PRIO_PROCESS, 0) < 10) /* never raised */
+        setpriority(PRIO_PROCESS, 0, 10);
 }
 
 uint64_t system_private_bytes(void)

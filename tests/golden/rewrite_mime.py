@@ -3,5 +3,6 @@
 import mime_lib
 
 for fixture in mime_lib.fixtures():
+    text = mime_lib.summary(fixture)
     with open(fixture[:-4] + ".txt", "w", encoding="ascii") as out:
-        out.write(mime_lib.summary(fixture))
+        out.write(text)

@@ -41,8 +41,6 @@ def main():
         # Examples in a help text use options of their own command only, so the whole text counts.
         known = long_options(done.stdout)
         described = section(manual, command)
-        if command == "rebuild":
-            described |= section(manual, "build")
         assert described <= known, f"mds(1) describes {described - known} of {command}, which it does not know"
         assert known - common <= described, f"mds(1) lacks {known - common - described} of {command}"
         completed = {word[2:] for word in complete("mds", command, "--")}
