@@ -73,18 +73,28 @@ static int find_folders(struct indexer_restore *r, struct error *err)
     return rc < 0 ? rc : 0;
 }
 
+/* LMDB refuses every further call of a transaction that met a damaged page. */
+static int renew(struct indexer_restore *r, struct error *err)
+{
+    mds_read_end(&r->txn);
+    return mds_read_begin(r->env, &r->txn, err);
+}
+
 static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *lost, struct error *err)
 {
+    struct mds_folder f;
     struct mds_message m;
     uint32_t uid = 1;
-    int rc;
-    while ((rc = mds_message_next(r->txn, folder, uid, &m, err)) != 0) {
+    int rc = mds_folder_get(r->txn, folder, &f, err);
+    if (rc < 0)
+        return rc;
+    while (uid < f.uidnext && (rc = mds_message_next(r->txn, folder, uid, &m, err)) != 0) {
         struct mds_item item;
         if (rc == BASE_ERR_CORRUPT) { /* which UID it was is not known: go on behind it */
             (*lost)++;
             uid++;
-            if (*lost > 100000)
-                return 0;
+            if ((rc = renew(r, err)) < 0)
+                return rc;
             continue;
         }
         if (rc < 0)
@@ -93,6 +103,8 @@ static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *l
         rc = mds_item_get(r->txn, m.item, &item, NULL);
         if (rc < 0) {
             (*lost)++;
+            if ((rc = renew(r, err)) < 0)
+                return rc;
             continue;
         }
         struct record record = {0};
@@ -102,8 +114,6 @@ static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *l
         rc = indexer_table_push(r->table, &record, err);
         if (rc < 0)
             return rc;
-        if (uid == 0)
-            break;
     }
     return 0;
 }
@@ -235,15 +245,19 @@ int indexer_restore_add(struct indexer_restore *r, struct indexer_writer *w, con
     struct record *record;
     while (pair && (record = take_record(r, pair->old, hash))) {
         struct mds_message old, now = *m;
-        if (mds_message_get(r->txn, pair->old, get_be32(record->uid), &old, NULL) < 0)
+        int rc = mds_message_get(r->txn, pair->old, get_be32(record->uid), &old, NULL);
+        if (rc < 0) {
+            if ((rc = renew(r, err)) < 0)
+                return rc;
             continue;
+        }
         buf_reset(&w->keywords);
         buf_append_bytes(&w->keywords, old.keywords);
         now.uid = old.uid;
         now.flags = old.flags;
         now.saved_date = old.saved_date;
         now.keywords = buf_bytes(&w->keywords);
-        int rc = mds_message_restore(w->txn, &now, err);
+        rc = mds_message_restore(w->txn, &now, err);
         if (rc == BASE_ERR_EXISTS)
             continue;
         *m = now;
