@@ -179,6 +179,8 @@ int indexer_missing_add(struct indexer_writer *w, uint32_t container, struct byt
 int indexer_missing_container(struct indexer_writer *w, uint32_t container, uint64_t rows, struct error *err);
 /* Decides about the source's missing places, removes them or says why not, then stamps its containers. */
 int indexer_source_finish(struct indexer_writer *w, const struct op *op, struct error *err);
+/* More than a tenth, or all: that looks like a disk that is not mounted. */
+bool indexer_is_suspicious(uint64_t lacking, uint64_t total);
 void indexer_spool_free(struct indexer_spool **s);
 /* Expunges the place's message, if it has one. The place row stays. */
 int indexer_place_expunge(struct indexer_writer *w, uint32_t container, const struct mds_place *place, struct error *err);

@@ -106,6 +106,76 @@ static int recorded_settings(struct rebuild *r, struct error *err)
     return rc;
 }
 
+/* Items that a source has, by its containers' counters. source 0: all of them. */
+static int source_items(struct mds_txn *txn, uint32_t source, uint64_t *out, struct error *err)
+{
+    struct mds_container c = {0};
+    int rc;
+    *out = 0;
+    while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0)
+        if (!source || c.source == source)
+            *out += c.rows - c.failures;
+    return rc;
+}
+
+static void compare_items(struct bytes name, uint64_t before, uint64_t after, struct indexer_report *report)
+{
+    if (after >= before || !indexer_is_suspicious(before - after, before))
+        return;
+    report->removals_refused++;
+    snprintf(report->refused_source, sizeof report->refused_source, "%.*s: lacks %" PRIu64 " of %" PRIu64 " items",
+             (int)(name.n < 150 ? name.n : 150), (const char *)name.p, before - after, before);
+}
+
+/*
+ * The new store starts empty, so its build could not see what the vaults lack: compared with the old store they must not
+ * lack more than a build would let go. What the old store can no longer say does not count. Vaults that are given
+ * anew may have other names: of them only the sum is compared.
+ */
+static int compare_sources(struct rebuild *r, struct mds_txn *old, struct mds_txn *now, struct indexer_report *report,
+                           struct error *err)
+{
+    uint64_t before = 0, after = 0;
+    struct bytes name;
+    int rc = 0;
+    if (!r->specs) {
+        if (source_items(old, 0, &before, NULL) == 0 && (rc = source_items(now, 0, &after, err)) == 0)
+            compare_items(BYTES_LIT("the vaults given"), before, after, report);
+        return rc;
+    }
+    for (uint32_t id = 1; rc == 0 && mds_source_name(old, id, &name, NULL) == 0; id++) {
+        uint32_t now_id = 0;
+        if (source_items(old, id, &before, NULL) < 0)
+            break;
+        after = 0;
+        rc = mds_source_id(now, name, false, &now_id, NULL);
+        if (rc == 0)
+            rc = source_items(now, now_id, &after, err);
+        rc = rc == BASE_ERR_NOTFOUND ? 0 : rc;
+        if (rc == 0)
+            compare_items(name, before, after, report);
+    }
+    return rc;
+}
+
+static int check_removals(struct rebuild *r, struct indexer_report *report, struct error *err)
+{
+    const struct mds_options opts = {.archive_name = r->build.archive};
+    struct mds_env *env = NULL;
+    struct mds_txn *old = NULL, *now = NULL;
+    int rc = mds_open(r->fresh, &opts, &env, err);
+    if (rc == 0)
+        rc = mds_read_begin(env, &now, err);
+    if (rc == 0)
+        rc = mds_read_begin(r->old, &old, err);
+    if (rc == 0)
+        rc = compare_sources(r, old, now, report, err);
+    mds_read_end(&old);
+    mds_read_end(&now);
+    mds_close(&env);
+    return rc;
+}
+
 static int put_in_place(struct rebuild *r, struct error *err)
 {
     char *parent = strdup(r->dir);
@@ -150,6 +220,8 @@ int indexer_rebuild(const struct indexer_build *build, struct indexer_report *re
         rc = recorded_settings(&r, &why);
     if (rc == 0) {
         rc = make_anew(&r, report, &why);
+        if (rc == 0 && !build->allow_removals)
+            rc = check_removals(&r, report, &why);
         if (rc == 0 && report->removals_refused)
             rc = error_set(&why, BASE_ERR_NOTFOUND, 0, "%s; with --allow-removals its messages are left out",
                            report->refused_source);

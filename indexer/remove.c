@@ -197,8 +197,7 @@ static int stamp_pending(struct indexer_writer *w, struct error *err)
     return rc;
 }
 
-/* More than a tenth, or all: that looks like a disk that is not mounted. */
-static bool is_suspicious(uint64_t lacking, uint64_t total)
+bool indexer_is_suspicious(uint64_t lacking, uint64_t total)
 {
     return lacking && (lacking >= total || (total >= SMALL_SOURCE && lacking > total / 10));
 }
@@ -210,7 +209,7 @@ int indexer_source_finish(struct indexer_writer *w, const struct op *op, struct 
     uint64_t lacking = missing > op->moved ? missing - op->moved : 0;
     int rc = 0;
     if (w->spool && op->complete) {
-        if (!w->run->build->allow_removals && is_suspicious(lacking, w->source_rows)) {
+        if (!w->run->build->allow_removals && indexer_is_suspicious(lacking, w->source_rows)) {
             r->removals_refused++;
             snprintf(r->refused_source, sizeof r->refused_source, "%.150s: lacks %llu of %llu items", w->source->name,
                      (unsigned long long)lacking, (unsigned long long)w->source_rows);

@@ -121,10 +121,58 @@ def rebuilt(lab):
     lab.mds("rebuild", "--store", lab.store, "--archive", "r", "--progress", "none")
     assert rows(lab.dump("r")) == before
     lab.mds("verify", "--store", lab.store, "--archive", "r", "--items", "--progress", "none")
+    emptied = os.path.join(path, "emptied")
+    os.rename(os.path.join(path, "cur"), emptied)
+    os.mkdir(os.path.join(path, "cur"))
+    lost = lab.mds("rebuild", "--store", lab.store, "--archive", "r", "--progress", "none", check=False)
+    assert lost.returncode == 3 and b"lacks 57 of 57" in lost.stderr, lost.stderr
+    assert rows(lab.dump("r")) == before
+    os.rmdir(os.path.join(path, "cur"))
+    os.rename(emptied, os.path.join(path, "cur"))
     os.rename(path, path + ".away")
     gone = lab.mds("rebuild", "--store", lab.store, "--archive", "r", "--progress", "none", check=False)
     assert gone.returncode == 3 and b"nothing was changed" in gone.stderr, gone.stderr
     assert rows(lab.dump("r")) == before
+
+
+def rebuilt_from_damage(lab):
+    """A damaged page of messages or items costs the UIDs that stood on it, no other; none is given again."""
+    path = maildir(lab.path("d"), [(i, "x") for i in range(600)])
+    lab.build("d", "maildir:" + path)
+
+    def uids():
+        """Hash of each item to its UID."""
+        items, found = {}, {}
+        for line in lab.dump("d").decode().splitlines():
+            fields = dict(part.split("=", 1) for part in line.split(" ") if "=" in part)
+            if line.startswith("item "):
+                items[fields["id"]] = fields["hash"]
+            elif line.startswith("message "):
+                found[fields["item"]] = int(fields["uid"])
+        return {items[i]: uid for i, uid in found.items()}
+
+    before = uids()
+    archives = os.path.join(lab.store, "archives")
+    data = os.path.join(archives, sorted(os.listdir(archives))[-1], "data.mdb")
+    with open(data, "rb") as f:
+        sound = f.read()
+    page, tried = 4096, 0
+    for at in range(2 * page, len(sound), page):
+        if sound[at + 10] != 2:  # LMDB: P_LEAF and nothing else
+            continue
+        with open(data, "wb") as f:
+            f.write(sound[:at] + bytes(page) + sound[at + page:])
+        found = lab.mds("verify", "--store", lab.store, "--archive", "d", "--progress", "none", check=False)
+        if not found.stdout.startswith((b"table messages: ", b"table items: ")):
+            continue
+        tried += 1
+        lab.mds("rebuild", "--store", lab.store, "--archive", "d", "--progress", "none")
+        now = uids()
+        kept = sum(now[h] == uid for h, uid in before.items())
+        assert len(now) == 600 and 300 <= kept < 600, kept
+        assert all(now[h] == uid or now[h] > 600 for h, uid in before.items()), "a UID was given again"
+        lab.mds("verify", "--store", lab.store, "--archive", "d", "--items", "--progress", "none")
+    assert tried >= 2, tried
 
 
 def verified(lab):
@@ -143,7 +191,7 @@ def verified(lab):
 
 def main():
     with Lab() as lab:
-        for check in (usage, headers, manifest, progress, rebuilt, verified, interrupted):
+        for check in (usage, headers, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted):
             check(lab)
             print(f"{check.__name__}: ok", flush=True)
 
