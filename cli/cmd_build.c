@@ -13,7 +13,7 @@
 #include <string.h>
 
 struct options {
-    char *store, *archive, *manifest, *progress, *headers, *match;
+    char *store, *archive, *manifest, *progress, *headers, *match, *parser;
     char **from;
     gint jobs, batch;
     gint item_ms;
@@ -48,6 +48,7 @@ static GOptionEntry *entries_for(struct options *o)
          "accept that a source is gone, or lacks more than a tenth of its items", NULL},
         {"headers", 0, 0, G_OPTION_ARG_STRING, &o->headers,
          "header fields to keep: default, all, or a list with commas (first build only)", "LIST"},
+        {"parser", 0, 0, G_OPTION_ARG_STRING, &o->parser, "scan (default) or gmime: slower, same records", "NAME"},
         {"max-rate", 0, 0, G_OPTION_ARG_DOUBLE, &o->max_rate, "at most so many items a second", "N"},
         {"idle", 0, 0, G_OPTION_ARG_NONE, &o->idle, "idle I/O priority: others go first", NULL},
         {"progress", 0, 0, G_OPTION_ARG_STRING, &o->progress, "auto, plain, json or none", "MODE"},
@@ -67,6 +68,7 @@ static void options_release(struct options *o)
     g_free(o->progress);
     g_free(o->headers);
     g_free(o->match);
+    g_free(o->parser);
     g_strfreev(o->from);
 }
 
@@ -82,6 +84,8 @@ static int check(const struct options *o, int argc, char **argv)
         return cli_usage("--archive NAME is missing");
     if (!o->manifest && !o->from)
         return cli_usage("--from KIND:PATH is missing");
+    if (o->parser && strcmp(o->parser, "scan") != 0 && strcmp(o->parser, "gmime") != 0)
+        return cli_usage("--parser is scan or gmime");
     if (o->jobs < 0 || o->jobs > 256)
         return cli_usage("--jobs is 0 (one a core) to 256");
     if (o->batch < 0 || o->max_rate < 0 || o->item_ms < 0)
@@ -159,6 +163,7 @@ int cmd_build(int argc, char **argv)
         .io_idle = o.idle,
         .progress = progress.mode == PROGRESS_NONE ? NULL : progress_show,
         .progress_arg = &progress,
+        .mime.parser = o.parser && strcmp(o.parser, "gmime") == 0 ? MIME_PARSER_GMIME : MIME_PARSER_SCAN,
     };
     if (status < 0)
         status = headers_parse(o.headers, &headers, &build.mime);
