@@ -1,8 +1,17 @@
 /*
- * Restoring: what a store made anew takes over from the one before, so that clients see the same mailboxes: identity of a folder, UIDs of
- * its messages. Used by the indexer's rebuild alone.
+ * Restoring: what a store made anew takes over from the one before, so that clients see the same mailboxes: identity of
+ * a folder, UIDs of its messages. Used by the indexer's rebuild alone.
  */
 #include "mds_private.h"
+
+/* 63 bits are what IMAP allows; some room is left for the folder's further life. */
+#define MODSEQ_RESTORED_MAX (UINT64_C(1) << 62)
+
+static bool is_restorable(const struct mds_folder *now, const struct mds_folder *old)
+{
+    return now->selectable && now->exists == 0 && old->uidvalidity > 0 && old->uidnext >= now->uidnext &&
+           old->highestmodseq < MODSEQ_RESTORED_MAX && old->special_use <= MDS_USE_TRASH;
+}
 
 int mds_folder_restore(struct mds_txn *t, const struct mds_folder *old, struct error *err)
 {
@@ -11,13 +20,18 @@ int mds_folder_restore(struct mds_txn *t, const struct mds_folder *old, struct e
 
     if (rc != BASE_OK)
         return rc;
-    if (e->f.exists || old->uidvalidity == 0 || old->uidnext < e->f.uidnext)
-        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u is not new", old->id);
+    if (!is_restorable(&e->f, old))
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u is not new, or cannot become the old one", old->id);
     e->f.uidvalidity = old->uidvalidity;
     e->f.uidnext = old->uidnext;
-    if (old->highestmodseq > e->f.highestmodseq)
-        e->f.highestmodseq = old->highestmodseq;
-    e->f.changes_floor = e->f.highestmodseq; /* the log of the former life is not here */
+    /*
+     * The log of the former life is not here, and no log tells which of its messages are not restored. So the floor
+     * lies above each modseq that a client may know: asked for the news since then, the store names all UIDs that are
+     * gone.
+     */
+    if (old->highestmodseq >= e->f.highestmodseq)
+        e->f.highestmodseq = old->highestmodseq + 1;
+    e->f.changes_floor = e->f.highestmodseq;
     e->f.subscribed = old->subscribed;
     e->f.special_use = old->special_use;
     memcpy(e->f.object_id, old->object_id, sizeof e->f.object_id);
@@ -30,6 +44,7 @@ int mds_message_restore(struct mds_txn *t, struct mds_message *m, struct error *
     const uint32_t uid = m->uid;
     struct mds_message there;
     struct folder_entry *e;
+    struct error why;
     int rc = folder_entry_get(t, m->folder, &e, err);
 
     if (rc != BASE_OK)
@@ -38,14 +53,17 @@ int mds_message_restore(struct mds_txn *t, struct mds_message *m, struct error *
 
     if (uid == 0 || uid >= uidnext)
         return error_set(err, BASE_ERR_USAGE, 0, "mds: UID %u was never given", uid);
-    rc = mds_message_get(t, m->folder, uid, &there, NULL);
+    rc = mds_message_get(t, m->folder, uid, &there, &why);
     if (rc == BASE_OK)
         return error_set(err, BASE_ERR_EXISTS, 0, "mds: UID %u is there", uid);
-    if (rc != BASE_ERR_NOTFOUND)
-        return error_set(err, (enum base_err)rc, 0, "mds: UID %u cannot be looked up", uid);
+    if (rc != BASE_ERR_NOTFOUND) {
+        if (err)
+            *err = why;
+        return rc;
+    }
     e->f.uidnext = uid; /* what mds_message_add gives next */
     rc = mds_message_add(t, m, err);
-    const int again = folder_entry_get(t, m->folder, &e, err);
+    const int again = folder_entry_get(t, m->folder, &e, rc == BASE_OK ? err : NULL);
 
     if (again == BASE_OK)
         e->f.uidnext = uidnext;

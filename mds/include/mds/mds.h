@@ -244,10 +244,12 @@ int mds_changes_since(struct mds_txn *txn, uint32_t folder, uint64_t modseq, roa
 
 /* ---- restoring: a store made anew takes over what clients know (indexer's rebuild) ---- */
 
-/* A folder that holds nothing yet becomes the old one: UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ (not lowered; the log begins there), object id,
- * subscription, special use. old->id is the new folder's. BASE_ERR_USAGE: it has messages. */
+/* A folder that holds nothing yet becomes the old one: UIDVALIDITY, UIDNEXT (never lowered), object id, subscription, special use. HIGHESTMODSEQ is
+ * then above the old one, and the log begins there: whoever asks for news since the old life is told of all UIDs that are gone. old->id is the
+ * new folder's; its name and counters do not count. BASE_ERR_USAGE: it has messages, has given higher UIDs or is only a level; or UIDVALIDITY 0. */
 int mds_folder_restore(struct mds_txn *txn, const struct mds_folder *old, struct error *err);
-/* mds_message_add with m->uid as given: below UIDNEXT and not there (BASE_ERR_EXISTS). */
+/* mds_message_add with m->uid as given: below UIDNEXT (else BASE_ERR_USAGE) and not there (BASE_ERR_EXISTS). UIDNEXT stays. What this store
+ * itself expunged must not come back: not checked here, as that is a walk of the log; mds_verify finds it. */
 int mds_message_restore(struct mds_txn *txn, struct mds_message *m, struct error *err);
 
 /* ---- sources: where messages came from, for incremental builds -------------------- */
