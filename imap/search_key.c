@@ -174,12 +174,7 @@ static bool take_argument(struct parser *p, const struct word *word, unsigned de
     case ARG_DATE:
         if (!imap_take_sp(p->at) || !imap_take_date(p->at, &days))
             return false;
-        out->number = (uint64_t)days;
-        /* Days before 1970: no message is older, all are younger. */
-        if (days < 0)
-            *out = (struct mdsq_key){.kind = word->kind == MDSQ_KEY_SINCE || word->kind == MDSQ_KEY_SENTSINCE
-                                                 ? MDSQ_KEY_ALL
-                                                 : MDSQ_KEY_NONE};
+        out->number = (uint64_t)days; /* an int64_t for query/: mail may be older than 1970 */
         return true;
     case ARG_NUMBER:
         if (!imap_take_sp(p->at) || !imap_take_number(p->at, &number))

@@ -14,7 +14,7 @@ static void describe(const struct mdsq_key *k, struct buf *to)
                                         "SUBJECT", "BODY",    "TEXT",   "MODSEQ", "NONE"};
     buf_append_str(to, names[k->kind]);
     if (k->number)
-        buf_printf(to, "=%llu", (unsigned long long)k->number);
+        buf_printf(to, "=%lld", (long long)k->number); /* days are signed */
     if (k->field.p)
         buf_printf(to, "<%.*s>", (int)k->field.n, (const char *)k->field.p);
     if (k->text.p)
@@ -91,8 +91,9 @@ Test(search_key, every_key)
         {" SENTBEFORE 31-Dec-9999", "SENTBEFORE=2932896"},
         {" SENTON 1-Jan-2020", "SENTON=18262"},
         {" SENTSINCE 1-Jan-2020", "SENTSINCE=18262"},
-        {" BEFORE 31-Dec-1969", "NONE"},
-        {" SINCE 31-Dec-1969", "ALL"},
+        {" BEFORE 31-Dec-1969", "BEFORE=-1"},
+        {" SENTSINCE 31-Dec-1969", "SENTSINCE=-1"},
+        {" SENTON 1-Jan-1900", "SENTON=-25567"},
         {" ON 0-Jan-2020", NULL},
         {" ON 32-Jan-2020", NULL},
         {" ON 1-Foo-2020", NULL},
