@@ -156,16 +156,43 @@ static bool add(struct cursor *c, struct mime_address a)
     return true;
 }
 
-/* Characters that stand in a host only as a literal, in a mailbox only within quotes; what has comments is let pass. */
-static bool has_special(struct bytes v, bool is_host)
+static const bool is_special[256] = {['('] = true, [')'] = true, ['<'] = true, ['>'] = true,  ['['] = true, [']'] = true,
+                                     [':'] = true, [';'] = true, ['@'] = true, ['\\'] = true, [','] = true, ['.'] = true,
+                                     ['"'] = true, [0x7f] = true};
+
+/*
+ * Words with dots between them, as RFC 5322 has a mailbox (atoms and quoted
+ * strings) and a host (atoms, or a literal; a last dot is let pass). 8-bit
+ * bytes are atoms' characters (RFC 6532).
+ */
+static bool is_dotted(struct bytes v, bool is_host)
 {
-    if (v.n && ((is_host ? v.p[0] == '[' : memchr(v.p, '"', v.n) != NULL) || memchr(v.p, '(', v.n)))
-        return false;
+    enum { START, ATOM, WORD, DOT } last = START;
+    if (is_host && v.n && v.p[0] == '[')
+        return true;
     for (size_t i = 0; i < v.n; i++) {
-        if (memchr("<>[]:;@\\,)\"", v.p[i], 11))
-            return true;
+        const uint8_t c = v.p[i];
+        if (is_space(c) || c == '(') {
+            const size_t end = c == '(' ? skip_comment(v, i) : i + 1;
+            if (end == 0)
+                return false;
+            last = last == ATOM ? WORD : last;
+            i = end - 1;
+        } else if (c == '"' && !is_host && last != ATOM && last != WORD) {
+            const size_t end = skip_quoted(v, i);
+            if (end == 0)
+                return false;
+            last = WORD;
+            i = end - 1;
+        } else if (c == '.' && last != START && last != DOT) {
+            last = DOT;
+        } else if (c > ' ' && last != WORD && !is_special[c]) {
+            last = ATOM;
+        } else {
+            return false;
+        }
     }
-    return false;
+    return last == ATOM || last == WORD || (is_host && last == DOT);
 }
 
 /* Splits an addr-spec at `at` (relative to v; SIZE_MAX: no host). */
@@ -185,8 +212,8 @@ static void set_addr(struct cursor *c, struct mime_address *a, struct bytes v, s
     a->host = clean(c->list, bytes_slice(v, at + 1, SIZE_MAX), AS_ADDRESS);
     while (a->host.n && a->host.p[a->host.n - 1] == '.')
         a->host.n--;
-    if (a->mailbox.n == 0 || a->host.n == 0 || has_special(bytes_slice(v, 0, at), false) ||
-        has_special(mime_trim(bytes_slice(v, at + 1, SIZE_MAX)), true))
+    if (a->mailbox.n == 0 || a->host.n == 0 || !is_dotted(bytes_slice(v, 0, at), false) ||
+        !is_dotted(mime_trim(bytes_slice(v, at + 1, SIZE_MAX)), true))
         c->list->bad = true;
 }
 

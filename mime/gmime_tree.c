@@ -214,12 +214,15 @@ static uint8_t body_decide(struct walk *w, struct entity *e, GMimeObject *o)
         part->encoding = encoding_of(e->field[FIELD_ENCODING]);
     const bool encoded = part->encoding == MIME_ENCODING_BASE64 || part->encoding == MIME_ENCODING_QP ||
                          part->encoding == MIME_ENCODING_UUENCODE;
-    e->media.type = keep_string(w->s, g_mime_content_type_get_media_type(type));
-    e->media.subtype = keep_string(w->s, g_mime_content_type_get_media_subtype(type));
+    const struct bytes major = keep_string(w->s, g_mime_content_type_get_media_type(type)),
+                       minor = keep_string(w->s, g_mime_content_type_get_media_subtype(type));
+    e->media = (struct mime_media){.type = major, .subtype = minor};
     if (e->field[FIELD_CONTENT_TYPE].p)
         mime_gmime_media(w->s, e->field[FIELD_CONTENT_TYPE], &e->media);
     /* of two fields GMime takes now the first, now the last */
-    require(w, bytes_equal_nocase(e->media.type, BYTES_LIT("multipart")) == GMIME_IS_MULTIPART(o),
+    require(w,
+            bytes_equal_nocase(e->media.type, major) && bytes_equal_nocase(e->media.subtype, minor) &&
+                bytes_equal_nocase(major, BYTES_LIT("multipart")) == GMIME_IS_MULTIPART(o),
             "GMime takes another type");
     if (e->field[FIELD_DISPOSITION].p)
         e->field[FIELD_DISPOSITION] = mime_gmime_disposition(w->s, e->field[FIELD_DISPOSITION]);

@@ -8,8 +8,8 @@
  * GMime's eyes, by others of the same class that do not occur in the value, and
  * put back in what it gives.
  *
- * A value that GMime cannot hold or would change (NUL, 8-bit bytes that it
- * converts, routes that it drops, comments that it keeps), that is not well
+ * A value that GMime cannot hold or would change (control characters, 8-bit
+ * bytes that it converts, routes that it drops, comments that it keeps), that is not well
  * formed, or that has no free character is left to the room's own parsers.
  */
 #include "mime_private.h"
@@ -55,7 +55,7 @@ static void swap(char *text, size_t n, const char *from, const char *to, unsigne
 static bool is_plain(struct bytes v)
 {
     for (size_t i = 0; i < v.n; i++) {
-        if (v.p[i] >= 0x80 || v.p[i] == 0)
+        if (v.p[i] >= 0x7f || (v.p[i] < ' ' && v.p[i] != '\t'))
             return false;
     }
     return v.n <= VALUE_MAX;
@@ -283,21 +283,56 @@ static void list_take(struct address_sink *sink, InternetAddressList *addresses,
     }
 }
 
-/* GMime drops routes, and leaves comments in names. */
-static bool has_route_or_remark(struct bytes v)
+/* Behind the construct that begins at i, SIZE_MAX if it has no end. */
+static size_t skip_to(struct bytes v, size_t i, char close)
 {
-    for (size_t i = 0; i + 1 < v.n; i++) {
-        if (v.p[i] == '<' && memchr("<@ \t", v.p[i + 1], 4))
-            return true;
+    unsigned depth = 0;
+    for (; i < v.n; i++) {
+        if (v.p[i] == '\\')
+            i++;
+        else if (close == ')' && v.p[i] == '(')
+            depth++;
+        else if (v.p[i] == (uint8_t)close && (close != ')' || --depth == 0))
+            return i + 1;
     }
-    const uint8_t *remark = memchr(v.p, '(', v.n);
-    return remark && memchr(remark, '<', (size_t)(v.p + v.n - remark));
+    return SIZE_MAX;
+}
+
+/*
+ * Addresses whose names are words: no route (GMime drops it), no comment in them and no "@" before a "<" (it keeps the one
+ * and ends an address at the other), no special but in quotes.
+ */
+static bool is_plain_list(struct bytes v)
+{
+    bool at = false, remark = false;
+    for (size_t i = 0; i < v.n;) {
+        const uint8_t c = v.p[i];
+        if (c == '"') {
+            i = skip_to(v, i + 1, '"');
+        } else if (c == '(') {
+            remark = true;
+            i = skip_to(v, i, ')');
+        } else if (c == '<') {
+            if (at || remark || i + 1 == v.n || memchr("<@ \t(", v.p[i + 1], 5))
+                return false;
+            i = skip_to(v, i, '>');
+        } else if (c == '[' && at) {
+            i = skip_to(v, i, ']');
+        } else if (memchr("[]\\)>", c, 5) || (c == ':' && remark)) {
+            return false;
+        } else {
+            at = c == '@' || (at && !memchr(",;:", c, 3));
+            remark = remark && !memchr(",;:", c, 3);
+            i++;
+        }
+    }
+    return true;
 }
 
 bool mime_gmime_addresses(struct mime_addresses *list, struct bytes value, uint32_t max)
 {
     struct shield shield;
-    if (value.n == 0 || !is_plain(value) || has_route_or_remark(value))
+    if (value.n == 0 || !is_plain(value) || !is_plain_list(value))
         return false;
     char *text = shielded(&shield, value, "?-"); /* =?charset?..., xn--... */
     if (!text)

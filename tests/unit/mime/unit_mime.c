@@ -12,6 +12,16 @@ struct mime_parser *unit_parser(void)
     return p;
 }
 
+struct mime_parser *unit_gmime_parser(void)
+{
+    static struct mime_parser *p;
+    if (!p) {
+        mime_init();
+        p = mime_parser_new(&(struct mime_settings){.parser = MIME_PARSER_GMIME});
+    }
+    return p;
+}
+
 struct mime_record unit_parse(struct bytes item)
 {
     struct mime_record r;

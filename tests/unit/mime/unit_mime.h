@@ -12,6 +12,7 @@
 #include <criterion/criterion.h>
 
 struct mime_parser *unit_parser(void);
+struct mime_parser *unit_gmime_parser(void);
 /* Parses with the default limits and checks all that must hold; views live until the next call. */
 struct mime_record unit_parse(struct bytes item);
 struct mime_record unit_parse_text(const char *item);
