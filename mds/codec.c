@@ -15,29 +15,6 @@
 
 #define MESSAGE_KEYWORDS  0x40u
 
-static uint32_t read_u32(struct reader *r)
-{
-    const uint64_t v = reader_varint(r);
-
-    if (v > UINT32_MAX)
-        r->ok = false;
-    return (uint32_t)v;
-}
-
-static int16_t read_zone(struct reader *r)
-{
-    const int64_t v = reader_zigzag(r);
-
-    if (v < INT16_MIN || v > INT16_MAX)
-        r->ok = false;
-    return (int16_t)v;
-}
-
-static struct bytes read_rest(struct reader *r)
-{
-    return reader_bytes(r, (size_t)(r->end - r->p));
-}
-
 /* Differences wrap, so that any pair of times goes through them. */
 static void put_difference(struct buf *out, int64_t v, int64_t base)
 {

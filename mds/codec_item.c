@@ -23,7 +23,6 @@ void item_encode(const struct mds_item *it, struct buf *out)
     buf_put_varint(out, it->size);
     buf_put_varint(out, it->size_crlf);
     buf_put_varint(out, it->defects);
-    /* Most items begin their own thread: the difference is then one byte. */
     buf_put_zigzag(out, (int64_t)(it->id - it->thread_id));
     if (it->has_sent_date) {
         buf_put_zigzag(out, it->sent_date);
@@ -41,24 +40,6 @@ void item_encode(const struct mds_item *it, struct buf *out)
     buf_put_blob(out, it->locator.name);
     buf_put_blob(out, it->parts);
     buf_append_bytes(out, it->crlf_map);
-}
-
-static uint32_t read_u32(struct reader *r)
-{
-    const uint64_t v = reader_varint(r);
-
-    if (v > UINT32_MAX)
-        r->ok = false;
-    return (uint32_t)v;
-}
-
-static int16_t read_zone(struct reader *r)
-{
-    const int64_t v = reader_zigzag(r);
-
-    if (v < INT16_MIN || v > INT16_MAX)
-        r->ok = false;
-    return (int16_t)v;
 }
 
 bool item_decode(uint64_t id, struct bytes in, struct mds_item *out)
@@ -92,7 +73,7 @@ bool item_decode(uint64_t id, struct bytes in, struct mds_item *out)
     }
     out->locator.name = reader_blob(&r);
     out->parts = reader_blob(&r);
-    out->crlf_map = reader_bytes(&r, (size_t)(r.end - r.p));
+    out->crlf_map = read_rest(&r);
     return reader_done(&r) && !(bits & ~ITEM_KNOWN) && id > 0;
 }
 
@@ -109,7 +90,7 @@ bool wire_decode(struct bytes in, struct bytes *envelope, struct bytes *bodystru
     struct reader r = reader_of(in);
 
     *envelope = reader_blob(&r);
-    *bodystructure = reader_bytes(&r, (size_t)(r.end - r.p));
+    *bodystructure = read_rest(&r);
     return reader_done(&r);
 }
 
@@ -125,7 +106,7 @@ bool headers_decode(struct bytes in, struct bytes *headers, bool *complete)
     const uint8_t bits = reader_u8(&r);
 
     *complete = bits;
-    *headers = reader_bytes(&r, (size_t)(r.end - r.p));
+    *headers = read_rest(&r);
     return reader_done(&r) && bits <= 1;
 }
 

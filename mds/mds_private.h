@@ -78,9 +78,31 @@ bool key_text(struct key *k, struct bytes text);
 
 uint32_t row_seal(enum table table, struct bytes key, struct bytes payload);
 
-/* ---- rows (codec.c): payloads without their seal ------------------------------- */
+/* ---- rows (codec.c, codec_item.c): payloads without their seal ------------------------------- */
 
 /* Decoders check everything and return false on bytes that no encoder wrote; views point into `in`. */
+
+/* Values of a field's width, of which a hostile row may hold larger ones: the reader then fails. */
+static inline uint32_t read_u32(struct reader *r)
+{
+    const uint64_t v = reader_varint(r);
+
+    if (v > UINT32_MAX)
+        r->ok = false;
+    return (uint32_t)v;
+}
+static inline int16_t read_zone(struct reader *r)
+{
+    const int64_t v = reader_zigzag(r);
+
+    if (v < INT16_MIN || v > INT16_MAX)
+        r->ok = false;
+    return (int16_t)v;
+}
+static inline struct bytes read_rest(struct reader *r)
+{
+    return reader_bytes(r, (size_t)(r->end - r->p));
+}
 
 struct counters {
     uint64_t next_item; /* > 0 */
