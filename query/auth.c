@@ -285,26 +285,29 @@ int mdsq_user_remove(struct mdsq_store *store, const char *user, struct mdsq_err
     return query_result(rc, &e, err);
 }
 
+struct user_listener {
+    mdsq_user_fn *fn;
+    void *arg;
+};
+
+static int user_next(struct mds_catalogue *catalogue, const char *after, void *row, struct error *err)
+{
+    return mds_catalogue_user_next(catalogue, after, row, err);
+}
+
+static int user_tell(const void *row, void *arg)
+{
+    const struct mds_user *user = row;
+    const struct user_listener *listener = arg;
+
+    return listener->fn(user->name, user->archive, user->has_scram, listener->arg);
+}
+
 int mdsq_users(struct mdsq_store *store, mdsq_user_fn *fn, void *arg, struct mdsq_error *err)
 {
-    struct error e;
     struct mds_user user;
-    char after[sizeof user.name] = "";
-    int rc, stop = 0;
+    struct user_listener listener = {fn, arg};
+    const struct query_walk walk = {user_next, user_tell, &listener};
 
-    query_error_init(&e);
-    do {
-        struct mds_catalogue *catalogue = NULL;
-
-        (void)pthread_mutex_lock(&store->lock);
-        rc = query_store_catalogue(store, false, &catalogue, &e);
-        if (rc >= 0)
-            rc = mds_catalogue_user_next(catalogue, after[0] ? after : NULL, &user, &e);
-        (void)pthread_mutex_unlock(&store->lock);
-        if (rc > 0) {
-            memcpy(after, user.name, sizeof after);
-            stop = fn(user.name, user.archive, user.has_scram, arg);
-        }
-    } while (rc > 0 && !stop);
-    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
+    return query_store_walk(store, &walk, &user, err);
 }

@@ -124,6 +124,16 @@ struct mdsq_store {
 /* The catalogue, ready to write if asked (it is opened for reading until somebody does). Call with store.lock held. */
 int query_store_catalogue(struct mdsq_store *store, bool write, struct mds_catalogue **out, struct error *err);
 
+#define QUERY_CATALOGUE_NAME_BYTES 256
+/* Walks archives or users in name order. next: one of the catalogue's, 1 more, 0 done, under the store's lock. tell: of each row,
+ * outside the lock, so that it may call the store; not 0 stops. row: room for one, which begins with its name. */
+struct query_walk {
+    int (*next)(struct mds_catalogue *catalogue, const char *after, void *row, struct error *err);
+    int (*tell)(const void *row, void *arg);
+    void *arg;
+};
+int query_store_walk(struct mdsq_store *store, const struct query_walk *walk, void *row, struct mdsq_error *err);
+
 struct query_shared_set {
     uint32_t folder, uidvalidity;
     uint64_t highestmodseq;

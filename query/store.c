@@ -73,11 +73,16 @@ void mdsq_store_close(struct mdsq_store **store)
     g_free(s);
 }
 
-int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, void *arg, struct mdsq_error *err)
+/* Both rows of the catalogue begin with their name. */
+_Static_assert(offsetof(struct mds_archive_info, name) == 0 && offsetof(struct mds_user, name) == 0 &&
+                   sizeof((struct mds_archive_info *)0)->name == QUERY_CATALOGUE_NAME_BYTES &&
+                   sizeof((struct mds_user *)0)->name == QUERY_CATALOGUE_NAME_BYTES,
+               "query_store_walk takes the name from the row's begin");
+
+int query_store_walk(struct mdsq_store *store, const struct query_walk *walk, void *row, struct mdsq_error *err)
 {
     struct error e;
-    struct mds_archive_info info;
-    char after[sizeof info.name] = "";
+    char after[QUERY_CATALOGUE_NAME_BYTES] = "";
     int rc, stop = 0;
 
     query_error_init(&e);
@@ -87,12 +92,39 @@ int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, void *arg, s
         (void)pthread_mutex_lock(&store->lock);
         rc = query_store_catalogue(store, false, &catalogue, &e);
         if (rc >= 0)
-            rc = mds_catalogue_archive_next(catalogue, after[0] ? after : NULL, &info, &e);
+            rc = walk->next(catalogue, after[0] ? after : NULL, row, &e);
         (void)pthread_mutex_unlock(&store->lock);
         if (rc > 0) {
-            memcpy(after, info.name, sizeof after);
-            stop = fn(info.name, arg); /* outside the lock */
+            memcpy(after, row, sizeof after);
+            stop = walk->tell(row, walk->arg); /* outside the lock */
         }
     } while (rc > 0 && !stop);
     return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
+}
+
+struct archive_listener {
+    mdsq_name_fn *fn;
+    void *arg;
+};
+
+static int archive_next(struct mds_catalogue *catalogue, const char *after, void *row, struct error *err)
+{
+    return mds_catalogue_archive_next(catalogue, after, row, err);
+}
+
+static int archive_tell(const void *row, void *arg)
+{
+    const struct mds_archive_info *info = row;
+    const struct archive_listener *listener = arg;
+
+    return listener->fn(info->name, listener->arg);
+}
+
+int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, void *arg, struct mdsq_error *err)
+{
+    struct mds_archive_info info;
+    struct archive_listener listener = {fn, arg};
+    const struct query_walk walk = {archive_next, archive_tell, &listener};
+
+    return query_store_walk(store, &walk, &info, err);
 }
