@@ -208,6 +208,37 @@ static int open_failed(struct error *err, int sys, const char *path)
     }
 }
 
+/*
+ * An mbox that was rewritten since its offsets were noted has other bytes there: what does not begin behind a "From "
+ * line, or does not end before one or at the file's end, is not the item that the locator meant.
+ */
+static bool follows_from_line(int fd, uint64_t off)
+{
+    uint8_t before[2 * VAULT_FROM_LINE_MAX];
+    const size_t n = off < sizeof before ? (size_t)off : sizeof before;
+
+    if (n < 6 || vault_os_pread(fd, before, n, off - n) != (ssize_t)n || before[n - 1] != '\n')
+        return false;
+    const uint8_t *newline = memrchr(before, '\n', n - 1);
+    const uint8_t *line = newline ? newline + 1 : before;
+
+    return (newline || n == off) && before + n - line > 5 && memcmp(line, "From ", 5) == 0;
+}
+
+static bool precedes_from_line(int fd, uint64_t off)
+{
+    uint8_t behind[7];
+    const ssize_t got = vault_os_pread(fd, behind, sizeof behind, off);
+
+    if (got < 0)
+        return false;
+    struct bytes v = bytes_of(behind, (size_t)got);
+    const size_t blank = v.n >= 1 && v.p[0] == '\n' ? 1 : v.n >= 2 && v.p[0] == '\r' && v.p[1] == '\n' ? 2 : 0;
+
+    v = bytes_slice(v, blank, 5);
+    return v.n == 0 || bytes_equal(v, BYTES_LIT("From "));
+}
+
 static int file_open(struct vault *v, const struct vault_locator *loc, struct vault_body *b, struct error *err)
 {
     char path[VAULT_PATH_BYTES];
@@ -233,6 +264,9 @@ static int file_open(struct vault *v, const struct vault_locator *loc, struct va
     }
     if (loc->offset > (uint64_t)st.st_size || loc->length > (uint64_t)st.st_size - loc->offset)
         return error_set(err, BASE_ERR_GONE, 0, "%s: the mbox shrank to %llu bytes", path, (unsigned long long)st.st_size);
+    if (loc->length && !(follows_from_line(b->fd, loc->offset) && precedes_from_line(b->fd, loc->offset + loc->length)))
+        return error_set(err, BASE_ERR_GONE, 0, "%s: the mbox was rewritten: no such item at offset %llu", path,
+                         (unsigned long long)loc->offset);
     b->file_off = loc->offset;
     b->raw_n = loc->length;
     return BASE_OK;

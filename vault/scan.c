@@ -37,6 +37,8 @@ struct vault_scan {
     /* the current container */
     struct bytes name;
     bool open, begun;
+    bool unsettled; /* it changed while it was listed */
+    struct vault_stamp stamp;
     int dir_fd; /* eml-tree, MH: for lstat of single names; else -1 */
     struct sorter *sorter;
     struct vault_mbox *mbox;
@@ -86,7 +88,7 @@ static void container_close(struct vault_scan *s)
     if (s->dir_fd >= 0)
         (void)close(s->dir_fd);
     s->dir_fd = -1;
-    s->open = s->begun = s->has_ahead = false;
+    s->open = s->begun = s->has_ahead = s->unsettled = false;
 }
 
 void vault_scan_free(struct vault_scan **sp)
@@ -237,7 +239,13 @@ int vault_scan_next_container(struct vault_scan *s, struct vault_container *out,
         return VAULT_MORE;
     }
     s->open = true;
+    s->stamp = out->stamp;
     return VAULT_MORE;
+}
+
+bool vault_scan_is_settled(const struct vault_scan *s)
+{
+    return !s->unsettled;
 }
 
 /* --- names into the sorter --- */
@@ -338,6 +346,7 @@ static int list_maildir(struct vault_scan *s, struct error *err)
         if (rc == BASE_OK)
             rc = list_dir(s, BYTES_LIT("cur"), 'c', &changed, err);
     }
+    s->unsettled = changed;
     return rc;
 }
 
@@ -381,8 +390,14 @@ static int mbox_item(struct vault_scan *s, struct vault_item *out, struct error 
     struct vault_mbox_item m;
     const int rc = vault_mbox_next(s->mbox, &m, err);
 
-    if (rc == VAULT_DONE && vault_mbox_ignored_bytes(s->mbox))
-        vault_scan_skip(s, container_file(s), "bytes before the first \"From \" line");
+    if (rc == VAULT_DONE) {
+        struct vault_stamp now = {0};
+
+        if (vault_mbox_ignored_bytes(s->mbox))
+            vault_scan_skip(s, container_file(s), "bytes before the first \"From \" line");
+        s->unsettled = stamp_mbox(s, &now) < 0 || now.mtime_ns != s->stamp.mtime_ns || now.size != s->stamp.size ||
+                       now.inode != s->stamp.inode;
+    }
     if (rc != VAULT_MORE)
         return rc;
     *out = (struct vault_item){

@@ -169,6 +169,87 @@ Test(mbox, rubbish_before_the_first_item_is_counted)
     cr_expect(strstr(scan_text_reason(), "before the first"), "%s", scan_text_reason());
 }
 
+/* Opens the vault and its first container. */
+static struct vault_scan *scan_first(const char *spec_text, struct vault **v)
+{
+    struct vault_spec spec;
+    struct vault_container c;
+    struct vault_scan *scan = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(vault_spec_parse(spec_text, &spec, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(vault_open(&spec, v, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(vault_scan_new(*v, NULL, &scan, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(vault_scan_next_container(scan, &c, &err), VAULT_MORE);
+    vault_spec_release(&spec);
+    return scan;
+}
+
+/* A locator of an mbox that was rewritten names other bytes: they are no item, unless one begins and ends there. */
+Test(mbox, what_is_no_item_of_the_file_is_gone)
+{
+    static const struct {
+        const char *text;
+        bool opens;
+    } rows[] = {
+        {F1 "A: 1\n\none\n\n" F2 "A: 2\n\ntwo\n", true},
+        {F1 "A: 1\n\ntwo\n\n" F2 "A: 3\n\nsix\n", true},
+        {F1 "A: 1\n\none\n\n" F2 "A: 2\n\ntwo\n\n" F1 "A: 3\n\n", true},
+        {F1 "A: 1\n\none\n\n" F2 "A: 2\n\ntwo\n" F1 "A: 3\n\n", true},
+        {F1 "A: 1\n\none\n\n" F2 "A: 2\n\ntwo or three\n", false},
+        {F1 "A: 1\n\none more\n\n" F2 "A: 2\n\ntwo\n", false},
+        {F1 "A: 1\n\no\n\n" F2 "A: 2\n\ntwo\n\nand more of it\n", false},
+        {F1 "A: 1\n\n..............................................................................\n", false},
+        {F1 "A: 1\n\none\n\n>rom b@x Wed Jan  2 00:00:00 2002\nA: 2\n\ntwo\n", false},
+    };
+    const char *path = path_join(TEMP_DIR(), "m");
+    struct error err = {0};
+
+    write_text(path, rows[0].text);
+    struct vault *v = NULL;
+    struct vault_scan *scan = scan_first(textf("mbox:%s", path), &v);
+    struct vault_item item;
+
+    cr_assert_eq(vault_scan_next_item(scan, &item, &err), VAULT_MORE);
+    cr_assert_eq(vault_scan_next_item(scan, &item, &err), VAULT_MORE);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct vault_body *body = NULL;
+
+        write_text(path, rows[i].text);
+        cr_expect_eq(vault_item_open(v, &item.locator, &body, &err), rows[i].opens ? BASE_OK : BASE_ERR_GONE, "%s",
+                     rows[i].text);
+        vault_item_close(&body);
+    }
+    vault_scan_free(&scan);
+    vault_close(&v);
+}
+
+Test(mbox, a_file_that_changes_under_a_scan_is_not_settled)
+{
+    const char *path = path_join(TEMP_DIR(), "m"), *other = path_join(TEMP_DIR(), "n");
+    const char *text = F1 "A: 1\n\none\n";
+
+    for (int change = 0; change < 3; change++) {
+        struct vault *v = NULL;
+        struct vault_item item;
+
+        write_text(path, text);
+        struct vault_scan *scan = scan_first(textf("mbox:%s", path), &v);
+
+        cr_expect_eq(vault_scan_next_item(scan, &item, NULL), VAULT_MORE);
+        if (change == 1)
+            write_text(path, textf("%s\n%s", text, text));
+        if (change == 2) {
+            write_text(other, text);
+            cr_assert_eq(rename(other, path), 0);
+        }
+        cr_expect_eq(vault_scan_next_item(scan, &item, NULL), VAULT_DONE);
+        cr_expect_eq(vault_scan_is_settled(scan), change == 0, "change %d", change);
+        vault_scan_free(&scan);
+        vault_close(&v);
+    }
+}
+
 Test(mbox, folder_is_inbox_unless_named)
 {
     const char *path = path_join(TEMP_DIR(), "m");

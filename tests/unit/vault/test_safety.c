@@ -321,6 +321,8 @@ Test(body, large_unfiltered_items_are_mapped_at_any_offset)
 
     for (size_t i = 0; i < n + 777; i++)
         buf_append_byte(&b, (uint8_t)(i * 7 + i / 256));
+    memcpy(b.p + 777 - 8, "\nFrom a\n", 8);
+    memcpy(b.p + 777 + n, "\nFrom ", 6);
     write_file(path, buf_bytes(&b));
     struct vault *v = open_vault(textf("mboxo:%s", path));
     const struct vault_locator loc = {.offset = 777, .length = n};

@@ -173,3 +173,32 @@ Test(folders, what_is_not_utf7_stays_as_it_is)
         buf_release(&out);
     }
 }
+
+/* A container that cannot be read on is no end of the scan. */
+Test(trees, the_next_container_can_be_asked_for_after_a_failed_one)
+{
+    const char *dir = TEMP_DIR();
+    struct vault_spec spec;
+    struct vault *v = NULL;
+    struct vault_scan *scan = NULL;
+    struct vault_container c;
+    struct vault_item item;
+    struct error err = {0};
+
+    write_text(path_join(dir, "a/1.eml"), "A: 1\n\n");
+    write_text(path_join(dir, "b/2.eml"), "A: 2\n\n");
+    cr_assert_eq(vault_spec_parse(textf("eml-tree:%s", dir), &spec, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(vault_open(&spec, &v, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(vault_scan_new(v, NULL, &scan, &err), BASE_OK, "%s", err.text);
+    do
+        cr_assert_eq(vault_scan_next_container(scan, &c, &err), VAULT_MORE);
+    while (!bytes_equal(c.name, BYTES_LIT("a")));
+    cr_assert_eq(rename(path_join(dir, "a"), path_join(dir, "away")), 0);
+    cr_expect_lt(vault_scan_next_item(scan, &item, &err), 0);
+    cr_assert_eq(vault_scan_next_container(scan, &c, &err), VAULT_MORE);
+    cr_expect(bytes_equal(c.name, BYTES_LIT("b")));
+    cr_expect_eq(vault_scan_next_item(scan, &item, &err), VAULT_MORE);
+    vault_scan_free(&scan);
+    vault_close(&v);
+    vault_spec_release(&spec);
+}

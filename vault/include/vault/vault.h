@@ -159,7 +159,8 @@ struct vault_item {
     int64_t mtime_ns;
 };
 
-enum vault_step { VAULT_DONE = 0, VAULT_MORE = 1 }; /* negative: enum base_err, the scan is over */
+/* Negative: enum base_err: of an item, the container cannot be read on, but the next one may be asked for. */
+enum vault_step { VAULT_DONE = 0, VAULT_MORE = 1 };
 
 struct vault_scan;
 
@@ -171,6 +172,9 @@ int vault_scan_next_container(struct vault_scan *s, struct vault_container *out,
 /* Items of the current container, in order. Views valid until the next call on s. Duplicate identities (same Maildir
  * base name in cur and new) give one item: the one in cur. */
 int vault_scan_next_item(struct vault_scan *s, struct vault_item *out, struct error *err);
+/* After VAULT_DONE: did the container stand still while its items were listed? If not (a mailbox in use), nothing may be
+ * concluded from what was not shown. */
+bool vault_scan_is_settled(const struct vault_scan *s);
 /* Things passed over so far: symlinks, devices, unreadable directories. Text of the last one for the report, "" if none. */
 uint64_t vault_scan_skipped(const struct vault_scan *s);
 const char *vault_scan_skip_reason(const struct vault_scan *s);
@@ -182,7 +186,7 @@ struct vault_body;
 /*
  * Opens by locator. A Maildir item whose flags changed is found again by its
  * base name in cur/ and new/. BASE_ERR_GONE: vanished, shorter than the locator says, no longer a regular
- * file. BASE_ERR_IO: unreadable.
+ * file, an mbox that has no such item there (it was rewritten). BASE_ERR_IO: unreadable.
  */
 int vault_item_open(struct vault *v, const struct vault_locator *loc, struct vault_body **out, struct error *err);
 /* Size in bytes of the item as filtered; exact. Filtered items over 16 MiB are
