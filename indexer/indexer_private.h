@@ -75,6 +75,8 @@ static inline bool indexer_cancelled(const struct indexer_build *b)
 {
     return b->cancel && *b->cancel;
 }
+/* What a cancelled build says, whichever thread saw it first. */
+#define INDEXER_STOPPED "stopped; run the same command again to go on"
 
 /* The planner thread. arg: struct indexer_run. */
 void *indexer_plan(void *arg);

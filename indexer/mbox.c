@@ -293,6 +293,8 @@ int indexer_mbox_take(struct indexer_writer *w, const struct op *op, struct erro
         rc = indexer_item_resolve(w, &item, &failed, err);
     if (rc < 0)
         return rc;
+    if (failed)
+        w->container_incomplete = true; /* it may be one of the former: nothing is gone until all were read */
     return failed ? indexer_item_place_failed(w, &seen, key, err) : indexer_item_file(w, &seen, key, item, err);
 }
 

@@ -139,7 +139,7 @@ static int throttle(struct planner *p, struct error *err)
         int rc = ingest_flush(p->run->ingest, err);
         while (rc == 0 && (now = indexer_monotonic_ns()) < p->next_ns) {
             if (indexer_cancelled(p->run->build))
-                return error_set(err, BASE_ERR_CANCELLED, 0, "cancelled");
+                return error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED);
             int64_t ms = (p->next_ns - now) / 1000000 + 1;
             indexer_sleep_ms(ms > 50 ? 50 : (unsigned)ms);
         }
@@ -174,7 +174,7 @@ static int fill_known(struct planner *p, struct error *err)
         }
         mds_read_end(&txn);
         if (rc > 0 && indexer_cancelled(p->run->build))
-            rc = error_set(err, BASE_ERR_CANCELLED, 0, "cancelled");
+            rc = error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED);
     }
     return rc;
 }
@@ -314,7 +314,7 @@ static int slice_finish(struct planner *p, struct error *err)
 static int check_cancel(const struct planner *p, struct error *err)
 {
     if (indexer_cancelled(p->run->build))
-        return error_set(err, BASE_ERR_CANCELLED, 0, "cancelled");
+        return error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED);
     return 0;
 }
 
@@ -503,12 +503,13 @@ static int container_plan(struct planner *p, struct vault_scan *scan, int *scan_
                  err);
     if (rc == 0)
         rc = plan_items(p, scan, scan_rc_out, &scan_err, err);
-    bool complete = *scan_rc_out == VAULT_DONE;
+    bool listed = *scan_rc_out == VAULT_DONE;
+    bool complete = listed && (rc < 0 || vault_scan_is_settled(scan)); /* else the next build looks again */
     if (rc == 0 && complete && !kind_is_mbox(p->kind) && p->matched != p->container_rows)
         rc = walk_missing(p, p->container_id, false, err);
     if (rc == 0)
         rc = send_op(p, &(struct op){.kind = OP_CONTAINER_END, .complete = complete}, err);
-    if (rc == 0 && !complete)
+    if (rc == 0 && !listed)
         rc = send_trouble(p, err, "%s", scan_err.text);
     int64_t after = indexer_monotonic_ns();
     if (rc == 0 && after - p->flushed_ns > FLUSH_NS) {
@@ -549,10 +550,11 @@ static int source_scan(struct planner *p, bool *complete_out, struct error *err)
     struct vault_scan *scan = NULL;
     struct error scan_err = {0};
     int step = vault_scan_new(p->source->vault, p->run->tmp, &scan, &scan_err);
-    int rc = 0, items_rc = 0;
+    int rc = 0;
     while (step >= 0 && (step = vault_scan_next_container(scan, &p->at, &scan_err)) == VAULT_MORE) {
+        int items_rc = 0; /* one that cannot be read on does not hide the others */
         rc = container_plan(p, scan, &items_rc, err);
-        if (rc < 0 || items_rc < 0)
+        if (rc < 0)
             break;
     }
     *complete_out = step == VAULT_DONE;

@@ -85,7 +85,7 @@ static int look_around(struct indexer_writer *w, int64_t now, struct error *err)
         show_progress(w, "build");
     }
     if (rc == 0 && indexer_cancelled(w->run->build))
-        rc = error_set(err, BASE_ERR_CANCELLED, 0, "stopped; run the same command again to go on");
+        rc = error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED);
     return rc;
 }
 
@@ -217,7 +217,7 @@ static int container_end(struct indexer_writer *w, const struct op *op, struct e
     if (!w->container_ok)
         return 0;
     w->container_ok = false;
-    if (op->complete && w->container_is_mbox)
+    if (op->complete && w->container_is_mbox && !w->container_incomplete)
         rc = indexer_mbox_end(w, err);
     indexer_mbox_release(w);
     if (rc < 0 || !op->complete || w->container_incomplete)

@@ -88,6 +88,31 @@ def interrupted(lab):
     assert messages(lab, "big") == 3000
 
 
+def rewritten_meanwhile(lab):
+    """An mbox that another program rewrites under a build leaves no halves of mails and loses none."""
+    path = lab.path("box")
+
+    def write(numbers):
+        with open(path, "w") as f:
+            for n in numbers:
+                f.write(f"From a@x Mon Jan  1 10:00:00 2024\nSubject: {n}\n\n{'x' * (n * 7 % 100)}\n\n")
+
+    write(range(600))
+    build = subprocess.Popen([os.path.join(bin_dir(), "mds"), *lab.build_args("box", "mbox:" + path), "--max-rate", "300",
+                              "--batch", "10"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        got = lab.mds("stat", "--store", lab.store, "--archive", "box", "--json", check=False)
+        if got.returncode == 0 and json.loads(got.stdout)["messages"] >= 100:
+            break
+    write(n for n in range(600) if n != 30)
+    _, err = build.communicate(timeout=30)
+    assert build.returncode == 1, (build.returncode, err)
+    report = json.loads(lab.build("box", "mbox:" + path, extra=["--json"]).stdout)
+    assert messages(lab, "box") == 599 and report["messages_expunged"] == 1, report
+    lab.mds("verify", "--store", lab.store, "--archive", "box", "--items", "--progress", "none")
+
+
 def progress(lab):
     done = lab.mds("build", "--store", lab.store, "--archive", "p", "--from", "maildir:" + maildir(lab.path("p"), [(1, "x")]),
                    "--progress", "json", "--json")
@@ -191,7 +216,7 @@ def verified(lab):
 
 def main():
     with Lab() as lab:
-        for check in (usage, headers, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted):
+        for check in (usage, headers, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted, rewritten_meanwhile):
             check(lab)
             print(f"{check.__name__}: ok", flush=True)
 
