@@ -86,7 +86,7 @@ int main(int argc, char **argv)
         return command->run(2, args);
     }
     int status = command->run(argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && status == CLI_DONE) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == CLI_DONE) {
         fprintf(stderr, "mds %s: standard output could not be written\n", command->name);
         status = CLI_ENVIRONMENT;
     }

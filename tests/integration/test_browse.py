@@ -99,6 +99,15 @@ class Browse(unittest.TestCase):
         self.check(("explain", *self.archive, "INBOX", "9"), 1, b"")
         self.check(("explain", *self.archive, "INBOX", "0"), 2, b"")
 
+    def test_output_that_cannot_be_written_is_not_done(self):
+        source = ("--from", "maildir++:" + os.path.join(self.temp.name, "mail"))
+        for args in (("ls",), ("fetch", "INBOX", "1", "FLAGS"), ("search", "INBOX", "ALL"), ("explain", "INBOX", "1"), ("stat",), ("stat", "--json"),
+                     ("dump",), ("verify",), ("build", *source), ("build", "--json", *source)):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([MDS, args[0], *self.archive, *args[1:]], stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(done.returncode, 3, (args, done.stderr))
+            self.assertTrue(done.stderr, args)
+
     def test_user(self):
         user = ("user", "--store", self.store)
         self.check((*user, "--archive", "ann", "add", "ann"), 0, b"", stdin=b"secret word\n")
