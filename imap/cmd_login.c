@@ -50,7 +50,7 @@ static enum imap_step welcome(struct imap_session *s, struct imap_command *c)
 
 static enum imap_step log_in(struct imap_session *s, struct imap_command *c, const char *user, const char *password)
 {
-    char archive[256];
+    char *archive = s->archive_name;
     struct mdsq_error err = {0};
     int rc = mdsq_login(s->store, user, password, archive, &err);
     if (rc == MDSQ_ERR_AUTH)

@@ -20,6 +20,7 @@ IMAP_RUN(imap_cmd_select)
     struct mdsq_error err = {0};
     /* Whatever comes of it, the folder selected before is not any more. */
     imap_session_unselect(s);
+    imap_session_reopen_archive(s);
     c->keep_view_quiet = true;
     uint64_t tick = mdsq_archive_tick(s->archive);
     if (!imap_session_reader(s, &err) || mdsq_view_open(s->reader, a->mailbox, &s->view, &err) < 0) {

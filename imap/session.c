@@ -68,6 +68,7 @@ struct imap_session *imap_session_new_local(struct mdsq_store *store, const char
     struct imap_session *s = imap_session_new(store, limits);
     s->local = s->greeted = true;
     s->archive = opened;
+    snprintf(s->archive_name, sizeof s->archive_name, "%s", archive);
     s->state = IMAP_STATE_AUTH;
     return s;
 }
@@ -96,6 +97,21 @@ void imap_session_unselect(struct imap_session *s)
     s->told_exists = 0;
     if (s->state == IMAP_STATE_SELECTED)
         s->state = IMAP_STATE_AUTH;
+}
+
+void imap_session_reopen_archive(struct imap_session *s)
+{
+    struct mdsq_archive *now = NULL;
+    struct mdsq_error err = {0};
+    ASSERT(!s->view);
+    if (mdsq_archive_open(s->store, s->archive_name, &now, &err) < 0) {
+        log_to(LOG_LEVEL_WARN, "imap: archive does not open again: archive=%s code=%d error=%s", s->archive_name, err.code,
+               err.text);
+        return;
+    }
+    mdsq_reader_end(&s->reader);
+    mdsq_archive_close(&s->archive);
+    s->archive = now;
 }
 
 void imap_session_free(struct imap_session **session)

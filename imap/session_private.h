@@ -110,6 +110,7 @@ struct imap_session {
     uint32_t wait_ms;
     /* from login on */
     struct mdsq_archive *archive;
+    char archive_name[256];
     /* selected */
     struct mdsq_view *view;
     uint64_t tick;        /* of the archive when the view was last advanced */
@@ -137,6 +138,11 @@ enum imap_step imap_reply_error(struct imap_session *s, struct imap_command *c, 
 void *imap_command_args(struct imap_command *c, size_t n);
 /* Leaves the selected folder. */
 void imap_session_unselect(struct imap_session *s);
+/*
+ * The archive as it is now: a rebuild put another one in its place, which opened ones do not see. No folder may be
+ * selected. An archive that does not open any more stays as the session has it.
+ */
+void imap_session_reopen_archive(struct imap_session *s);
 /* The capabilities of now, without the word CAPABILITY. */
 void imap_session_capabilities(const struct imap_session *s, struct buf *out);
 

@@ -192,6 +192,7 @@ def addresses(lab):
         assert second.returncode == 3 and b"cannot listen" in second.stderr, second
     assert serve("--listen", "127.0.0.1").returncode == 2
     assert serve("--listen", "nonsense:1:2x").returncode == 2
+    assert serve("--listen", "127.0.0.1:65536").returncode == 2
     assert serve("--loops", "-1").returncode == 2
     assert serve("extra").returncode == 2
     missing = subprocess.run([os.path.join(bin_dir(), "mds"), "serve", "--store", lab.path("none")], capture_output=True, timeout=60)
@@ -282,6 +283,32 @@ def secrets(lab):
         assert secret not in out + err, err
 
 
+def rebuilt(lab):
+    """A session that was there before a rebuild sees with its next SELECT what was built since; its UIDs stay."""
+    vault = lab.path("small")
+    for sub in ("cur", "new", "tmp"):
+        os.makedirs(os.path.join(vault, sub))
+
+    def put(n):
+        with open(os.path.join(vault, "cur", f"{1600000000 + n}.{n}.h:2,"), "wb") as f:
+            f.write(b"Subject: m%d\n\nbody\n" % n)
+        os.utime(os.path.join(vault, "cur"), (1700000000 + n, 1700000000 + n))
+
+    put(1)
+    lab.build("small", f"maildir:{vault}")
+    lab.add_user("small", "bob", PASSWORD)
+    with lab.serve() as server, StrictImap(server.address) as imap:
+        imap.ask(f"LOGIN bob {PASSWORD}")
+        before = [r.code for r in imap.ask("SELECT INBOX") if r.code and b"UIDVALIDITY" in r.code]
+        lab.mds("rebuild", "--store", lab.store, "--archive", "small")
+        put(2)
+        lab.build("small", f"maildir:{vault}")
+        after = imap.ask("SELECT INBOX")
+        assert imap.exists == 2, imap.exists
+        assert before == [r.code for r in after if r.code and b"UIDVALIDITY" in r.code]
+        assert [r.atts["UID"] for r in imap.ask("FETCH 1:* (UID)")] == [1, 2]
+
+
 def rss_kb(pid):
     with open(f"/proc/{pid}/status") as f:
         return int(re.search(r"RssAnon:\s+(\d+)", f.read()).group(1))
@@ -310,7 +337,7 @@ def main():
         lab.generate(messages=lab.items, mean_size=30000)
         lab.build("mail", f"maildir++:{lab.vault}")
         lab.add_user("mail", "ann", PASSWORD)
-        for check in (timeouts, too_many, no_descriptors, slow_and_broken, graceful, addresses, outside, secrets, many):
+        for check in (timeouts, too_many, no_descriptors, slow_and_broken, graceful, addresses, outside, secrets, rebuilt, many):
             began = time.monotonic()
             check(lab)
             print(f"{check.__name__}: ok ({time.monotonic() - began:.1f} s)", flush=True)
