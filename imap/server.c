@@ -14,6 +14,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,6 +49,10 @@ static int parse_listen(const char *text, struct address *out, struct error *err
         return error_set(err, BASE_ERR_USAGE, 0, "listen address \"%s\" is not HOST:PORT", text);
     memcpy(host, begin, n);
     host[n] = 0;
+    /* getaddrinfo takes 99999 for 34463. */
+    const size_t digits = strspn(colon + 1, "0123456789");
+    if (colon[1 + digits] || digits > 5 || strtoul(colon + 1, NULL, 10) > 65535)
+        return error_set(err, BASE_ERR_USAGE, 0, "listen address \"%s\": a port is a number from 0 to 65535", text);
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     int rc = getaddrinfo(host, colon + 1, &hints, &found);
