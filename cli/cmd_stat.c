@@ -1,5 +1,5 @@
 /*
- * mds stat: counters, bytes a table, bytes an item, defects.
+ * mds stat: counters, bytes a table, bytes an item, defects, and what could not be read.
  */
 #include "cli.h"
 #include "open.h"
@@ -11,12 +11,81 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#define FAILURES_SHOWN 100u
+
+/* What could not be read at the last build. */
+struct failures {
+    uint64_t n;
+    json_t *list; /* the first ones: {"container", "reason"} */
+};
+
+static json_t *text_of(struct bytes v)
+{
+    char *text = g_utf8_make_valid((const char *)v.p, v.p ? (gssize)v.n : 0);
+    json_t *o = json_string(text);
+    g_free(text);
+    return o;
+}
+
+static int failures_of(struct mds_txn *txn, const struct mds_container *c, struct failures *f, struct error *err)
+{
+    struct mds_place p;
+    struct bytes after = {0};
+    struct buf last = {0};
+    int rc = 0;
+    while (json_array_size(f->list) < FAILURES_SHOWN &&
+           (rc = mds_place_next(txn, c->id, last.n ? &after : NULL, &p, err)) > 0) {
+        buf_reset(&last);
+        buf_append_bytes(&last, p.identity);
+        after = buf_bytes(&last);
+        if (p.uid || !p.reason.n)
+            continue;
+        json_t *row = json_object();
+        json_object_set_new(row, "container", text_of(c->name));
+        json_object_set_new(row, "reason", text_of(p.reason));
+        json_array_append_new(f->list, row);
+    }
+    buf_release(&last);
+    return rc < 0 ? rc : 0;
+}
+
+static int failures_get(struct mds_txn *txn, struct failures *f, struct error *err)
+{
+    struct mds_container c = {0};
+    int rc;
+    f->list = json_array();
+    while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0) {
+        f->n += c.failures;
+        if (c.failures && (rc = failures_of(txn, &c, f, err)) < 0)
+            break;
+    }
+    return rc;
+}
+
 static double per_item(const struct mds_stat *s, uint64_t bytes)
 {
     return s->items ? (double)bytes / (double)s->items : 0;
 }
 
-static void print_text(const char *archive, const struct mds_stat *s)
+static void print_failures(const struct failures *f)
+{
+    char n[32];
+    size_t i;
+    json_t *row;
+    printf("\nnot readable  %s\n", progress_number(f->n, n));
+    json_array_foreach(f->list, i, row) {
+        char *reason = g_strdup(json_string_value(json_object_get(row, "reason")));
+        for (char *c = reason; *c; c++) /* it may hold a name from the vault */
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                *c = '?';
+        printf("  %s\n", reason);
+        g_free(reason);
+    }
+    if (f->n > json_array_size(f->list))
+        printf("  ...\n");
+}
+
+static void print_text(const char *archive, const struct mds_stat *s, const struct failures *f)
 {
     char n[32];
     printf("archive       %s\n", archive);
@@ -41,6 +110,8 @@ static void print_text(const char *archive, const struct mds_stat *s)
     for (const struct mime_defect_info *d = mime_defect_infos; d->key; d++)
         if (s->defects[d->bit])
             printf("%-24s %14s  %s\n", d->key, progress_number(s->defects[d->bit], n), d->text);
+    if (f->n)
+        print_failures(f);
 }
 
 static void set(json_t *o, const char *key, uint64_t v)
@@ -48,7 +119,7 @@ static void set(json_t *o, const char *key, uint64_t v)
     json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
-static void print_json(const char *archive, const struct mds_stat *s)
+static void print_json(const char *archive, const struct mds_stat *s, const struct failures *f)
 {
     json_t *o = json_object(), *tables = json_array(), *defects = json_object();
     json_object_set_new(o, "archive", json_string(archive));
@@ -77,6 +148,8 @@ static void print_json(const char *archive, const struct mds_stat *s)
             set(defects, d->key, s->defects[d->bit]);
     json_object_set_new(o, "tables", tables);
     json_object_set_new(o, "defects", defects);
+    set(o, "not_readable", f->n);
+    json_object_set(o, "failures", f->list);
     json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(o);
@@ -96,6 +169,7 @@ int cmd_stat(int argc, char **argv)
     struct mds_env *env = NULL;
     struct mds_txn *txn = NULL;
     struct mds_stat *stat = g_new0(struct mds_stat, 1);
+    struct failures failures = {0};
     int status = cli_options(&argc, &argv, entries, "",
                              "Shows an archive's counters, the bytes of its tables and of an item, and what was strange.",
                              NULL);
@@ -110,7 +184,10 @@ int cmd_stat(int argc, char **argv)
         if (rc == 0)
             rc = mds_stat(txn, stat, &err);
         if (rc == 0)
-            (json ? print_json : print_text)(archive, stat);
+            rc = failures_get(txn, &failures, &err);
+        if (rc == 0)
+            (json ? print_json : print_text)(archive, stat, &failures);
+        json_decref(failures.list);
         mds_read_end(&txn);
         mds_close(&env);
         status = rc < 0 ? cli_fail(&err) : CLI_DONE;

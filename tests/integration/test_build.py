@@ -108,6 +108,9 @@ def rewritten_meanwhile(lab):
     write(n for n in range(600) if n != 30)
     _, err = build.communicate(timeout=30)
     assert build.returncode == 1, (build.returncode, err)
+    stat = json.loads(lab.mds("stat", "--store", lab.store, "--archive", "box", "--json").stdout)
+    assert stat["not_readable"] >= 100 and b"not readable" in lab.mds("stat", "--store", lab.store, "--archive", "box").stdout
+    assert any("rewritten" in f["reason"] and f["container"] == "" for f in stat["failures"]), stat["failures"]
     report = json.loads(lab.build("box", "mbox:" + path, extra=["--json"]).stdout)
     assert messages(lab, "box") == 599 and report["messages_expunged"] == 1, report
     lab.mds("verify", "--store", lab.store, "--archive", "box", "--items", "--progress", "none")
