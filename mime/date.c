@@ -175,14 +175,24 @@ bool mime_date_parse(struct bytes value, int64_t *seconds, int16_t *zone_minutes
     return date_read(v, seconds, zone_minutes) || gmime_read(v, seconds, zone_minutes);
 }
 
-/* GMime first. It takes the years 50 to 69 for 2050 to 2069, and knows neither leap seconds nor years before 1969. */
+/*
+ * GMime first, without a comment behind the zone ("-0400(EDT)" it takes for one word). It has no leap seconds and no
+ * years before 1969, and takes the years 50 to 69, and 0008, for later ones.
+ */
 bool mime_gmime_date(struct bytes value, int64_t *seconds, int16_t *zone_minutes)
 {
-    const int64_t year_2050 = days_of(2050, 1, 1) * 86400, year_2070 = days_of(2070, 1, 1) * 86400;
     const struct bytes v = mime_trim(value);
     if (v.n == 0 || v.n > DATE_MAX)
         return false;
-    if (gmime_read(v, seconds, zone_minutes) && (*seconds < year_2050 || *seconds >= year_2070))
-        return true;
-    return mime_date_parse(value, seconds, zone_minutes);
+    if (!date_read(v, seconds, zone_minutes))
+        return gmime_read(v, seconds, zone_minutes);
+    const uint8_t *remark = memchr(v.p, '(', v.n);
+    int64_t s;
+    int16_t zone;
+    if (*seconds > days_of(1970, 1, 2) * 86400 &&
+        gmime_read(mime_trim(bytes_slice(v, 0, remark ? (size_t)(remark - v.p) : v.n)), &s, &zone)) {
+        *seconds = s;
+        *zone_minutes = zone;
+    }
+    return true;
 }
