@@ -39,7 +39,7 @@ struct imap_conn {
     enum imap_run how; /* of the last run: written by the job, read after it was taken back */
     bool reading, eof, doomed, stopped;
     unsigned handles; /* open ones */
-    uint64_t login_deadline_ms;
+    uint64_t login_deadline_ms, idle_deadline_ms; /* the latter from the last answer on: half a command is none */
     size_t write_left; /* when the write timer last looked */
     struct buf pending;
 };
@@ -139,6 +139,7 @@ static void on_written(uv_write_t *req, int status)
         close_now(c);
         return;
     }
+    c->idle_deadline_ms = uv_now(&c->loop->uv) + c->loop->server->limits.idle_ms;
     if (c->session)
         imap_session_wrote(c->session, imap_session_output(c->session).n);
     next(c);
@@ -194,14 +195,11 @@ static bool feed(struct imap_conn *c)
 
 static void wait_for_input(struct imap_conn *c)
 {
-    const struct imap_limits *limits = &c->loop->server->limits;
-    uint64_t now = uv_now(&c->loop->uv);
+    const uint64_t now = uv_now(&c->loop->uv);
+    const uint64_t deadline = imap_session_logged_in(c->session) ? c->idle_deadline_ms : c->login_deadline_ms;
     c->state = CONN_IDLE;
     set_reading(c, true);
-    if (imap_session_logged_in(c->session))
-        set_timer(c, limits->idle_ms);
-    else
-        set_timer(c, now < c->login_deadline_ms ? c->login_deadline_ms - now : 0);
+    set_timer(c, now < deadline ? deadline - now : 0);
 }
 
 static void next(struct imap_conn *c)

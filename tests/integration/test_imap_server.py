@@ -65,6 +65,16 @@ def timeouts(lab):
         with login(server) as imap:
             began = time.monotonic()
             assert parse(imap.response()).kind == "BYE" and 1.0 < time.monotonic() - began < 10
+        # Nor does half a command put off the idle end.
+        with login(server) as imap:
+            began = time.monotonic()
+            try:
+                while time.monotonic() - began < 10:
+                    imap.send("x")
+                    time.sleep(0.2)
+            except OSError:
+                pass
+            assert 1.0 < time.monotonic() - began < 8
 
 
 def too_many(lab):
