@@ -73,7 +73,8 @@ static void print_failures(const struct failures *f)
     size_t i;
     json_t *row;
     printf("\nnot readable  %s\n", progress_number(f->n, n));
-    json_array_foreach(f->list, i, row) {
+    json_array_foreach(f->list, i, row)
+    {
         char *reason = g_strdup(json_string_value(json_object_get(row, "reason")));
         for (char *c = reason; *c; c++) /* it may hold a name from the vault */
             if ((unsigned char)*c < 0x20 || *c == 0x7f)

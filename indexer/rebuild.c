@@ -128,8 +128,8 @@ static void compare_items(struct bytes name, uint64_t before, uint64_t after, st
 }
 
 /*
- * The new store starts empty, so its build could not see what the vaults lack: compared with the old store they must not
- * lack more than a build would let go. What the old store can no longer say does not count. Vaults that are given
+ * The new store starts empty, so its build could not see what the vaults lack: compared with the old store they must
+ * not lack more than a build would let go. What the old store can no longer say does not count. Vaults that are given
  * anew may have other names: of them only the sum is compared.
  */
 static int compare_sources(struct rebuild *r, struct mds_txn *old, struct mds_txn *now, struct indexer_report *report,

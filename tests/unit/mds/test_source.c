@@ -17,9 +17,11 @@ static uint32_t failures_with(struct mds_txn *t, uint32_t id, const struct mds_p
 /* A message's place keeps the vault's keywords where a failure keeps its reason. */
 Test(source, only_a_place_without_a_message_counts_as_a_failure)
 {
-    const struct mds_place message = {.identity = BYTES_LIT("a"), .item = 1, .folder = 1, .uid = 1, .reason = BYTES_LIT("Work $Junk")};
+    const struct mds_place message = {
+        .identity = BYTES_LIT("a"), .item = 1, .folder = 1, .uid = 1, .reason = BYTES_LIT("Work $Junk")};
     const struct mds_place failed = {.identity = BYTES_LIT("b"), .folder = 1, .reason = BYTES_LIT("unreadable")};
-    const struct mds_place mended = {.identity = BYTES_LIT("b"), .item = 2, .folder = 1, .uid = 2, .reason = BYTES_LIT("Work")};
+    const struct mds_place mended = {
+        .identity = BYTES_LIT("b"), .item = 2, .folder = 1, .uid = 2, .reason = BYTES_LIT("Work")};
     struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
     struct mds_txn *t = fixture_write(env);
     struct mds_container c;
