@@ -30,10 +30,11 @@ static bool is_ascii(const char *s)
 
 static enum talk_answer search(struct talk *talk, char **keys, int keys_n)
 {
-    bool ascii = true;
+    bool ascii = true; /* or the charset is told */
 
     for (int i = 0; i < keys_n; i++)
         ascii &= is_ascii(keys[i]);
+    ascii |= g_ascii_strncasecmp(keys[0], "CHARSET", strlen("CHARSET")) == 0;
     talk_begin(talk, ascii ? "UID SEARCH" : "UID SEARCH CHARSET UTF-8");
     for (int i = 0; i < keys_n; i++) {
         const bool is_text = keys_n > 1 && keys[i][0] != '(' && keys[i][0] != '"' &&

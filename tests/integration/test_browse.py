@@ -87,6 +87,7 @@ class Browse(unittest.TestCase):
         for keys, found in (
             (("ALL",), b" 1 2"), (("UNSEEN",), b" 2"), (("SUBJECT", "gr\u00dcn"), b" 1"), (("BODY", "hello world"), b" 1"), (("NOT BODY \"hello world\"",), b" 2"),
             (("OR SUBJECT plain FROM ann",), b" 1 2"), (("FROM", "ann", "SINCE", "1-Jan-1990"), b" 1"), (("TEXT", "nowhere"), b""), (("SUBJECT", ""), b" 1 2"),
+            (("CHARSET", "UTF-8", "SUBJECT", "gr\u00dcn"), b" 1"),
         ):
             self.check((*search, *keys), 0, b"* SEARCH" + found + b"\r\n")
         self.check((*search, "FROB"), 2, b"")
