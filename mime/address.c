@@ -156,9 +156,9 @@ static bool add(struct cursor *c, struct mime_address a)
     return true;
 }
 
-static const bool is_special[256] = {['('] = true, [')'] = true, ['<'] = true, ['>'] = true,  ['['] = true, [']'] = true,
-                                     [':'] = true, [';'] = true, ['@'] = true, ['\\'] = true, [','] = true, ['.'] = true,
-                                     ['"'] = true, [0x7f] = true};
+static const bool is_special[256] = {
+    ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true, ['['] = true, [']'] = true, [':'] = true,
+    [';'] = true, ['@'] = true, ['\\'] = true, [','] = true, ['.'] = true, ['"'] = true, [0x7f] = true};
 
 /*
  * Words with dots between them, as RFC 5322 has a mailbox (atoms and quoted

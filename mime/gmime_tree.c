@@ -24,8 +24,9 @@
 #define GUARD                                                                                                          \
     (MIME_DEFECT(EMPTY) | MIME_DEFECT(NO_HEADER) | MIME_DEFECT(HEADER_TOO_LONG) | MIME_DEFECT(TOO_DEEP) |              \
      MIME_DEFECT(TOO_MANY_PARTS) | MIME_DEFECT(BAD_CONTENT_TYPE) | MIME_DEFECT(EMPTY_MULTIPART))
-#define ITEM_MAX    ((size_t)2 << 30)
-#define ADDRESS_MAX ((size_t)16 << 10) /* bytes of an item's address fields: GMime takes 30 ms for the worst of them */
+#define ITEM_MAX ((size_t)2 << 30)
+/* Bytes of an item's address fields: GMime takes 30 ms for the worst of them. */
+#define ADDRESS_MAX ((size_t)16 << 10)
 
 struct walk {
     struct scan *s;
@@ -45,8 +46,9 @@ static bool require(struct walk *w, bool good, const char *why)
 /* GMime gives a wrong place to the field behind an mbox From line, so it does not see such lines. */
 static size_t from_lines(struct bytes item)
 {
-    size_t off = 0;
-    while (mime_is_mbox_from(bytes_slice(item, off, SIZE_MAX))) {
+    size_t off = 0, colon;
+    while (mime_is_mbox_from(bytes_slice(item, off, SIZE_MAX)) &&
+           !mime_is_field_line(bytes_slice(item, off, SIZE_MAX), &colon)) { /* "From :x" is one */
         const uint8_t *lf = memchr(item.p + off, '\n', item.n - off);
         off = lf ? (size_t)(lf - item.p) + 1 : item.n;
     }
@@ -310,7 +312,8 @@ static void end_set(struct walk *w, uint32_t index, uint64_t end, bool outermost
 
 /* ---- the tree ---- */
 
-static uint64_t entity_take(struct walk *w, uint32_t parent, uint64_t off, GMimeObject *o, GMimeMessage *m, bool digest);
+static uint64_t entity_take(struct walk *w, uint32_t parent, uint64_t off, GMimeObject *o, GMimeMessage *m,
+                            bool digest);
 
 /* Where a part's header begins, -1 if GMime does not say. */
 static int64_t begin_of(struct bytes item, GMimeObject *o)
@@ -414,7 +417,7 @@ static bool is_nested(const struct scan *s)
 {
     for (uint32_t i = 1; i < s->n; i++) {
         const struct mime_part *const part = &s->v[i].part, *const parent = &s->v[part->parent].part,
-                                       *const before = &s->v[i - 1].part;
+                                      *const before = &s->v[i - 1].part;
         const uint64_t after = part->parent == i - 1 ? before->body_off : before->body_off + before->body_len;
         if (part->header_off < after || part->body_off != part->header_off + part->header_len ||
             part->body_off + part->body_len > parent->body_off + parent->body_len)

@@ -117,8 +117,8 @@ static bool skip_byte(struct bytes *v, char c)
 }
 
 /*
- * type "/" subtype, or a disposition, with parameters as RFC 2045 has them. GMime and param.c tolerate different things;
- * comments, which the RFC allows, GMime takes for a part of the value.
+ * type "/" subtype, or a disposition, with parameters as RFC 2045 has them. GMime and param.c tolerate different
+ * things; comments, which the RFC allows, GMime takes for a part of the value.
  */
 static bool is_formed(struct bytes v, bool is_media)
 {
@@ -299,8 +299,8 @@ static size_t skip_to(struct bytes v, size_t i, char close)
 }
 
 /*
- * Addresses whose names are words: no route (GMime drops it), no comment in them and no "@" before a "<" (it keeps the one
- * and ends an address at the other), no special but in quotes.
+ * Addresses whose names are words: no route (GMime drops it), no comment in them and no "@" before a "<" (it keeps the
+ * one and ends an address at the other), no special but in quotes.
  */
 static bool is_plain_list(struct bytes v)
 {
@@ -378,7 +378,7 @@ uint64_t mime_gmime_decoded_len(struct bytes body, uint8_t encoding, uint64_t bo
     bool last_cr = false;
     GMimeEncoding state;
     g_mime_encoding_init_decode(&state, encoding == MIME_ENCODING_QP ? GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE
-                                                                      : GMIME_CONTENT_ENCODING_BASE64);
+                                                                     : GMIME_CONTENT_ENCODING_BASE64);
     for (size_t off = 0; off < body.n; off += STEP) {
         buf_reset(&client);
         mime_crlf_convert(bytes_slice(body, off, STEP), &last_cr, &client);

@@ -182,6 +182,7 @@ struct value_case {
 /* Sound values that GMime reads otherwise when asked plainly. */
 static const struct value_case values[] = {
     {"encoded name", "From: =?utf-8?q?J=C3=B6rg?= <a@b.c>"},
+    {"blank before the colon", "From :A <a@b.c>\nTo : d@e"},
     {"encoded word in quotes", "From: \"=?utf-8?q?J=C3=B6rg?=\" <a@b.c>"},
     {"xn-- host", "To: a@xn--bcher-kva.example, b@x-y"},
     {"route", "To: <@a,@b:c@d>"},
@@ -211,7 +212,7 @@ Test(parsers, agree_on_values)
 {
     tally_begin(1);
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        const char *text = textf("Subject: x\n%s\nX-Last: y\n\naGFs\nbG8=\n", values[i].header);
+        const char *text = textf("%s\nSubject: x\nX-Last: y\n\naGFs\nbG8=\n", values[i].header);
         compare(values[i].name, bytes_str(text));
     }
     tally_end("values", sizeof(values) / sizeof(values[0]), 90);
