@@ -71,7 +71,7 @@ static int stat_environment(const char *dir, struct stat *st, struct error *err)
     int result = BASE_OK;
 
     if (rc != 0)
-        result = errno == ENOENT ? error_set(err, BASE_ERR_NOTFOUND, errno, "%s is missing", path)
+        result = errno == ENOENT ? error_set(err, BASE_ERR_NOTFOUND, errno, "%s is missing: mds build makes it", path)
                                  : error_errno(err, "%s", path);
     g_free(path);
     return result;

@@ -62,7 +62,7 @@ class Browse(unittest.TestCase):
         self.assertIn(b"uidvalidity", self.check(("ls", *self.archive, "-l"), 0))
         self.check(("ls", *self.archive, "none"), 1, b"", "no folder matches")
         self.check(("ls", "--store", self.store, "--archive", "bob"), 1, b"", "bob")
-        self.check(("ls", "--store", self.store + "x", "--archive", "ann"), 3, b"")
+        self.check(("ls", "--store", self.store + "x", "--archive", "ann"), 3, b"", "mds build makes it")
         self.check(("ls",), 2, b"")
 
     def test_fetch(self):
