@@ -235,6 +235,28 @@ bool ingest_known_has(const struct ingest_known *k, const struct hash128 *hash)
     return ingest_known_next(k, hash, &pos, &id);
 }
 
+int ingest_known_clear(struct ingest_known *k, struct error *err)
+{
+    struct known_head *h = head_of(k);
+    uint64_t first = HEAD_BYTES | FIRST_LOG2;
+    /* relaxed throughout: whoever reads next has been told so by other means (a task) */
+    if (atomic_load_explicit(&h->count, memory_order_relaxed) == 0)
+        return BASE_OK;
+    if (atomic_load_explicit(&h->generation, memory_order_relaxed) == first) {
+        memset(k->base + HEAD_BYTES, 0, table_bytes(FIRST_LOG2));
+    } else {
+        /* Cut off and taken again: the way to zeros that every file system has. */
+        if (ftruncate(k->fd, HEAD_BYTES) != 0)
+            return error_errno(err, "known hashes: cannot cut a temporary file");
+        int rc = extend(k, HEAD_BYTES, table_bytes(FIRST_LOG2), err);
+        if (rc != BASE_OK)
+            return rc;
+        atomic_store_explicit(&h->generation, first, memory_order_release);
+    }
+    atomic_store_explicit(&h->count, 0, memory_order_relaxed);
+    return BASE_OK;
+}
+
 void ingest_known_seal(const struct ingest_known *k)
 {
     mprotect(k->base, k->reserve_bytes, PROT_READ);

@@ -30,7 +30,7 @@
  *
  * An error on one side does not stop the other: call ingest_cancel then.
  *
- * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner),
+ * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner; another one may follow it when it is joined),
  * ingest_ready/ingest_next/ingest_redo by one thread (writer), ingest_cancel and
  * ingest_stats by any.
  */

@@ -29,6 +29,11 @@ bool ingest_known_has(const struct ingest_known *k, const struct hash128 *hash);
 /* Candidates in insertion order: start with *pos = 0; false at the end. Writer only, with no ingest_known_add during
  * the walk. */
 bool ingest_known_next(const struct ingest_known *k, const struct hash128 *hash, uint64_t *pos, uint64_t *item_id_out);
+/*
+ * Empties the set for another use. Writer only, with no reader at work: all that was submitted has been delivered. < 0: no
+ * room for an empty one; good for ingest_known_free only.
+ */
+int ingest_known_clear(struct ingest_known *k, struct error *err);
 uint64_t ingest_known_count(const struct ingest_known *k);
 void ingest_known_free(struct ingest_known **k);
 

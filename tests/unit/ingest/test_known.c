@@ -98,6 +98,28 @@ Test(known, edges_of_ids_and_prefixes)
     ingest_known_free(&k);
 }
 
+Test(known, cleared_it_is_as_new)
+{
+    const uint64_t sizes[] = {0, 1, 20000, 100000}; /* the first generation; a later one; that one again */
+    struct ingest_known *k = known_new();
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (uint64_t j = 0; j < sizes[i]; j++)
+            add(k, hash_of(j), 10 * i + j);
+        cr_assert_eq(ingest_known_clear(k, NULL), BASE_OK);
+        cr_expect_eq(ingest_known_count(k), 0);
+        for (uint64_t j = 0; j < sizes[i]; j++) {
+            struct hash128 h = hash_of(j);
+            cr_assert_not(ingest_known_has(k, &h), "hash %llu after clearing %llu", (unsigned long long)j,
+                          (unsigned long long)sizes[i]);
+        }
+    }
+    for (uint64_t j = 0; j < 70000; j++)
+        add(k, hash_of(j), j);
+    for (uint64_t j = 0; j < 70000; j++)
+        cr_assert_eq(first_id(k, hash_of(j)), j);
+    ingest_known_free(&k);
+}
+
 Test(known, leaves_no_file)
 {
     const char *dir = TEMP_DIR();
