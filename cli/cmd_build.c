@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,9 @@ static const char description[] =
     "expunged, and UIDs stay. An interrupted build goes on where it stopped.\n"
     "\n"
     "A manifest has lines ARCHIVE<TAB>KIND:PATH[=FOLDER]; lines of the same archive\n"
-    "are its sources, # begins a comment.\n"
+    "are its sources, # begins a comment. One pool of workers builds them all, in\n"
+    "the order of first mention; one that fails does not stop the others. The report\n"
+    "is a line an archive and a total; the exit status is the worst.\n"
     "\n"
     "Exit status: 0 done; 1 done, but items could not be read or removals were\n"
     "refused; 2 usage; 3 environment, or interrupted.\n";
@@ -52,7 +55,7 @@ static GOptionEntry *entries_for(struct options *o)
         {"max-rate", 0, 0, G_OPTION_ARG_DOUBLE, &o->max_rate, "at most so many items a second", "N"},
         {"idle", 0, 0, G_OPTION_ARG_NONE, &o->idle, "idle I/O priority: others go first", NULL},
         {"progress", 0, 0, G_OPTION_ARG_STRING, &o->progress, "auto, plain, json or none", "MODE"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "the report as JSON, one line an archive", NULL},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "the report as JSON, one line an archive (and a total)", NULL},
         {"batch", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &o->batch, "messages a transaction", "N"},
         {"item-ms", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &o->item_ms, "time a parser may take", "MS"},
         G_OPTION_ENTRY_NULL,
@@ -93,41 +96,75 @@ static int check(const struct options *o, int argc, char **argv)
     return -1;
 }
 
-static int build_one(struct indexer_build *build, const struct options *o, struct progress *progress)
+static void print_json(json_t *json)
+{
+    json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    fflush(stdout);
+    json_decref(json);
+}
+
+static int build_one(const struct indexer_build *build, const struct options *o, struct progress *progress)
 {
     struct indexer_report report;
     struct error err = {0};
     int rc = indexer_build(build, &report, &err);
     progress_end(progress);
-    int status = report_status(&report, rc, &err);
-    if (o->json) {
-        json_t *json = report_json(build->archive, &report, rc, &err);
-        json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
-        putchar('\n');
-        fflush(stdout);
-        json_decref(json);
-    } else if (rc == 0 || report.messages_added) {
+    if (o->json)
+        print_json(report_json(build->archive, &report, rc, &err));
+    else if (rc == 0 || report.messages_added)
         report_print(build->archive, &report);
-    }
     if (rc < 0)
         cli_note("%s", err.text);
-    return status;
+    return report_status(&report, rc, &err);
 }
 
-static int build_all(const struct manifest *m, struct indexer_build *build, const struct options *o,
-                     struct progress *progress)
+struct batch {
+    const struct options *options;
+    struct progress *progress;
+    struct report_sum sum;
+};
+
+static void built(const struct indexer_build *build, const struct indexer_report *report, int rc, const struct error *err,
+                  void *arg)
 {
-    int worst = CLI_DONE;
+    struct batch *b = arg;
+    progress_end(b->progress);
+    report_add(&b->sum, report, rc, err);
+    if (b->options->json)
+        print_json(report_json(build->archive, report, rc, err));
+    else if (rc == 0 || report->messages_added)
+        report_print_line(build->archive, report);
+    if (rc < 0 && rc != BASE_ERR_CANCELLED)
+        cli_note("%s", err->text);
+}
+
+/* A manifest: one run, one report. */
+static int build_many(const struct manifest *m, const struct indexer_build *common, const struct options *o,
+                      struct progress *progress)
+{
+    struct batch b = {.options = o, .progress = progress};
+    struct indexer_build *builds = g_new(struct indexer_build, m->n);
+    struct indexer_total total;
+    struct error err = {0};
     for (size_t i = 0; i < m->n; i++) {
-        build->archive = m->archives[i].name;
-        build->sources = m->archives[i].sources;
-        build->sources_n = m->archives[i].sources_n;
-        int status = build_one(build, o, progress);
-        worst = status > worst ? status : worst;
-        if (*build->cancel)
-            break;
+        builds[i] = *common;
+        builds[i].archive = m->archives[i].name;
+        builds[i].sources = m->archives[i].sources;
+        builds[i].sources_n = m->archives[i].sources_n;
     }
-    return worst;
+    int rc = indexer_build_many(builds, m->n, built, &b, &total, &err);
+    progress_end(progress);
+    if (rc < 0)
+        b.sum.status = CLI_ENVIRONMENT;
+    if (o->json)
+        print_json(report_json_total(&b.sum, &total, rc, &err));
+    else
+        report_print_total(&b.sum, &total);
+    if (rc < 0)
+        cli_note("%s (%" PRIu64 " of %" PRIu64 " archives are done)", err.text, total.finished, total.archives);
+    g_free(builds);
+    return b.sum.status;
 }
 
 static void log_line(enum log_level level, const char *line, void *arg)
@@ -174,7 +211,14 @@ int cmd_build(int argc, char **argv)
         manifest_set_match(&manifest, o.match);
         build.cancel = cli_cancel_on_signals();
         log_set_sink(log_line, &progress, LOG_LEVEL_INFO);
-        status = build_all(&manifest, &build, &o, &progress);
+        if (o.manifest) {
+            status = build_many(&manifest, &build, &o, &progress);
+        } else {
+            build.archive = manifest.archives[0].name;
+            build.sources = manifest.archives[0].sources;
+            build.sources_n = manifest.archives[0].sources_n;
+            status = build_one(&build, &o, &progress);
+        }
     }
     manifest_release(&manifest);
     g_strfreev(headers);

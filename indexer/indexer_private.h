@@ -1,5 +1,6 @@
 /*
- * What the files of the indexer share. A build is: run.c opens and closes everything and joins;
+ * What the files of the indexer share. A build is: run.c opens and closes everything and joins (many.c: for many archives
+ * in turn, by one pipeline of pool.c);
  * plan.c (planner thread) reads vaults and store and says what is to be done, as ops (op.h) through the pipeline;
  * write.c (caller's thread) does it: item.c files items, mbox.c matches rewritten mboxes, remove.c takes away,
  * flags.c merges flags, relocate.c repairs locators.
@@ -21,6 +22,7 @@
 #define INDEXER_BREATHE_MS 5     /* how often a build looks for waiting writers: well below the 50 ms promised */
 #define INDEXER_TURN_MS 2000     /* how long it waits for a waiting writer to get its turn */
 #define INDEXER_PROGRESS_MS 100
+#define INDEXER_GROUP_MAX 256u   /* archives that share a pipeline */
 #define INDEXER_STILL_NS INT64_C(1000000000) /* a stamp must be older than its scan by this to mean anything */
 
 /* Names in the store's meta table. */
@@ -33,11 +35,12 @@ struct indexer_source {
     const struct vault_spec *spec;
     struct vault *vault; /* NULL: could not be opened */
     struct error why;    /* then */
-    uint32_t index;      /* in the pipeline's vaults, if opened */
+    uint32_t index;      /* in the pipeline's vaults, if opened: a pool adds where its archive's begin */
     char *name;          /* as in the store; owned; NULL if unknown */
 };
 
 struct header_list; /* settings.c */
+struct indexer_pool; /* below */
 
 /*
  * One run of a build. Written before the threads start, but for the atomics
@@ -51,12 +54,12 @@ struct indexer_run {
     struct header_list *headers;    /* what mime.headers points into, if it came from the store */
     struct indexer_source *sources;
     uint32_t sources_n;
-    struct vault **vaults;          /* the opened ones, by pipeline index */
+    struct vault **vaults;          /* the opened ones */
     uint32_t vaults_n;
-    struct vault *nothing;          /* stands in where no source could be opened */
     uint64_t map_bytes;             /* build->map_bytes, grown at restarts */
-    struct ingest_known *known;     /* planner fills it before its first submit; then the writer's */
-    struct ingest *ingest;
+    struct ingest_known *known;     /* the pool's. Planner fills it before its first submit; then the writer's */
+    struct ingest *ingest;          /* the pool's */
+    struct ingest_stats before;     /* of the pipeline, when the run's turn came */
     struct mds_env *env;
     struct indexer_restore *restore; /* rebuild: what the old store knew; NULL otherwise */
     int64_t began_ns;
@@ -197,6 +200,10 @@ int indexer_relocate_mark(struct indexer_writer *w, struct error *err);
 int indexer_settings_load(struct indexer_run *run, struct error *err);
 /* The list of an open environment (run->env) into run->mime. */
 int indexer_settings_read(struct indexer_run *run, struct error *err);
+/* Would workers with the one make the same records as workers with the other? */
+bool indexer_settings_same(const struct mime_settings *a, const struct mime_settings *b);
+/* The open environment's list is still that of run->mime, else BASE_ERR_LOCKED. */
+int indexer_settings_check(const struct indexer_run *run, struct error *err);
 int indexer_settings_store(struct indexer_run *run, struct mds_txn *txn, struct error *err);
 void indexer_settings_release(struct indexer_run *run);
 
@@ -207,9 +214,39 @@ void indexer_sources_close(struct indexer_run *run);
 /* Those that could not be opened: under which name the store knows them, and what the report says of them. */
 int indexer_sources_recall(struct indexer_run *run, struct error *err);
 
-/* run.c */
-/* One build into run->dir; build, dir, tmp, report and restore are set. Begins again where a map was full. */
+/* run.c: build, dir, tmp, report and restore are set. */
+/* Opens the vaults and learns the settings; nothing of the store stays open. */
+int indexer_run_prepare(struct indexer_run *run, struct error *err);
+/* The build of a prepared run. Begins again where a map was full. last: the pool is not needed any more. */
+int indexer_run_turn(struct indexer_run *run, struct indexer_pool *pool, bool last, struct error *err);
+/* What prepare opened. Before it the pool is stopped: it has borrowed the vaults. */
+void indexer_run_release(struct indexer_run *run);
+/* The archive's directory, made if missing; owned. */
+int indexer_archive_dir(const struct indexer_build *build, char **out, struct error *err);
+/* rc, with *why told in the words of a caller who knows archives by name. */
+int indexer_result(const struct indexer_build *build, int rc, struct error *why, struct error *err);
+/* All of it, by a pool of its own. */
 int indexer_run(struct indexer_run *run, struct error *err);
+
+/* pool.c: one pipeline for the archives of a group, in turn. */
+struct indexer_pool {
+    const struct indexer_run *first; /* whose settings the workers have */
+    struct vault **vaults;           /* of all its archives, borrowed */
+    uint32_t vaults_n, archives;
+    struct vault *nothing;           /* stands in where no source could be opened */
+    struct ingest_known *known;
+    struct ingest *ingest;           /* NULL: not started, or stopped */
+    uint64_t started;
+};
+/* Can a prepared run share the pool? */
+bool indexer_pool_fits(const struct indexer_pool *pool, const struct indexer_run *run);
+/* Its vaults join; before the first start. */
+void indexer_pool_add(struct indexer_pool *pool, struct indexer_run *run);
+/* Gives the run a pipeline without tasks and an empty known set. No environment is open, no other thread runs. */
+int indexer_pool_start(struct indexer_pool *pool, struct indexer_run *run, struct error *err);
+/* Ends the processes; the next start makes new ones. */
+void indexer_pool_stop(struct indexer_pool *pool);
+void indexer_pool_release(struct indexer_pool *pool);
 
 /* restore.c: rebuild's memory of the old store */
 struct indexer_restore;

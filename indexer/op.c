@@ -57,6 +57,7 @@ void indexer_op_encode(const struct op *op, struct buf *out)
         buf_put_varint(out, op->moved);
         break;
     case OP_TROUBLE: buf_put_blob(out, op->text); break;
+    case OP_END: break;
     }
 }
 
@@ -107,6 +108,7 @@ bool indexer_op_decode(struct bytes in, struct op *out)
         out->moved = reader_varint(&r);
         break;
     case OP_TROUBLE: out->text = reader_blob(&r); break;
+    case OP_END: break;
     default: return false;
     }
     return reader_done(&r);

@@ -26,6 +26,7 @@ enum op_kind {
     OP_GONE,          /* container: it is no longer in the vault; rows */
     OP_SOURCE_END,    /* complete; rows: messages missing by name; moved */
     OP_TROUBLE,       /* text: something that could not be read; the writer counts and reports it */
+    OP_END,           /* the archive's last: no worker has anything of it any more */
 };
 
 enum op_how {

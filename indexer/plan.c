@@ -597,6 +597,24 @@ static int source_plan(struct planner *p, struct indexer_source *source, struct 
     return rc;
 }
 
+/* Tells the writer that this was all; the pipeline stays open for the next archive. */
+static void plan_end(struct planner *p, int rc)
+{
+    struct indexer_run *run = p->run;
+    struct error why = {0};
+    atomic_store_explicit(&run->planned_all, rc == 0, memory_order_relaxed);
+    int sent = send_op(p, &(struct op){.kind = OP_END}, &why);
+    if (sent == 0)
+        sent = ingest_flush(run->ingest, &why); /* also what makes it the last of its batch */
+    if (sent < 0)
+        ingest_close(run->ingest); /* cancelled, or the nursery is dead: the writer must not wait for more */
+    if (sent < 0 && rc == 0) {
+        rc = sent;
+        run->plan_err = why;
+    }
+    run->plan_rc = rc;
+}
+
 void *indexer_plan(void *arg)
 {
     struct indexer_run *run = arg;
@@ -611,9 +629,7 @@ void *indexer_plan(void *arg)
     for (uint32_t i = 0; rc == 0 && i < run->sources_n; i++)
         if (run->sources[i].vault || (run->sources[i].name && run->build->allow_removals))
             rc = source_plan(p, &run->sources[i], &run->plan_err);
-    run->plan_rc = rc;
-    atomic_store_explicit(&run->planned_all, rc == 0, memory_order_relaxed);
-    ingest_close(run->ingest);
+    plan_end(p, rc);
     roaring_bitmap_free(p->containers);
     roaring_bitmap_free(p->seen_uids);
     hashes_release(&p->added);

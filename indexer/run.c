@@ -1,9 +1,10 @@
 /*
  * A build from opening to closing.
  *
- * The order matters: vaults, then the pipeline (it forks: no thread and no open LMDB environment yet), then
+ * The order matters: vaults, then the pipeline (it forks: no thread and no open LMDB environment), then
  * the store, then the planner thread. The store is opened once before, briefly, for the settings that
- * the workers must know and to see that no other build holds it.
+ * the workers must know and to see that no other build holds it. Of archives that share a pipeline all are prepared before
+ * it is opened, then each has its turn; a turn that fails leaves tasks behind, so it takes the pipeline with it.
  */
 #include "indexer_private.h"
 #include "system.h"
@@ -14,34 +15,6 @@
 
 /* A map that was full in the middle of a batch has grown when the build begins again; each time by much. */
 #define RESTARTS_MAX 64
-
-static int pipeline_open(struct indexer_run *run, struct error *err)
-{
-    const struct indexer_build *b = run->build;
-    struct ingest_settings settings = {
-        .workers = b->jobs,
-        .vaults = run->vaults,
-        .vaults_n = run->vaults_n,
-        .mime = run->mime,
-        .item_ms = b->item_ms,
-        .io_idle = b->io_idle,
-        .parse = b->parse,
-    };
-    int rc = ingest_known_new(run->dir, &run->known, err);
-    if (rc < 0)
-        return rc;
-    settings.known = run->known;
-    if (!run->vaults_n) {
-        /* All sources are gone and their items are to go: nothing will be read, but the ops need their pipeline, and it a vault. */
-        const struct vault_spec nothing = {.kind = VAULT_KIND_EML_TREE, .path = run->dir};
-        rc = vault_open(&nothing, &run->nothing, err);
-        if (rc < 0)
-            return rc;
-        settings.vaults = &run->nothing;
-        settings.vaults_n = 1;
-    }
-    return ingest_open(&settings, &run->ingest, err);
-}
 
 static int store_open(struct indexer_run *run, struct error *err)
 {
@@ -74,9 +47,9 @@ static void take_stats(struct indexer_run *run)
     if (!run->ingest)
         return;
     ingest_get_stats(run->ingest, &s);
-    r->parsed += s.parsed;
-    r->crashed += s.crashed;
-    r->hung += s.hung;
+    r->parsed += s.parsed - run->before.parsed;
+    r->crashed += s.crashed - run->before.crashed;
+    r->hung += s.hung - run->before.hung;
     r->containers = atomic_load(&run->containers);
     r->containers_skipped = atomic_load(&run->containers_skipped);
 }
@@ -118,7 +91,7 @@ static int work(struct indexer_run *run, struct error *err)
     return rc;
 }
 
-static int run_once(struct indexer_run *run, struct error *err)
+static int run_once(struct indexer_run *run, struct indexer_pool *pool, bool last, struct error *err)
 {
     run->plan_rc = 0;
     run->plan_err = (struct error){0};
@@ -126,52 +99,80 @@ static int run_once(struct indexer_run *run, struct error *err)
     atomic_store(&run->containers_skipped, 0);
     atomic_store(&run->planned, 0);
     atomic_store(&run->planned_all, false);
-    int rc = indexer_sources_open(run, err);
-    if (rc == 0)
-        rc = indexer_settings_load(run, err);
-    if (rc == 0)
-        rc = pipeline_open(run, err);
+    int rc = indexer_pool_start(pool, run, err);
     if (rc == 0)
         rc = store_open(run, err);
     if (rc == 0)
+        rc = indexer_settings_check(run, err);
+    if (rc == 0)
         rc = indexer_sources_recall(run, err);
     run->committed = *run->report;
-    if (rc == 0)
+    bool worked = rc == 0;
+    if (worked)
         rc = work(run, err);
     if (rc == BASE_ERR_AGAIN)
         *run->report = run->committed;
     take_stats(run);
-    ingest_free(&run->ingest);
+    run->ingest = NULL;
+    run->known = NULL;
+    if (last || (worked && rc != 0))
+        indexer_pool_stop(pool);
     if (rc == 0)
         rc = finish(run, err);
     if (run->env)
         mds_build_unlock(run->env);
     mds_close(&run->env);
-    ingest_known_free(&run->known);
-    vault_close(&run->nothing);
+    return rc;
+}
+
+int indexer_run_prepare(struct indexer_run *run, struct error *err)
+{
+    int64_t began_ns = indexer_monotonic_ns();
+    run->map_bytes = run->build->map_bytes;
+    int rc = indexer_sources_open(run, err);
+    if (rc == 0)
+        rc = indexer_settings_load(run, err);
+    run->report->seconds = (double)(indexer_monotonic_ns() - began_ns) / 1e9;
+    return rc;
+}
+
+int indexer_run_turn(struct indexer_run *run, struct indexer_pool *pool, bool last, struct error *err)
+{
+    struct indexer_report *r = run->report;
+    bool alone = pool->archives == 1; /* else the workers' time is nobody's in particular */
+    double cpu_before = indexer_cpu_seconds(alone), seconds = r->seconds;
+    int rc = BASE_ERR_AGAIN;
+    run->began_ns = indexer_monotonic_ns();
+    for (int i = 0; rc == BASE_ERR_AGAIN && i < RESTARTS_MAX; i++) {
+        r->removals_refused = 0;
+        rc = run_once(run, pool, last, err);
+        run->map_bytes *= 2; /* the store is opened anew; 0 stays the store's own choice, which follows the file */
+    }
+    r->seconds = seconds + (double)(indexer_monotonic_ns() - run->began_ns) / 1e9;
+    r->cpu_seconds = indexer_cpu_seconds(alone) - cpu_before;
+    return rc;
+}
+
+void indexer_run_release(struct indexer_run *run)
+{
     indexer_settings_release(run);
     indexer_sources_close(run);
-    return rc;
 }
 
 int indexer_run(struct indexer_run *run, struct error *err)
 {
-    struct indexer_report *r = run->report;
-    double cpu_before = indexer_cpu_seconds();
-    int rc = BASE_ERR_AGAIN;
-    run->began_ns = indexer_monotonic_ns();
-    run->map_bytes = run->build->map_bytes;
-    for (int i = 0; rc == BASE_ERR_AGAIN && i < RESTARTS_MAX; i++) {
-        r->removals_refused = 0;
-        rc = run_once(run, err);
-        run->map_bytes *= 2; /* the store is opened anew; 0 stays the store's own choice, which follows the file */
+    struct indexer_pool pool = {0};
+    int rc = indexer_run_prepare(run, err);
+    if (rc == 0) {
+        indexer_pool_add(&pool, run);
+        rc = indexer_run_turn(run, &pool, true, err);
     }
-    r->seconds = (double)(indexer_monotonic_ns() - run->began_ns) / 1e9;
-    r->cpu_seconds = indexer_cpu_seconds() - cpu_before;
+    indexer_pool_release(&pool);
+    indexer_run_release(run);
     return rc;
 }
 
-static int archive_dir(const struct indexer_build *build, char **out, struct error *err)
+int indexer_archive_dir(const struct indexer_build *build, char **out, struct error *err)
 {
     struct mds_catalogue *catalogue = NULL;
     struct mds_archive_info *info = calloc(1, sizeof *info);
@@ -186,21 +187,26 @@ static int archive_dir(const struct indexer_build *build, char **out, struct err
     return rc;
 }
 
+int indexer_result(const struct indexer_build *build, int rc, struct error *why, struct error *err)
+{
+    if (rc < 0) {
+        if (rc != BASE_ERR_CANCELLED && rc != BASE_ERR_USAGE)
+            error_context(why, "archive %s", build->archive);
+        if (err)
+            *err = *why;
+    }
+    return rc;
+}
+
 int indexer_build(const struct indexer_build *build, struct indexer_report *report, struct error *err)
 {
     struct error why = {0};
     struct indexer_run run = {.build = build, .report = report};
     *report = (struct indexer_report){0};
-    int rc = archive_dir(build, &run.dir, &why);
+    int rc = indexer_archive_dir(build, &run.dir, &why);
     run.tmp = run.dir;
     if (rc == 0)
         rc = indexer_run(&run, &why);
     free(run.dir);
-    if (rc < 0) {
-        if (rc != BASE_ERR_CANCELLED && rc != BASE_ERR_USAGE)
-            error_context(&why, "archive %s", build->archive);
-        if (err)
-            *err = why;
-    }
-    return rc;
+    return indexer_result(build, rc, &why, err);
 }

@@ -115,6 +115,37 @@ int indexer_settings_read(struct indexer_run *run, struct error *err)
     return rc == BASE_ERR_NOTFOUND ? 0 : rc;
 }
 
+bool indexer_settings_same(const struct mime_settings *a, const struct mime_settings *b)
+{
+    struct buf text_a = {0}, text_b = {0};
+    list_encode(a, &text_a);
+    list_encode(b, &text_b);
+    bool same = a->max_header_bytes == b->max_header_bytes && a->max_parts == b->max_parts &&
+                a->max_depth == b->max_depth && a->max_addresses == b->max_addresses &&
+                a->max_references == b->max_references && a->preview_chars == b->preview_chars &&
+                a->parser == b->parser && bytes_equal(buf_bytes(&text_a), buf_bytes(&text_b));
+    buf_release(&text_a);
+    buf_release(&text_b);
+    return same;
+}
+
+int indexer_settings_check(const struct indexer_run *run, struct error *err)
+{
+    struct mds_txn *txn = NULL;
+    struct bytes stored;
+    struct buf text = {0};
+    int rc = mds_read_begin(run->env, &txn, err);
+    if (rc < 0)
+        return rc;
+    rc = mds_meta_get(txn, INDEXER_META_HEADERS, &stored, err);
+    list_encode(&run->mime, &text);
+    if (rc == 0 && !bytes_equal(stored, buf_bytes(&text)))
+        rc = error_set(err, BASE_ERR_LOCKED, 0, "its list of header fields was changed meanwhile; run again");
+    mds_read_end(&txn);
+    buf_release(&text);
+    return rc == BASE_ERR_NOTFOUND ? 0 : rc;
+}
+
 int indexer_settings_store(struct indexer_run *run, struct mds_txn *txn, struct error *err)
 {
     struct buf text = {0};

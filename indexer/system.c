@@ -35,11 +35,18 @@ static double seconds_of(const struct timeval *t)
     return (double)t->tv_sec + (double)t->tv_usec / 1e6;
 }
 
-double indexer_cpu_seconds(void)
+uint64_t indexer_descriptors_max(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 256;
+}
+
+double indexer_cpu_seconds(bool with_children)
 {
     struct rusage self = {0}, children = {0};
     getrusage(RUSAGE_SELF, &self);
-    getrusage(RUSAGE_CHILDREN, &children);
+    if (with_children)
+        getrusage(RUSAGE_CHILDREN, &children);
     return seconds_of(&self.ru_utime) + seconds_of(&self.ru_stime) + seconds_of(&children.ru_utime) +
            seconds_of(&children.ru_stime);
 }

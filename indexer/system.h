@@ -4,13 +4,16 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 int64_t indexer_monotonic_ns(void);
 int64_t indexer_wall_ns(void);
 void indexer_sleep_ms(unsigned ms);
-/* CPU of this process and the children it has waited for. */
-double indexer_cpu_seconds(void);
+/* CPU of this process, and if asked of the children it has waited for. */
+double indexer_cpu_seconds(bool with_children);
+/* How many descriptors this process may have open. */
+uint64_t indexer_descriptors_max(void);
 /* An unlinked file in dir, open for reading and writing; the descriptor, or < 0 with an error set. */
 int indexer_temp_file(const char *dir, struct error *err);
 

@@ -267,6 +267,7 @@ static int apply(struct indexer_writer *w, const struct op *op, struct error *er
         indexer_writer_failed(w, (struct bytes){0}, text);
         return 0;
     }
+    case OP_END: break; /* ends the loop */
     }
     ASSERT(!"op");
     return 0;
@@ -331,6 +332,10 @@ int indexer_write(struct indexer_run *run, struct error *err)
     while (rc == 0 && (rc = next_result(&w, err)) > 0) {
         struct op op;
         ASSERT(indexer_op_decode(w.result.tag, &op));
+        if (op.kind == OP_END) {
+            rc = 0;
+            break;
+        }
         rc = apply(&w, &op, err);
         if (rc == 0)
             rc = indexer_writer_breathe(&w, err);

@@ -59,8 +59,9 @@ def manifest(lab):
             f.write(f"user{i}\tmaildir:{maildir(lab.path(f'm{i}'), [(n, 'x') for n in range(i + 1)])}\n")
         f.write(f"user0\tmaildir:{maildir(lab.path('more'), [(99, 'more')])}=Old\n")
     done = lab.mds("build", "--store", lab.store, "--manifest", lab.path("manifest"), "--json", "--progress", "none")
-    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    *reports, total = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["archive"] for r in reports] == names
+    assert total["archive"] is None and total["archives_built"] == 5 and total["messages_added"] == 16, total
     assert [messages(lab, n) for n in names] == [2, 2, 3, 4, 5]
     with open(lab.path("bad"), "w") as f:
         f.write("no tab here\n")

@@ -85,6 +85,29 @@ struct indexer_report {
  */
 int indexer_build(const struct indexer_build *build, struct indexer_report *report, struct error *err);
 
+struct indexer_total {
+    uint64_t archives;  /* asked for */
+    uint64_t finished;  /* whose build came to an end of its own, good or bad */
+    uint64_t pools;     /* pipelines that were started */
+    double seconds, cpu_seconds; /* of all of it, workers included */
+};
+
+/* Called on the caller's thread, once for each archive that was begun, in order. rc, err: what indexer_build would have said. */
+typedef void indexer_built_fn(const struct indexer_build *build, const struct indexer_report *report, int rc,
+                              const struct error *err, void *arg);
+
+/*
+ * Builds archives in the order given, one at a time, by one pool of workers where that can be: archives share a pool, up to
+ * 256 of them and 256 vaults, if jobs, item_ms, io_idle, parse and mime settings (that is, the header lists of their stores)
+ * are the same. A build that fails ends the pool; the next archive gets a new one. Vaults are opened when the group is.
+ * cpu_seconds of an archive that shares a pool is this process's alone.
+ *
+ * An archive that fails does not stop the others: 0 says only that each was tried. BASE_ERR_CANCELLED: stopped by
+ * builds[i].cancel; archives that were not begun are not reported. `total` is valid in both cases.
+ */
+int indexer_build_many(const struct indexer_build *builds, size_t n, indexer_built_fn *built, void *arg,
+                       struct indexer_total *total, struct error *err);
+
 struct indexer_verify {
     const char *store_dir, *archive;
     bool items;      /* re-read the vault: hash and record of every item */

@@ -48,6 +48,7 @@ static const struct op rows[] = {
     {.kind = OP_GONE, .container = UINT32_MAX, .rows = 3},
     {.kind = OP_SOURCE_END, .complete = true, .rows = 1, .moved = 2},
     {.kind = OP_TROUBLE, .text = {(const uint8_t *)"why", 3}},
+    {.kind = OP_END},
 };
 
 Test(op, round_trip_and_every_prefix)
