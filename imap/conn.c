@@ -38,9 +38,9 @@ struct imap_conn {
     enum conn_state state;
     enum imap_run how; /* of the last run: written by the job, read after it was taken back */
     bool reading, eof, doomed, stopped;
-    unsigned handles; /* open ones */
+    unsigned handles;                             /* open ones */
     uint64_t login_deadline_ms, idle_deadline_ms; /* the latter from the last answer on: half a command is none */
-    size_t write_left; /* when the write timer last looked */
+    size_t write_left;                            /* when the write timer last looked */
     struct buf pending;
 };
 

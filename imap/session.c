@@ -105,8 +105,8 @@ void imap_session_reopen_archive(struct imap_session *s)
     struct mdsq_error err = {0};
     ASSERT(!s->view);
     if (mdsq_archive_open(s->store, s->archive_name, &now, &err) < 0) {
-        log_to(LOG_LEVEL_WARN, "imap: archive does not open again: archive=%s code=%d error=%s", s->archive_name, err.code,
-               err.text);
+        log_to(LOG_LEVEL_WARN, "imap: archive does not open again: archive=%s code=%d error=%s", s->archive_name,
+               err.code, err.text);
         return;
     }
     mdsq_reader_end(&s->reader);

@@ -445,8 +445,9 @@ static int env_open_locked(const char *dir, const struct schema *schema, const s
     if (rc == BASE_OK)
         rc = lmdb_file_check(env->path, &state, &file_bytes, err);
     if (rc == BASE_OK && state != FILE_LMDB && (!opts->create || opts->read_only))
-        rc = state == FILE_MISSING ? error_set(err, BASE_ERR_NOTFOUND, ENOENT, "%s: there is no data.mdb: mds build makes it", dir)
-                                   : error_set(err, BASE_ERR_FORMAT, 0, "%s is empty", env->path);
+        rc = state == FILE_MISSING
+                 ? error_set(err, BASE_ERR_NOTFOUND, ENOENT, "%s: there is no data.mdb: mds build makes it", dir)
+                 : error_set(err, BASE_ERR_FORMAT, 0, "%s is empty", env->path);
     if (rc == BASE_OK)
         rc = locks_open(env, err);
     if (rc == BASE_OK)
