@@ -2,7 +2,8 @@
 """Real clients browse an archive: curl, mutt, neomutt, mbsync, Python's imaplib.
 
 Each has a home of its own, loopback, a port of its own. A client that is not installed is noted and left out; if none is there the test
-is skipped (77). MDS_CLIENT_ITEMS: messages of the mbsync pull (20,000).
+is skipped (77). With MDS_CLIENTS=all, which scripts/test says once it has installed them, each must be there.
+MDS_CLIENT_ITEMS: messages of the mbsync pull (20,000).
 """
 import email
 import imaplib
@@ -198,6 +199,8 @@ def main():
     for name in only:
         if name not in there:
             print(f"note: {name} is not installed, left out")
+    if len(there) < len(only) and os.environ.get("MDS_CLIENTS") == "all":
+        sys.exit("MDS_CLIENTS=all, but a client is not installed")
     if not there:
         skip("no client is installed")
     with Lab() as lab:
