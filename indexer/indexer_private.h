@@ -221,7 +221,9 @@ int indexer_run_prepare(struct indexer_run *run, struct error *err);
 int indexer_run_turn(struct indexer_run *run, struct indexer_pool *pool, bool last, struct error *err);
 /* What prepare opened. Before it the pool is stopped: it has borrowed the vaults. */
 void indexer_run_release(struct indexer_run *run);
-/* The archive's directory, made if missing; owned. */
+/* Notes that the archive's environment stands, after it was made. */
+int indexer_archive_made(const struct indexer_build *build, struct error *err);
+/* The archive's directory, owned; the archive is made if missing. CORRUPT if its environment was made once and is gone. */
 int indexer_archive_dir(const struct indexer_build *build, char **out, struct error *err);
 /* rc, with *why told in the words of a caller who knows archives by name. */
 int indexer_result(const struct indexer_build *build, int rc, struct error *why, struct error *err);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* A map that was full in the middle of a batch has grown when the build begins again; each time by much. */
 #define RESTARTS_MAX 64
@@ -172,6 +173,26 @@ int indexer_run(struct indexer_run *run, struct error *err)
     return rc;
 }
 
+static bool store_stands(const char *dir)
+{
+    char *path = NULL;
+    struct stat st;
+    ASSERT(asprintf(&path, "%s/data.mdb", dir) > 0);
+    const bool stands = stat(path, &st) == 0 && st.st_size > 0;
+    free(path);
+    return stands;
+}
+
+int indexer_archive_made(const struct indexer_build *build, struct error *err)
+{
+    struct mds_catalogue *catalogue = NULL;
+    int rc = mds_catalogue_open(build->store_dir, false, false, &catalogue, err);
+    if (rc == 0)
+        rc = mds_catalogue_archive_made(catalogue, build->archive, err);
+    mds_catalogue_close(&catalogue);
+    return rc;
+}
+
 int indexer_archive_dir(const struct indexer_build *build, char **out, struct error *err)
 {
     struct mds_catalogue *catalogue = NULL;
@@ -180,6 +201,10 @@ int indexer_archive_dir(const struct indexer_build *build, char **out, struct er
     int rc = mds_catalogue_open(build->store_dir, true, false, &catalogue, err);
     if (rc == 0)
         rc = mds_catalogue_archive_find(catalogue, build->archive, true, info, err);
+    if (rc == 0 && info->made && !store_stands(info->dir))
+        rc = error_set(err, BASE_ERR_CORRUPT, 0,
+                       "%s/data.mdb was made once and is gone: a new one would give old UIDs to other messages. Restore it "
+                       "from a backup, or build an archive of another name", info->dir);
     if (rc == 0)
         *out = strdup(info->dir);
     mds_catalogue_close(&catalogue);

@@ -92,6 +92,8 @@ int indexer_settings_load(struct indexer_run *run, struct error *err)
     if (rc == 0)
         rc = mds_build_lock(env, err);
     if (rc == 0)
+        rc = indexer_archive_made(run->build, err);
+    if (rc == 0)
         rc = mds_read_begin(env, &txn, err);
     if (rc == 0)
         rc = mds_meta_get(txn, INDEXER_META_HEADERS, &stored, err);

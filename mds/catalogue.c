@@ -127,7 +127,7 @@ static bool archive_take(struct bytes key, struct bytes row, void *arg)
     struct mds_archive_info *out = arg;
 
     memset(out, 0, sizeof *out);
-    if (!name_is_valid(key, false) || !archive_decode(row, &out->id, &out->enabled))
+    if (!name_is_valid(key, false) || !archive_decode(row, out))
         return false;
     memcpy(out->name, key.p, key.n);
     return true;
@@ -163,7 +163,7 @@ static int archive_make(struct mds_catalogue *c, const char *name, struct mds_ar
 
         *out = (struct mds_archive_info){.id = t->w->counters.next_container, .enabled = true};
         (void)snprintf(out->name, sizeof out->name, "%s", name);
-        archive_encode(out->id, out->enabled, v);
+        archive_encode(out, v);
         t->w->counters.next_container++;
         t->w->counters_dirty = true;
         rc = row_put(t, TABLE_ARCHIVES, bytes_str(name), v, err);
@@ -186,6 +186,33 @@ int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool c
         rc = archive_make(c, name, out, err);
     }
     return rc == BASE_OK ? archive_dir(c, out, err) : rc;
+}
+
+int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err)
+{
+    struct mds_archive_info info;
+    struct mds_txn *t = NULL;
+    struct bytes row;
+    int rc = mds_catalogue_archive_find(c, name, false, &info, err);
+
+    if (rc != BASE_OK || info.made)
+        return rc;
+    rc = mds_write_begin(c->env, &t, err);
+    if (rc == BASE_OK)
+        rc = row_get(t, TABLE_ARCHIVES, bytes_str(name), &row, err);
+    if (rc == BASE_OK && !archive_take(bytes_str(name), row, &info))
+        rc = row_corrupt(t, TABLE_ARCHIVES, bytes_str(name), "it does not decode", err);
+    if (rc == BASE_OK) {
+        struct buf *v = value_begin(t);
+
+        info.made = true;
+        archive_encode(&info, v);
+        rc = row_put(t, TABLE_ARCHIVES, bytes_str(name), v, err);
+    }
+    if (rc == BASE_OK)
+        return mds_write_commit(&t, err);
+    mds_write_abort(&t);
+    return rc;
 }
 
 int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out,

@@ -304,21 +304,24 @@ bool run_decode(uint64_t modseq, struct bytes in, struct run *out)
 
 /* ---- catalogue ---- */
 
-void archive_encode(uint32_t id, bool enabled, struct buf *out)
+enum { ARCHIVE_ENABLED = 1, ARCHIVE_MADE = 2 };
+
+void archive_encode(const struct mds_archive_info *info, struct buf *out)
 {
-    buf_put_varint(out, id);
-    buf_put_u8(out, enabled);
+    buf_put_varint(out, info->id);
+    buf_put_u8(out, (uint8_t)((info->enabled ? ARCHIVE_ENABLED : 0) | (info->made ? ARCHIVE_MADE : 0)));
 }
 
-bool archive_decode(struct bytes in, uint32_t *id_out, bool *enabled_out)
+bool archive_decode(struct bytes in, struct mds_archive_info *out)
 {
     struct reader r = reader_of(in);
 
-    *id_out = read_u32(&r);
-    const uint8_t enabled = reader_u8(&r);
+    out->id = read_u32(&r);
+    const uint8_t bits = reader_u8(&r);
 
-    *enabled_out = enabled;
-    return reader_done(&r) && *id_out > 0 && enabled <= 1;
+    out->enabled = bits & ARCHIVE_ENABLED;
+    out->made = bits & ARCHIVE_MADE;
+    return reader_done(&r) && out->id > 0 && bits <= (ARCHIVE_ENABLED | ARCHIVE_MADE);
 }
 
 void user_encode(const struct mds_user *u, struct buf *out)

@@ -168,8 +168,9 @@ static inline bool pack_holds(const struct pack *p, uint64_t id)
 
 void user_encode(const struct mds_user *u, struct buf *out);
 bool user_decode(struct bytes name, struct bytes in, struct mds_user *out);
-void archive_encode(uint32_t id, bool enabled, struct buf *out);
-bool archive_decode(struct bytes in, uint32_t *id_out, bool *enabled_out);
+/* id, enabled, made */
+void archive_encode(const struct mds_archive_info *info, struct buf *out);
+bool archive_decode(struct bytes in, struct mds_archive_info *out);
 
 /* ---- containers of UID sets (set_codec.c) --------------------------------------- */
 

@@ -158,16 +158,15 @@ static void try_pack(struct bytes in, struct buf *out)
 static void try_user(struct bytes in, struct buf *out)
 {
     struct mds_user u;
-    uint32_t id;
-    bool enabled;
+    struct mds_archive_info archive;
 
     if (user_decode(BYTES_LIT("ann"), in, &u)) {
         user_encode(&u, out);
         must_equal(in, out);
     }
     buf_reset(out);
-    if (archive_decode(in, &id, &enabled)) {
-        archive_encode(id, enabled, out);
+    if (archive_decode(in, &archive)) {
+        archive_encode(&archive, out);
         must_equal(in, out);
     }
 }

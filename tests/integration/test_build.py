@@ -50,6 +50,24 @@ def headers(lab):
     lab.build("h", source, extra=["--headers", "all"])
 
 
+def lost_store(lab):
+    """A store whose data.mdb went away is not begun anew: UID 1 would become another message under the same UIDVALIDITY."""
+    source = "maildir:" + maildir(lab.path("lost"), [(1, "x")])
+    lab.build("lost", source)
+    found = [os.path.join(folder, "data.mdb") for folder, _, names in os.walk(os.path.join(lab.store, "archives"))
+             if "data.mdb" in names]
+    newest = max(found, key=lambda path: os.stat(os.path.dirname(path)).st_ctime_ns)
+    os.rename(newest, newest + ".away")
+    for empty in (False, True):
+        if empty:
+            open(newest, "w").close()
+        again = lab.build("lost", source, check=False)
+        assert again.returncode == 3 and b"backup" in again.stderr, again
+    os.rename(newest + ".away", newest)
+    lab.build("lost", source)
+    assert messages(lab, "lost") == 1
+
+
 def manifest(lab):
     names = []
     with open(lab.path("manifest"), "w") as f:
@@ -220,7 +238,8 @@ def verified(lab):
 
 def main():
     with Lab() as lab:
-        for check in (usage, headers, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted, rewritten_meanwhile):
+        for check in (usage, headers, lost_store, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted,
+                      rewritten_meanwhile):
             check(lab)
             print(f"{check.__name__}: ok", flush=True)
 

@@ -328,8 +328,11 @@ struct mds_archive_info {
     char dir[1200];   /* path of its environment */
     uint32_t id;
     bool enabled;
+    bool made;        /* its environment was made once: if it is missing now, it was lost */
 };
 int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool create, struct mds_archive_info *out, struct error *err);
+/* Notes for good that the archive's environment was made. Writes only the first time. */
+int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err);
 /* In name order; after NULL starts. 1 more, 0 done. */
 int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err);
 
