@@ -394,6 +394,8 @@ static uint64_t entity_take(struct walk *w, uint32_t parent, uint64_t off, GMime
         stop = (uint64_t)stream->bound_end;
     } else if (GMIME_IS_PART(o)) {
         e->part.body_len = 0; /* the boundary ended its header */
+    } else {
+        require(w, false, "GMime nests a part that is a leaf here"); /* message/global, message/news */
     }
     s->v[index].part.next = s->n;
     return stop;
