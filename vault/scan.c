@@ -20,10 +20,14 @@
 #include <fnmatch.h>
 #include <glib.h>
 #include <locale.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SORTER_BYTES ((size_t)32 << 20)
 #define REREADS_MAX 3
+#define ESTIMATE_NS INT64_C(500000000)
+#define ESTIMATE_CLOCK 1024u /* names between two looks at the clock */
+#define ESTIMATE_MBOX_ITEM 8192u
 
 struct vault_scan {
     /* permanent */
@@ -33,6 +37,8 @@ struct vault_scan {
     size_t at; /* of the next container */
     uint64_t skipped;
     char reason[256];
+    bool counted; /* vault_scan_estimate has looked */
+    uint64_t later; /* items expected in places.at[at..] */
 
     /* the current container */
     struct bytes name;
@@ -41,6 +47,8 @@ struct vault_scan {
     struct vault_stamp stamp;
     int dir_fd; /* eml-tree, MH: for lstat of single names; else -1 */
     struct sorter *sorter;
+    uint64_t taken;    /* records out of the sorter, items out of the mbox */
+    uint64_t mbox_end; /* of the last item */
     struct vault_mbox *mbox;
     struct vault_keywords keywords;
     struct vault_mh_sequences sequences;
@@ -89,6 +97,7 @@ static void container_close(struct vault_scan *s)
         (void)close(s->dir_fd);
     s->dir_fd = -1;
     s->open = s->begun = s->has_ahead = s->unsettled = false;
+    s->taken = s->mbox_end = 0;
 }
 
 void vault_scan_free(struct vault_scan **sp)
@@ -221,6 +230,7 @@ int vault_scan_next_container(struct vault_scan *s, struct vault_container *out,
     const struct vault_place *place = &s->places.at[s->at++];
 
     s->name = place->name;
+    s->later -= place->expected;
     *out = (struct vault_container){.name = place->name, .folder = place->folder, .unreadable = place->unreadable};
     if (place->unreadable)
         return VAULT_MORE;
@@ -400,6 +410,8 @@ static int mbox_item(struct vault_scan *s, struct vault_item *out, struct error 
     }
     if (rc != VAULT_MORE)
         return rc;
+    s->taken++;
+    s->mbox_end = m.offset + m.length;
     *out = (struct vault_item){
         .locator = {.container = s->name, .offset = m.offset, .length = m.length, .filter = m.filter},
         .flags = m.flags,
@@ -408,6 +420,14 @@ static int mbox_item(struct vault_scan *s, struct vault_item *out, struct error 
         .date = m.date,
     };
     return VAULT_MORE;
+}
+
+static int take(struct vault_scan *s, struct bytes *key, struct bytes *value, struct error *err)
+{
+    const int rc = sorter_next(s->sorter, key, value, err);
+
+    s->taken += rc == SORTER_MORE;
+    return rc;
 }
 
 static void keep(struct buf *to, struct bytes v)
@@ -423,7 +443,7 @@ static int unique_next(struct vault_scan *s, struct error *err)
     int rc;
 
     if (!s->has_ahead) {
-        rc = sorter_next(s->sorter, &key, &value, err);
+        rc = take(s, &key, &value, err);
         if (rc != SORTER_MORE)
             return rc;
         keep(&s->ahead_key, key);
@@ -434,7 +454,7 @@ static int unique_next(struct vault_scan *s, struct error *err)
     s->key = s->ahead_key;
     s->ahead_key = spare;
     keep(&s->path, buf_bytes(&s->ahead_value));
-    while ((rc = sorter_next(s->sorter, &key, &value, err)) == SORTER_MORE) {
+    while ((rc = take(s, &key, &value, err)) == SORTER_MORE) {
         if (!bytes_equal(key, buf_bytes(&s->key)))
             break;
         keep(&s->path, value);
@@ -480,7 +500,7 @@ static int file_item(struct vault_scan *s, struct vault_item *out, struct error 
     struct stat st;
     int rc;
 
-    while ((rc = sorter_next(s->sorter, &key, &value, err)) == SORTER_MORE) {
+    while ((rc = take(s, &key, &value, err)) == SORTER_MORE) {
         const struct bytes name = mh ? bytes_slice(key, 8, SIZE_MAX) : key;
 
         if (s->name.n + name.n + 2 > VAULT_PATH_BYTES) {
@@ -530,4 +550,80 @@ int vault_scan_next_item(struct vault_scan *s, struct vault_item *out, struct er
     if (rc != VAULT_MORE)
         s->open = false;
     return rc;
+}
+
+/* --- how much is to come --- */
+
+uint64_t vault_scan_pending(const struct vault_scan *s)
+{
+    if (!s->open || !s->begun)
+        return 0;
+    if (s->mbox) {
+        if (!s->taken || s->mbox_end >= s->stamp.size)
+            return 0;
+        const uint64_t mean = s->mbox_end / s->taken + 1;
+
+        return (s->stamp.size - s->mbox_end + mean - 1) / mean;
+    }
+    return sorter_count(s->sorter) - s->taken + s->has_ahead;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Item names of one directory; what cannot be read counts as nothing here and is reported when its turn comes. */
+static uint64_t count_dir(struct vault_scan *s, struct bytes container, struct bytes sub, int64_t until_ns)
+{
+    struct vault_dir entries;
+    enum vault_entry_type type;
+    struct bytes name;
+    uint64_t n = 0;
+    char path[VAULT_PATH_BYTES];
+    const int fd = vault_os_path(path, container, sub) ? vault_os_open(s->v, path, O_DIRECTORY) : -ENAMETOOLONG;
+
+    if (fd < 0)
+        return 0;
+    vault_dir_init(&entries, fd);
+    while (vault_dir_next(&entries, &name, &type) == VAULT_MORE) {
+        if (type == VAULT_ENTRY_FILE && is_item_name(s, name) && ++n % ESTIMATE_CLOCK == 0 && now_ns() > until_ns)
+            break;
+    }
+    vault_dir_release(&entries);
+    (void)close(fd);
+    return n;
+}
+
+static uint64_t count_place(struct vault_scan *s, const struct vault_place *place, int64_t until_ns)
+{
+    char path[VAULT_PATH_BYTES];
+    struct stat st;
+
+    if (place->unreadable)
+        return 0;
+    if (is_maildir(s->v))
+        return count_dir(s, place->name, BYTES_LIT("new"), until_ns) +
+               count_dir(s, place->name, BYTES_LIT("cur"), until_ns);
+    if (!is_mbox(s->v))
+        return count_dir(s, place->name, (struct bytes){0}, until_ns);
+    if (!vault_os_path(path, s->v->file ? bytes_str(s->v->file) : place->name, (struct bytes){0}) ||
+        vault_os_lstat(s->v, path, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    return ((uint64_t)st.st_size + ESTIMATE_MBOX_ITEM - 1) / ESTIMATE_MBOX_ITEM;
+}
+
+uint64_t vault_scan_estimate(struct vault_scan *s)
+{
+    const int64_t until_ns = s->counted ? 0 : now_ns() + ESTIMATE_NS;
+
+    for (size_t i = s->at; !s->counted && i < s->places.n && now_ns() <= until_ns; i++) {
+        s->places.at[i].expected = count_place(s, &s->places.at[i], until_ns);
+        s->later += s->places.at[i].expected;
+    }
+    s->counted = true;
+    return s->later;
 }

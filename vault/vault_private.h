@@ -96,6 +96,7 @@ struct vault_place { /* a container before it is looked at; views into the scan'
     struct bytes name;
     struct bytes folder;
     bool unreadable;
+    uint64_t expected; /* items, if they were counted ahead (vault_scan_estimate) */
 };
 struct vault_places {
     struct arena *arena;

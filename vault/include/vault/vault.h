@@ -172,6 +172,15 @@ int vault_scan_next_container(struct vault_scan *s, struct vault_container *out,
 /* Items of the current container, in order. Views valid until the next call on s. Duplicate identities (same Maildir
  * base name in cur and new) give one item: the one in cur. */
 int vault_scan_next_item(struct vault_scan *s, struct vault_item *out, struct error *err);
+/*
+ * For a display, never an error; both cheap to ask after each item.
+ * pending: items of the current container still to come, 0 before its first item was asked for. Directories: exact but
+ * for duplicates and what turns out to be no regular file. mbox: by the bytes left and the mean item so far.
+ * estimate: items of the containers after the current one. The first call counts names (mbox: 8 KiB an item) for at
+ * most about half a second, and may come out too low.
+ */
+uint64_t vault_scan_pending(const struct vault_scan *s);
+uint64_t vault_scan_estimate(struct vault_scan *s);
 /* After VAULT_DONE: did the container stand still while its items were listed? If not (a mailbox in use), nothing may be
  * concluded from what was not shown. */
 bool vault_scan_is_settled(const struct vault_scan *s);
