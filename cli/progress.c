@@ -63,27 +63,32 @@ static void rates(struct progress *s, const struct indexer_progress *p)
     s->last_bytes = p->bytes_done;
 }
 
-/* Seconds left, < 0 if nobody can say: the planner still finds items. */
+/* Seconds left, < 0 if nobody can say. Rough until planned_all. */
 static double seconds_left(const struct progress *s, const struct indexer_progress *p)
 {
-    if (!p->planned_all || s->rate_items < 1 || p->items_planned < p->items_done)
+    if (s->rate_items < 1 || p->items_planned < p->items_done || (!p->planned_all && p->items_planned == p->items_done))
         return -1;
     return (double)(p->items_planned - p->items_done) / s->rate_items;
 }
 
 static void describe(const struct progress *s, const struct indexer_progress *p, char *out, size_t n)
 {
-    char done[32], planned[32], rate[32], left[32] = "";
+    char done[32], planned[32], rate[32], left[48] = "", percent[16] = "";
+    const char *about = p->planned_all ? "" : "~";
     double eta = seconds_left(s, p);
     progress_number(p->items_done, done);
     progress_number(p->items_planned, planned);
     progress_number((uint64_t)s->rate_items, rate);
+    if (p->items_planned > p->items_done) /* rounded down: 100 is for the end */
+        snprintf(percent, sizeof percent, " (%s%d %%)", about,
+                 (int)(100.0 * (double)p->items_done / (double)p->items_planned));
     if (eta >= 3600)
-        snprintf(left, sizeof left, ", %.0f h %02.0f min left", (double)(int)(eta / 3600), (double)((int)(eta / 60) % 60));
+        snprintf(left, sizeof left, ", %s%.0f h %02.0f min left", about, (double)(int)(eta / 3600),
+                 (double)((int)(eta / 60) % 60));
     else if (eta >= 0)
-        snprintf(left, sizeof left, ", %d:%02d left", (int)eta / 60, (int)eta % 60);
-    int at = snprintf(out, n, "%s of %s%s items, %s items/s, %.1f MB/s%s", done, planned, p->planned_all ? "" : "+",
-                      rate, s->rate_bytes / 1e6, left);
+        snprintf(left, sizeof left, ", %s%d:%02d left", about, (int)eta / 60, (int)eta % 60);
+    int at = snprintf(out, n, "%s of %s%s items%s%s, %s items/s, %.1f MB/s", done, about, planned, percent, left, rate,
+                      s->rate_bytes / 1e6); /* the end is cut off on a narrow terminal */
     if (p->failed && at > 0 && (size_t)at < n)
         snprintf(out + at, n - (size_t)at, ", %" PRIu64 " failed", p->failed);
 }

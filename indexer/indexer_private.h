@@ -66,7 +66,7 @@ struct indexer_run {
     struct indexer_report *report;  /* the writer's */
     struct indexer_report committed; /* as of the last commit: what a replayed batch counts from */
 
-    _Atomic uint64_t planned;       /* items submitted */
+    _Atomic uint64_t planned;       /* items submitted and, until planned_all, expected */
     _Atomic bool planned_all;
     _Atomic uint64_t containers, containers_skipped;
 

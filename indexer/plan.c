@@ -17,6 +17,8 @@
 #define SLICE_ITEMS 256u
 #define SLICE_KNOWN 2000u
 #define FLUSH_NS INT64_C(20000000)
+/* A build of a known source that submitted as many is no small update: worth a look at the containers that follow. */
+#define LOOK_AHEAD_ITEMS 2000u
 /* Names of additions kept to tell a moved item from a lost one; past it the removal rule errs on the safe side. */
 #define MOVES_MAX (4u << 20)
 
@@ -37,11 +39,13 @@ struct planner {
     struct buf tag;
     int64_t flushed_ns, next_ns;
     bool known_filled;
+    uint64_t submitted;
 
     /* source */
     struct indexer_source *source;
+    struct vault_scan *scan;
     uint32_t source_id; /* 0: not in the store */
-    uint64_t source_rows;
+    uint64_t source_rows, passed_rows; /* of all its containers; of those that the scan came to */
     enum vault_kind kind;
     roaring_bitmap_t *containers; /* ids of the store that the scan showed */
     uint32_t container_last;      /* highest id before this run: what it makes itself is not gone */
@@ -179,6 +183,26 @@ static int fill_known(struct planner *p, struct error *err)
     return rc;
 }
 
+/* Items of the containers that follow, less what the store has of them. A changed mbox is read as a whole: no guess. */
+static uint64_t expected_later(const struct planner *p)
+{
+    if (!p->run->build->progress || (p->source_rows && (kind_is_mbox(p->kind) || p->submitted < LOOK_AHEAD_ITEMS)))
+        return 0;
+    uint64_t same = !p->run->build->full && p->source_rows > p->passed_rows ? p->source_rows - p->passed_rows : 0;
+    uint64_t later = vault_scan_estimate(p->scan);
+    return later > same ? later - same : 0;
+}
+
+/* A display; nothing hangs on it. What is to come counts too: the pipeline holds the planner back to its own pace. */
+static void publish_planned(const struct planner *p)
+{
+    const bool all_again = p->run->build->full || kind_is_mbox(p->kind);
+    uint64_t ahead = vault_scan_pending(p->scan);
+    uint64_t same = !all_again && p->container_rows > p->matched ? p->container_rows - p->matched : 0;
+    ahead = ahead > same ? ahead - same : 0;
+    atomic_store_explicit(&p->run->planned, p->submitted + ahead + expected_later(p), memory_order_relaxed);
+}
+
 static int submit(struct planner *p, const struct vault_item *item, enum op_how how, struct error *err)
 {
     int rc = p->known_filled ? 0 : fill_known(p, err);
@@ -204,7 +228,8 @@ static int submit(struct planner *p, const struct vault_item *item, enum op_how 
         .date_from_file = names_travel(p),
         .tag = buf_bytes(&p->tag),
     };
-    atomic_fetch_add_explicit(&p->run->planned, 1, memory_order_relaxed); /* a display; nothing hangs on it */
+    p->submitted++;
+    publish_planned(p);
     return ingest_submit(p->run->ingest, &task, err);
 }
 
@@ -467,6 +492,7 @@ static int container_look_up(struct planner *p, bool *skip_out, struct error *er
         p->container_id = c.id;
         p->container_folder = c.folder;
         p->container_rows = c.rows;
+        p->passed_rows += c.rows;
         p->uidnext = mds_folder_get(txn, c.folder, &folder, NULL) == 0 ? folder.uidnext : 0;
         roaring_bitmap_add(p->containers, c.id);
         *skip_out = *skip_out || is_unchanged(p, &c);
@@ -525,7 +551,7 @@ static int source_look_up(struct planner *p, struct error *err)
     struct mds_txn *txn = NULL;
     struct mds_container c = {0};
     p->source_id = 0;
-    p->source_rows = 0;
+    p->source_rows = p->passed_rows = 0;
     p->container_last = 0;
     int rc = mds_read_begin(p->run->env, &txn, err);
     if (rc < 0)
@@ -551,6 +577,7 @@ static int source_scan(struct planner *p, bool *complete_out, struct error *err)
     struct error scan_err = {0};
     int step = vault_scan_new(p->source->vault, p->run->tmp, &scan, &scan_err);
     int rc = 0;
+    p->scan = scan;
     while (step >= 0 && (step = vault_scan_next_container(scan, &p->at, &scan_err)) == VAULT_MORE) {
         int items_rc = 0; /* one that cannot be read on does not hide the others */
         rc = container_plan(p, scan, &items_rc, err);
@@ -564,6 +591,7 @@ static int source_scan(struct planner *p, bool *complete_out, struct error *err)
         log_to(LOG_LEVEL_INFO, "indexer: passed over: source=%s things=%llu last=%s", p->source->name,
                (unsigned long long)vault_scan_skipped(scan), vault_scan_skip_reason(scan));
     vault_scan_free(&scan);
+    p->scan = NULL;
     return rc;
 }
 
@@ -602,6 +630,7 @@ static void plan_end(struct planner *p, int rc)
 {
     struct indexer_run *run = p->run;
     struct error why = {0};
+    atomic_store_explicit(&run->planned, p->submitted, memory_order_relaxed);
     atomic_store_explicit(&run->planned_all, rc == 0, memory_order_relaxed);
     int sent = send_op(p, &(struct op){.kind = OP_END}, &why);
     if (sent == 0)

@@ -35,7 +35,7 @@ struct indexer_progress {
     const char *archive;
     const char *phase;       /* "scan", "build", "finish" */
     uint64_t items_done;     /* items delivered by the pipeline */
-    uint64_t items_planned;  /* items that the planner found to need work so far */
+    uint64_t items_planned;  /* items that need work: submitted ones and, until planned_all, an estimate of the others */
     bool planned_all;        /* items_planned is final */
     uint64_t bytes_done;
     uint64_t failed;
