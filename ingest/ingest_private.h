@@ -21,13 +21,13 @@
  * loaded with acquire by whom takes. Wake-ups are eventfds and carry no data, so a process that is killed anywhere
  * loses nothing but a wake-up, which the nursery repeats for each death.
  *
- * Memory, 2 workers, 16 + 1 slots, as the sum of RssAnon and RssShmem over parent, nursery and workers. A shared page
+ * Memory, 2 workers, 32 + 1 slots, as the sum of RssAnon and RssShmem over parent, nursery and workers. A shared page
  * counts in each process that touched it: parent and workers, W + 1 times.
  *
- *     results   17 x 384 KiB kept x 3                            19 MiB  (a batch of list mail takes 200 KiB: 10 MiB)
- *               17 x 1 MiB x 3 if every slot is full at once     51 MiB
- *     tasks     17 x 64 KiB x 3                                   3 MiB
- *     tags      17 x 320 KiB, private to the parent               5 MiB
+ *     results   33 x 384 KiB kept x 3                            37 MiB  (a batch of list mail takes 200 KiB: 20 MiB)
+ *               33 x 1 MiB x 3 if every slot is full at once     99 MiB
+ *     tasks     33 x 64 KiB x 3                                   6 MiB
+ *     tags      33 x 320 KiB, private to the parent              10 MiB
  *     workers   2 x (RECYCLE_BYTES + what one batch adds)        48 MiB and more only for mail that is made for it
  *
  * The jumbo area adds one record, twice, given back at once. Measured: 22 MiB in all on list mail, 48 MiB with

@@ -34,7 +34,7 @@ static int fill_defaults(const struct ingest_settings *given, struct ingest_sett
     if (s->worker_bytes == 0)
         s->worker_bytes = UINT64_C(1) << 30;
     if (s->slots == 0)
-        s->slots = 8 + 4 * s->workers;
+        s->slots = 8 + 12 * s->workers; /* work for both cores while the writer waits for a commit */
     if (s->recycle_bytes == 0)
         s->recycle_bytes = INGEST_SANITIZED ? UINT64_MAX : RECYCLE_BYTES;
     if (!s->parse)

@@ -20,7 +20,7 @@ ITEMS = int(os.environ.get("MDS_KILL_ITEMS", "12000"))
 KILLS = int(os.environ.get("MDS_KILLS", "50"))
 SEED = int(os.environ.get("SEED", "1"))
 BATCH = 250
-IN_FLIGHT = (8 + 4 * 2) * 64  # what the pipeline holds ahead of the writer: slots of 2 workers, INGEST_BATCH_ITEMS each
+IN_FLIGHT = (8 + 12 * 2) * 64  # what the pipeline holds ahead of the writer: slots of 2 workers, INGEST_BATCH_ITEMS each
 RATE = ITEMS / 6  # so slow that there is something to kill
 
 

@@ -57,7 +57,7 @@ struct ingest_settings {
     const struct ingest_known *known; /* hashes whose items need no parsing; may be NULL; made before ingest_open */
     uint32_t item_ms;                 /* a worker may take this long for one item, plus 1 s per 16 MiB; 0: 20,000 */
     uint64_t worker_bytes;            /* RLIMIT_DATA of a worker above what it starts with; 0: 1 GiB */
-    uint32_t slots;                   /* batches on their way, at most 1024; 0: 8 + 4 a worker */
+    uint32_t slots;                   /* batches on their way, at most 1024; 0: 8 + 12 a worker */
     bool io_idle;                     /* idle I/O priority and nice 10 for workers */
     ingest_parse_fn *parse;           /* NULL: mime_parse */
     uint64_t recycle_bytes; /* a worker whose private memory grew by more is replaced; 0: 24 MiB, UINT64_MAX: never */
