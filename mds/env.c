@@ -344,7 +344,7 @@ static int store_create(struct mds_env *env, struct error *err)
 /* A table is missing: is this another kind of store of ours, or a damaged one? */
 static bool kind_is_other(struct mds_env *env, MDB_txn *txn)
 {
-    MDB_val k = val_of(BYTES_LIT(META_FORMAT)), v;
+    MDB_val k = val_of(BYTES_LIT(META_FORMAT)), v = {0};
     const size_t n = strlen(env->schema->kind);
 
     return mdb_get(txn, env->dbi[TABLE_META], &k, &v) == 0 &&

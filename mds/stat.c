@@ -6,7 +6,7 @@
 static int free_pages(struct mds_txn *t, uint64_t *out, struct error *err)
 {
     MDB_cursor *c = NULL;
-    MDB_val k, v;
+    MDB_val k = {0}, v = {0};
     int lmdb;
 
     *out = 0;

@@ -357,7 +357,7 @@ static int row_open(struct mds_txn *t, enum table table, struct bytes key, MDB_v
 
 int row_get(struct mds_txn *t, enum table table, struct bytes key, struct bytes *payload_out, struct error *err)
 {
-    MDB_val k = val_of(key), v;
+    MDB_val k = val_of(key), v = {0}; /* a damaged page may give a key and no value */
     const int lmdb = mdb_get(t->lmdb, t->env->dbi[table], &k, &v);
 
     if (lmdb == MDB_NOTFOUND)
@@ -370,7 +370,7 @@ int row_get(struct mds_txn *t, enum table table, struct bytes key, struct bytes 
 int row_seek_on(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_op op, struct bytes *key,
                 struct bytes *payload_out, struct error *err)
 {
-    MDB_val k = val_of(*key), v;
+    MDB_val k = val_of(*key), v = {0}; /* a damaged page may give a key and no value */
     const int lmdb = mdb_cursor_get(c, &k, &v, op);
 
     if (lmdb == MDB_NOTFOUND)
@@ -439,7 +439,7 @@ static int key_is_past(struct mds_txn *t, enum table table, MDB_cursor *c, struc
     struct table_tail *tail = &t->w->tail[table];
 
     if (!tail->known) {
-        MDB_val k, v;
+        MDB_val k = {0}, v = {0};
         const int lmdb = mdb_cursor_get(c, &k, &v, MDB_LAST);
 
         if (lmdb && lmdb != MDB_NOTFOUND)
@@ -456,7 +456,7 @@ static int key_is_past(struct mds_txn *t, enum table table, MDB_cursor *c, struc
 static int sums_forget_old(struct mds_txn *t, enum table table, MDB_cursor *c, struct bytes key, bool *there,
                            struct error *err)
 {
-    MDB_val k = val_of(key), v;
+    MDB_val k = val_of(key), v = {0};
     const int lmdb = mdb_cursor_get(c, &k, &v, MDB_SET);
 
     *there = lmdb == 0;

@@ -72,7 +72,7 @@ static void verify_pages(struct verify *v)
 static bool older_root_was_freed(struct verify *v, uint64_t txnid, uint64_t root)
 {
     const size_t number = (size_t)txnid; /* LMDB's key: native */
-    MDB_val k = {sizeof number, (void *)(uintptr_t)&number}, pages;
+    MDB_val k = {sizeof number, (void *)(uintptr_t)&number}, pages = {0};
     MDB_cursor *c = NULL;
     bool found = false;
 
@@ -155,7 +155,7 @@ static void verify_table(struct verify *v, enum table table, const struct table_
     struct table_walk w = {.v = v, .table = table};
     const uint64_t own = table == TABLE_META && sums->txnid ? 1 : 0;
     MDB_cursor *c = NULL;
-    MDB_val k, value;
+    MDB_val k = {0}, value = {0};
     MDB_stat st = {0};
     int lmdb = mdb_cursor_open(v->t->lmdb, v->t->env->dbi[table], &c);
 
