@@ -7,6 +7,7 @@
  *     IMAP_STEP_DONE  imap_reply was called; the session adds news (EXPUNGE, EXISTS, FETCH) and the tagged
  * line IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the
  * next run IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
+ *     IMAP_STEP_PARK  waits for something that calls imap_session_wake (a commit): nothing runs until then
  *     IMAP_STEP_BREAK what was announced cannot be sent: the connection ends without another byte
  *
  * Between two runs no reader lives: imap_session_reader begins one a run, and what is bound to a reader is
@@ -30,7 +31,7 @@ enum imap_state {
     IMAP_STATES_AUTH = IMAP_STATE_AUTH | IMAP_STATE_SELECTED,
 };
 
-enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_BREAK };
+enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_PARK, IMAP_STEP_BREAK };
 
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
 

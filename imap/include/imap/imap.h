@@ -62,6 +62,7 @@ enum imap_run {
     IMAP_RUN_IDLE,  /* write what there is; needs input */
     IMAP_RUN_MORE,  /* write what there is, run again: output_high_bytes or the slice was reached */
     IMAP_RUN_CLOSE, /* write what there is, close */
+    IMAP_RUN_PARKED, /* write what there is, run again after the wake callback was called (it may have been already) */
     IMAP_RUN_WAIT,  /* write what there is, run again after imap_session_wait_ms: a failed login is answered late */
 };
 /* Works for at most about slice_ms (one read of the vault may take longer). May block on disk: not on an event loop. */
@@ -75,8 +76,13 @@ void imap_session_wrote(struct imap_session *s, size_t n);
  * literal). Every later run returns IMAP_RUN_CLOSE. text: ASCII, one line, for the client.
  */
 void imap_session_shutdown(struct imap_session *s, const char *text);
-/* Something happened in the archive (another process committed), for commands that wait. */
-void imap_session_notify(struct imap_session *s);
+/*
+ * How the session asks to be run again: from any thread, at any time until the session is freed, also while it runs or is idle (IDLE, NOTIFY: news
+ * of the archive; a commit it waits for). wake must not block and may be called more often than needed. Without it a session that parks waits
+ * for its commit inside run (tests, `mds fetch`).
+ */
+typedef void imap_wake_fn(void *arg);
+void imap_session_set_wake(struct imap_session *s, imap_wake_fn *wake, void *arg);
 bool imap_session_logged_in(const struct imap_session *s);
 /* Bytes of memory held by the session's own buffers, for tests and metrics. */
 size_t imap_session_memory_bytes(const struct imap_session *s);

@@ -54,7 +54,9 @@ struct mds_options {
     bool read_only;      /* never creates, never writes */
     bool create;         /* make it if missing; archive_name seeds UIDVALIDITY and object ids */
     const char *archive_name;
-    uint64_t map_bytes;  /* 0: max(16 GiB, 8 x file); tests use small ones */
+    uint64_t map_bytes;  /* 0: max(16 GiB, 8 x file), less when many are open (docs/OPERATIONS.md); tests use small ones */
+    bool relaxed;        /* MDB_NOMETASYNC: a power cut may undo the last commits, never tear the store. Strict is the default; the first
+                            opener of an environment in a process decides, another wish is USAGE */
 };
 
 struct mds_env;
@@ -125,6 +127,16 @@ int mds_folder_create(struct mds_txn *txn, struct bytes full_name, uint32_t *id_
  * a folder that holds messages. */
 int mds_folder_remove(struct mds_txn *txn, uint32_t id, struct error *err);
 int mds_folder_set_subscribed(struct mds_txn *txn, uint32_t id, bool subscribed, struct error *err);
+int mds_folder_set_special_use(struct mds_txn *txn, uint32_t id, enum mds_special_use use, struct error *err);
+/*
+ * Gives a folder (selectable or a level) another full name; what is below it moves along, in O(1). Missing parents are made. Id, object id,
+ * UIDVALIDITY and UIDs stay. EXISTS; USAGE: INBOX, or into its own subtree. From the first rename on, new folders of the archive get a
+ * UIDVALIDITY above all that were ever given (an O(1) rename frees names that nobody walked).
+ */
+int mds_folder_rename(struct mds_txn *txn, uint32_t id, struct bytes full_name, struct error *err);
+/* A name that is subscribed though no folder has it: made as a level that only subscription keeps (selectable false, no children:
+ * \NonExistent). It goes when the subscription goes. Likewise mds_folder_remove keeps a subscribed folder as such a level. */
+int mds_folder_subscribe_name(struct mds_txn *txn, struct bytes full_name, struct error *err);
 
 /* ---- items ---------------------------------------------------------------------- */
 
@@ -222,6 +234,28 @@ int mds_message_next(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct 
 int mds_message_set_flags(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint32_t flags, struct bytes keyword_ids, struct error *err);
 /* Expunge: row, sets, counters, log; lowers the item's refs and removes an item that nothing files any more (row, words, hash, msgid). *item_gone_out may be NULL. */
 int mds_message_remove(struct mds_txn *txn, uint32_t folder, uint32_t uid, bool *item_gone_out, struct error *err);
+/*
+ * As mds_message_remove, but the message is kept aside (table `removed`) with its item until mds_removed_purge: what a person expunges can be
+ * brought back. now: seconds since 1970, outside the dump.
+ */
+int mds_message_expunge(struct mds_txn *txn, uint32_t folder, uint32_t uid, int64_t now, struct error *err);
+/* Another row of the same item, flags, keywords and dates in `dest` (may be the same folder); saved: its SAVEDATE. Move also takes it out of
+ * its folder, logged as expunged, nothing kept aside. Both give the new UID. */
+int mds_message_copy(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint32_t dest, int64_t saved, uint32_t *uid_out, struct error *err);
+int mds_message_move(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint32_t dest, int64_t saved, uint32_t *uid_out, struct error *err);
+
+struct mds_removed {
+    uint32_t folder, uid;
+    struct bytes folder_name;  /* full name when it was expunged; view */
+    int64_t removed_at;
+    struct mds_message message; /* as it was */
+};
+/* In order of folder and UID, after (folder, uid); (0, 0) starts. 1 more, 0 done. */
+int mds_removed_next(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct mds_removed *out, struct error *err);
+/* Files it in `dest` under a new UID, without \Deleted. */
+int mds_removed_restore(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint32_t dest, int64_t saved, uint32_t *uid_out, struct error *err);
+/* Lets it go for good; an item that nothing files and nothing keeps aside any more is removed. *item_gone_out may be NULL. */
+int mds_removed_purge(struct mds_txn *txn, uint32_t folder, uint32_t uid, bool *item_gone_out, struct error *err);
 /* Messages of an item: 1 more, 0 done; *pos starts at 0. */
 int mds_item_messages(struct mds_txn *txn, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err);
 
@@ -241,6 +275,25 @@ int mds_set_load(struct mds_txn *txn, uint32_t folder, uint32_t set, roaring_bit
 /* News of a folder since a modseq (exclusive): UIDs added or changed, and UIDs expunged. *complete_out false: the log does not reach back so far
  * (modseq < changes_floor): then `changed` holds all and `expunged` all UIDs below uidnext that do not exist. Bitmaps must be given, are added to. */
 int mds_changes_since(struct mds_txn *txn, uint32_t folder, uint64_t modseq, roaring_bitmap_t *changed, roaring_bitmap_t *expunged, bool *complete_out, struct error *err);
+
+/* Forgets the oldest entries of both logs of a folder until at most `keep` rows are left of each, at most `limit` rows a call; raises
+ * changes_floor. Returns how many rows went. */
+int mds_log_prune(struct mds_txn *txn, uint32_t folder, uint64_t keep, uint64_t limit, struct error *err);
+
+/* ---- the archive's own vault (vault/segment.h) ----------------------------------- */
+
+/* Where the next item goes: bytes beyond it in the active segment are no part of the archive (a torn or abandoned write). Read and put in the
+ * write transaction that files the items; the segment is synced before that commits. Outside the dump. Absent: segment 1, offset 0. */
+struct mds_segments { uint32_t active; uint64_t tail; };
+int mds_segments_get(struct mds_txn *txn, struct mds_segments *out, struct error *err);
+int mds_segments_put(struct mds_txn *txn, const struct mds_segments *s, struct error *err);
+/* mds_source name of the own vault, and of its containers: a segment's number as 8 digits. Items there have offset, length (of the record's
+ * payload as stored) and filter (enum vault_filter) in their locator. */
+#define MDS_SOURCE_OWN "own:"
+
+/* A consistent copy of what is committed into `dir` (which must exist and hold no data.mdb), compacted; other processes go on writing. Synced.
+ * The snapshot's mds_segments, so that the own vault's files can be copied as far as it reaches. */
+int mds_copy(struct mds_env *env, const char *dir, struct mds_segments *out, struct error *err);
 
 /* ---- restoring: a store made anew takes over what clients know (indexer's rebuild) ---- */
 

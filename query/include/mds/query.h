@@ -82,8 +82,12 @@ struct mdsq_bytes {
 struct mdsq_store;
 struct mdsq_archive;
 
+enum mdsq_store_flag {
+    MDSQ_STORE_WRITE = 1 << 0,   /* archives may be changed (mdsq_change_*); without it MDSQ_ERR_READONLY */
+    MDSQ_STORE_RELAXED = 1 << 1, /* with WRITE: a change may be answered before it would survive a power cut; never a torn store */
+};
 /*
- * Opens a store's directory for reading; flags: 0. The catalogue is opened for writing by the first change of a user only, so a store on
+ * Opens a store's directory; flags: enum mdsq_store_flag. The catalogue is opened for writing by the first change of a user only, so a store on
  * a read-only file system can be browsed. MDSQ_ERR_NOTFOUND: there is no store. The store lives until its last archive and reader are closed.
  */
 MDSQ_API int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, struct mdsq_error *err);
@@ -319,6 +323,115 @@ MDSQ_API void mdsq_search_free(struct mdsq_search **search);
 
 /* UIDs added or changed, and expunged, after a modseq. complete false: the log does not reach so far; expunged then holds every UID below UIDNEXT that does not exist. */
 MDSQ_API int mdsq_changes(struct mdsq_reader *reader, const char *folder, uint64_t modseq, struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out, struct mdsq_error *err);
+
+/* ---- changing an archive -------------------------------------------------------------------- */
+
+/*
+ * A change is made, submitted, done, read and freed. Changes of an archive are applied in the order of submission by a
+ * thread of the library, many in one commit: the more wait, the more share its sync (group commit). When done is
+ * called the change is durable (or failed and left no trace); a reader begun from then on shows it. Each change is atomic.
+ *
+ *     mdsq_change_store(archive, view, set, MDSQ_STORE_ADD, &flags, NULL, &change, &err);
+ *     mdsq_change_submit(change, done, arg);           // or mdsq_change_wait(change)
+ *     ... done(arg) is called once, on a thread of the library: it must not block nor call into the library ...
+ *     if (mdsq_change_outcome(change, &outcome, &err) < 0) ...
+ *     mdsq_change_free(&change);
+ *
+ * Thread rules: a change belongs to its maker; between submit and done nobody touches it. Freeing one that was submitted and is not done
+ * waits for it. Names, sets and flags are copied when it is made; drafts move into it. View and set may be closed after making it.
+ * Costs: keep a change to some 10,000 messages where the protocol allows (STORE, EXPUNGE in pieces): it holds the archive's writer.
+ * Errors at making: MDSQ_ERR_USAGE, _READONLY, _LIMIT. Errors of the outcome: MDSQ_ERR_NOTFOUND (the destination or the view's folder is
+ * gone), _EXISTS, _USAGE (INBOX deleted, a folder into itself), _LIMIT (names, keywords), _FULL, _READONLY, _IO, _CORRUPT.
+ */
+struct mdsq_change;
+typedef void mdsq_done_fn(void *arg);
+MDSQ_API int mdsq_change_submit(struct mdsq_change *change, mdsq_done_fn *done, void *arg);
+/* Submits and blocks until done. Not on an event loop. Returns the outcome's code. */
+MDSQ_API int mdsq_change_wait(struct mdsq_change *change, struct mdsq_error *err);
+MDSQ_API void mdsq_change_free(struct mdsq_change **change);
+
+/* Views until the change is freed. Sets are NULL where the change has none. */
+struct mdsq_outcome {
+    uint32_t uidvalidity;           /* of the destination: append, copy, move, replace, create */
+    const struct mdsq_set *changed; /* store: UIDs whose flags were set (also to what they were); expunge, move, replace: UIDs that went */
+    const struct mdsq_set *modified; /* store: UIDs refused by UNCHANGEDSINCE */
+    const struct mdsq_set *source;  /* copy, move: UIDs that were copied, and */
+    const struct mdsq_set *dest;    /* their new UIDs, in the same order; append, replace: the new UIDs */
+    uint64_t modseq_first, modseq_last; /* store, expunge: modseqs that this change took in the folder; 0: none. News in between is one's own */
+    char mailbox_id[33];            /* create */
+};
+MDSQ_API int mdsq_change_outcome(const struct mdsq_change *change, struct mdsq_outcome *out, struct mdsq_error *err);
+
+struct mdsq_flags {
+    unsigned flags; /* bits as MDSQ_KEY_FLAG; 32 is $Forwarded */
+    const struct mdsq_bytes *keywords; /* atoms; without regard to case, first spelling is kept. "$Forwarded" may stand in either */
+    size_t keywords_n;
+};
+enum mdsq_store_mode { MDSQ_STORE_REPLACE, MDSQ_STORE_ADD, MDSQ_STORE_REMOVE };
+/* set NULL: the whole view. unchanged_since NULL: unconditional; else messages with a higher modseq are left and told in `modified`.
+ * A message whose flags would not change keeps its modseq. UIDs that are gone are passed over. */
+MDSQ_API int mdsq_change_store(struct mdsq_archive *archive, const struct mdsq_view *view, const struct mdsq_set *set, enum mdsq_store_mode mode,
+                               const struct mdsq_flags *flags, const uint64_t *unchanged_since, struct mdsq_change **out, struct mdsq_error *err);
+/* Those of the set (NULL: of the view) that have \Deleted when it is applied. They are kept aside for `mds undelete` until the grace period is over. */
+MDSQ_API int mdsq_change_expunge(struct mdsq_archive *archive, const struct mdsq_view *view, const struct mdsq_set *set, struct mdsq_change **out, struct mdsq_error *err);
+/* Rows, never item bytes. All or nothing; UIDs that are gone are passed over. `to` is not created. */
+MDSQ_API int mdsq_change_copy(struct mdsq_archive *archive, const struct mdsq_view *view, const struct mdsq_set *set, const char *to, struct mdsq_change **out, struct mdsq_error *err);
+MDSQ_API int mdsq_change_move(struct mdsq_archive *archive, const struct mdsq_view *view, const struct mdsq_set *set, const char *to, struct mdsq_change **out, struct mdsq_error *err);
+
+/* An item on its way into the archive: up to 64 KiB in memory, more in an unlinked file of the store's directory. One thread at a time. */
+struct mdsq_draft;
+MDSQ_API int mdsq_draft_new(struct mdsq_archive *archive, struct mdsq_draft **out, struct mdsq_error *err);
+/* MDSQ_ERR_LIMIT past MDSQ_DRAFT_MAX, MDSQ_ERR_FULL. */
+MDSQ_API int mdsq_draft_write(struct mdsq_draft *draft, const void *p, size_t n, struct mdsq_error *err);
+MDSQ_API uint64_t mdsq_draft_size(const struct mdsq_draft *draft);
+MDSQ_API void mdsq_draft_free(struct mdsq_draft **draft);
+#define MDSQ_DRAFT_MAX (UINT64_C(1) << 30)
+/*
+ * Parses, hashes and compresses the draft now, on the calling thread (it may take long: not on an event loop), so that the commit has little
+ * left to do. Done by mdsq_change_append if it was not.
+ */
+MDSQ_API int mdsq_draft_finish(struct mdsq_draft *draft, struct mdsq_error *err);
+
+struct mdsq_append {
+    struct mdsq_draft *draft;  /* moves into the change, which frees it */
+    struct mdsq_flags flags;
+    bool has_date;             /* else: now */
+    int64_t internal_date;     /* seconds since 1970 */
+    int16_t internal_zone;     /* minutes east */
+};
+/* Files n items in the archive's own vault (bytes first, synced, then the metadata) and in `folder`: all or none. An item that the archive has
+ * (same bytes) is not written again. */
+MDSQ_API int mdsq_change_append(struct mdsq_archive *archive, const char *folder, const struct mdsq_append *messages, size_t n, struct mdsq_change **out, struct mdsq_error *err);
+/* RFC 8508: append to `folder` and expunge uid from the view's folder, together. NOTFOUND in the outcome also if uid is gone. */
+MDSQ_API int mdsq_change_replace(struct mdsq_archive *archive, const struct mdsq_view *view, uint32_t uid, const char *folder, const struct mdsq_append *message, struct mdsq_change **out, struct mdsq_error *err);
+
+/* special_use: as struct mdsq_folder; EXISTS. Missing parents become levels. */
+MDSQ_API int mdsq_change_create(struct mdsq_archive *archive, const char *folder, uint8_t special_use, struct mdsq_change **out, struct mdsq_error *err);
+/* Its messages are kept aside as expunged ones. With folders below it, it stays as a level (NOSELECT); deleting such a level is USAGE. */
+MDSQ_API int mdsq_change_delete(struct mdsq_archive *archive, const char *folder, struct mdsq_change **out, struct mdsq_error *err);
+/* O(1) with all that is below. INBOX: its messages move to the new folder and it stays, empty (RFC 9051 6.3.6). */
+MDSQ_API int mdsq_change_rename(struct mdsq_archive *archive, const char *from, const char *to, struct mdsq_change **out, struct mdsq_error *err);
+/* A name need not exist to be subscribed (RFC 9051 6.3.7). */
+MDSQ_API int mdsq_change_subscribe(struct mdsq_archive *archive, const char *folder, bool subscribe, struct mdsq_change **out, struct mdsq_error *err);
+
+/*
+ * Tells that an archive was committed to, by this process (at once) or another (within 50 ms): fn is called on a thread of the library, at least
+ * once for each run of commits, and must not block nor call into the library. After mdsq_watch_free has returned it is not called any more.
+ */
+struct mdsq_watch;
+typedef void mdsq_watch_fn(void *arg);
+MDSQ_API int mdsq_watch_new(struct mdsq_archive *archive, mdsq_watch_fn *fn, void *arg, struct mdsq_watch **out, struct mdsq_error *err);
+MDSQ_API void mdsq_watch_free(struct mdsq_watch **watch);
+
+/* ---- archives, for administration ------------------------------------------------------------ */
+
+/* Makes an empty archive (INBOX alone) that keeps its items in its own vault. EXISTS. */
+MDSQ_API int mdsq_archive_add(struct mdsq_store *store, const char *name, struct mdsq_error *err);
+/* A disabled archive opens for nobody; sessions on it end with their next command. */
+MDSQ_API int mdsq_archive_enable(struct mdsq_store *store, const char *name, bool enable, struct mdsq_error *err);
+/* Takes the archive out of the catalogue and removes its directory, items of its own vault included. USAGE while it is enabled, LOCKED while a
+ * build runs. The users that had it keep their login and lose it. */
+MDSQ_API int mdsq_archive_remove(struct mdsq_store *store, const char *name, struct mdsq_error *err);
 
 /* ---- one item for a person -------------------------------------------------------------- */
 
