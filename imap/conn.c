@@ -220,6 +220,7 @@ static void next(struct imap_conn *c)
         c->state = CONN_PAUSE;
         set_timer(c, imap_session_wait_ms(c->session));
         return;
+    case IMAP_RUN_PARKED:
     case IMAP_RUN_IDLE: break;
     }
     if (feed(c))

@@ -175,9 +175,10 @@ bool imap_session_logged_in(const struct imap_session *s)
     return s->archive != NULL;
 }
 
-void imap_session_notify(struct imap_session *s)
+void imap_session_set_wake(struct imap_session *s, imap_wake_fn *wake, void *arg)
 {
-    (void)s; /* no command waits yet; news is told with the next answer, which looks at the archive's tick */
+    s->wake = wake;
+    s->wake_arg = arg;
 }
 
 size_t imap_session_memory_bytes(const struct imap_session *s)
@@ -457,6 +458,7 @@ static enum imap_run step_command(struct imap_session *s)
     if (c->stage == IMAP_STAGE_RUN) {
         switch (c->row->run(s, c)) {
         case IMAP_STEP_MORE: return IMAP_RUN_MORE;
+        case IMAP_STEP_PARK: return IMAP_RUN_PARKED;
         case IMAP_STEP_BREAK: s->broken = s->closing = true; return IMAP_RUN_CLOSE;
         case IMAP_STEP_LINE:
             /* The line comes through an empty framer; nothing of the command's own text is needed any more.

@@ -97,6 +97,8 @@ struct imap_session {
     struct mdsq_store *store;
     struct imap_limits limits; /* no zeros */
     bool local, allow_login;
+    imap_wake_fn *wake; /* may be NULL */
+    void *wake_arg;
     /* connection */
     enum imap_state state;
     bool greeted, closing, broken;
