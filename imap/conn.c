@@ -5,11 +5,15 @@
  *
  *     BUSY    a run on the pool               -> done: WRITE, or NEXT by what the run returned
  *     WRITE   its output on the way           -> written: NEXT
- *     NEXT    MORE: BUSY. WAIT: PAUSE. CLOSE: LINGER. IDLE: feed and BUSY, or IDLE
- *     IDLE    input                           -> read: feed, BUSY. Timer: BYE
+ *     NEXT    MORE: BUSY. WAIT: PAUSE. CLOSE: LINGER. PARKED: PARKED. IDLE: feed and BUSY, or IDLE
+ *     IDLE    input or a wake                 -> read: feed, BUSY. Wake: BUSY. Timer: BYE
+ *     PARKED  a wake (a commit)               -> wake: BUSY. It ends by itself: no timer
  *     PAUSE   a failed login's delay          -> timer: BUSY
  *     LINGER  the client to see the end       -> EOF or timer: CLOSED
  *     CLOSED  libuv's close callbacks         -> freed
+ *
+ * A wake (imap_session_set_wake) comes from any thread. It puts the connection on the loop's list, once however often
+ * it comes; the loop runs the session again when it is IDLE or PARKED, or as soon as the run at work and its output are done.
  *
  * Memory: at most PENDING_BYTES and one read of input that the session has no room for; reading stops then.
  * Output is the session's own buffer, which does not grow while it is written.
@@ -24,12 +28,16 @@
 
 enum { PENDING_BYTES = 64 << 10, LINGER_MS = 1000 };
 
-enum conn_state { CONN_BUSY, CONN_WRITE, CONN_IDLE, CONN_PAUSE, CONN_LINGER, CONN_CLOSED };
+enum conn_state { CONN_BUSY, CONN_WRITE, CONN_IDLE, CONN_PARKED, CONN_PAUSE, CONN_LINGER, CONN_CLOSED };
 
 struct imap_conn {
     struct imap_job job; /* first: the job is the connection */
     struct imap_loop *loop;
     struct imap_conn *prev, *next, *next_done;
+    struct imap_conn *next_woken; /* with wake_queued, guarded by the loop's done_lock */
+    bool wake_queued;
+    struct imap_conn *next_ready; /* the loop's, as woken: since its last run began */
+    bool woken;
     uv_tcp_t tcp;
     uv_timer_t timer;
     uv_write_t write;
@@ -55,6 +63,10 @@ static void on_closed(uv_handle_t *handle)
     if (--c->handles > 0)
         return;
     struct imap_loop *loop = c->loop;
+    /* Once the session is gone nobody wakes it; what was queued before still stands in the list. */
+    const bool had_session = c->session != NULL;
+    imap_session_free(&c->session);
+    imap_conn_drain_woken(loop);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -62,9 +74,8 @@ static void on_closed(uv_handle_t *handle)
     if (c->next)
         c->next->prev = c->prev;
     loop->conns_n--;
-    if (c->session)
+    if (had_session)
         atomic_fetch_sub(&loop->server->sessions, 1);
-    imap_session_free(&c->session);
     buf_release(&c->pending);
     free(c);
     imap_loop_close_if_drained(loop);
@@ -123,9 +134,25 @@ static void run_job(struct imap_job *job)
     /* From here on it is the loop's. */
 }
 
+/* From any thread, until imap_session_free has returned. */
+static void on_session_wake(void *arg)
+{
+    struct imap_conn *c = arg;
+    struct imap_loop *loop = c->loop;
+    pthread_mutex_lock(&loop->done_lock);
+    if (!c->wake_queued) {
+        c->wake_queued = true;
+        c->next_woken = loop->woken;
+        loop->woken = c;
+        uv_async_send(&loop->wake);
+    }
+    pthread_mutex_unlock(&loop->done_lock);
+}
+
 static void submit(struct imap_conn *c)
 {
     c->state = CONN_BUSY;
+    c->woken = false; /* a wake from here on may be news that this run does not see */
     uv_timer_stop(&c->timer);
     imap_pool_submit(c->loop->server->pool, &c->job);
 }
@@ -202,13 +229,26 @@ static void wait_for_input(struct imap_conn *c)
     set_timer(c, now < deadline ? deadline - now : 0);
 }
 
+/* What it waits for is on its way whatever the client does: the answer is told even to half a connection. */
+static void park(struct imap_conn *c)
+{
+    if (c->woken) {
+        submit(c);
+        return;
+    }
+    c->state = CONN_PARKED;
+    uv_timer_stop(&c->timer);
+    if (c->pending.n < PENDING_BYTES)
+        set_reading(c, true); /* to see a client that goes away */
+}
+
 static void next(struct imap_conn *c)
 {
     if (!c->session) { /* it was told that there is no room */
         linger(c);
         return;
     }
-    if (c->loop->stopping && !c->stopped && c->how != IMAP_RUN_CLOSE) {
+    if (c->loop->stopping && !c->stopped && c->how != IMAP_RUN_CLOSE && c->how != IMAP_RUN_PARKED) {
         c->stopped = true;
         end_session(c, "Server is shutting down");
         return;
@@ -220,10 +260,10 @@ static void next(struct imap_conn *c)
         c->state = CONN_PAUSE;
         set_timer(c, imap_session_wait_ms(c->session));
         return;
-    case IMAP_RUN_PARKED:
+    case IMAP_RUN_PARKED: park(c); return;
     case IMAP_RUN_IDLE: break;
     }
-    if (feed(c))
+    if (feed(c) || c->woken)
         submit(c);
     else if (c->eof)
         close_now(c);
@@ -242,6 +282,24 @@ void imap_conn_drain_done(struct imap_loop *loop)
         c->state = CONN_WRITE; /* the loop's again */
         write_or_next(c);
         c = following;
+    }
+}
+
+void imap_conn_drain_woken(struct imap_loop *loop)
+{
+    pthread_mutex_lock(&loop->done_lock);
+    struct imap_conn *ready = NULL;
+    for (struct imap_conn *c = loop->woken; c; c = c->next_woken) {
+        c->wake_queued = false; /* from here on next_woken may be written again: hence a link of our own */
+        c->next_ready = ready;
+        ready = c;
+    }
+    loop->woken = NULL;
+    pthread_mutex_unlock(&loop->done_lock);
+    for (struct imap_conn *c = ready; c; c = c->next_ready) {
+        c->woken = true;
+        if (c->state == CONN_IDLE || c->state == CONN_PARKED)
+            submit(c);
     }
 }
 
@@ -267,6 +325,7 @@ static void on_timer(uv_timer_t *timer)
         close_now(c);
         return;
     case CONN_LINGER: close_now(c); return;
+    case CONN_PARKED:
     case CONN_BUSY:
     case CONN_CLOSED: return;
     }
@@ -358,6 +417,7 @@ static void begin(struct imap_conn *c)
         return;
     }
     c->session = imap_session_new(server->settings->store, &server->limits);
+    imap_session_set_wake(c->session, on_session_wake, c);
     if (both_ends_loopback(&c->tcp))
         imap_session_allow_login(c->session);
     c->login_deadline_ms = uv_now(&c->loop->uv) + server->limits.login_ms;

@@ -140,6 +140,7 @@ static void on_wake(uv_async_t *wake)
 {
     struct imap_loop *loop = wake->data;
     imap_conn_drain_done(loop);
+    imap_conn_drain_woken(loop);
     if (!atomic_load(&loop->stop) || loop->stopping)
         return;
     loop->stopping = true;

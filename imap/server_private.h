@@ -46,14 +46,17 @@ struct imap_loop {
     char read_buffer[64 << 10];
     /* shared */
     atomic_bool stop;
-    pthread_mutex_t done_lock; /* guards done; wake is sent under it, so that it is not closed meanwhile */
+    pthread_mutex_t done_lock; /* guards done and woken; wake is sent under it, so that it is not closed meanwhile */
     struct imap_conn *done;    /* finished runs */
+    struct imap_conn *woken;   /* sessions that ask to be run */
 };
 
 /* A connection is waiting at the listener. */
 void imap_conn_accept(struct imap_loop *loop);
 /* Takes back what the pool finished. */
 void imap_conn_drain_done(struct imap_loop *loop);
+/* Runs those that were woken. */
+void imap_conn_drain_woken(struct imap_loop *loop);
 /* BYE to all; with `now` they are closed as they are. */
 void imap_conn_stop_all(struct imap_loop *loop, bool now);
 /* Called by conn.c when the last connection of a stopping loop is gone. */
