@@ -8,6 +8,7 @@
  *     tasks     TASK_AREA_BYTES a slot                                parent writes, workers read (mprotect)
  *     results   AREA_BYTES a slot: struct entry[64], then records     the worker that holds the slot writes
  *     jumbo     JUMBO_BYTES: one record that fits no slot
+ *     claims    8 bytes a cell: hashes of items in flight              all may write
  *
  * Slot S is the writer's own, for ingest_redo. Workers reach the result area of the slot they hold and no other: a wild
  * write costs at most the slot's own results, which the writer checks (entry.check, mime_record_decode).
@@ -27,6 +28,7 @@
  *     results   33 x 384 KiB kept x 3                            37 MiB  (a batch of list mail takes 200 KiB: 20 MiB)
  *               33 x 1 MiB x 3 if every slot is full at once     99 MiB
  *     tasks     33 x 64 KiB x 3                                   6 MiB
+ *     claims    128 KiB x 3                                       0.4 MiB
  *     tags      33 x 320 KiB, private to the parent              10 MiB
  *     workers   2 x (RECYCLE_BYTES + what one batch adds)        48 MiB and more only for mail that is made for it
  *
@@ -156,6 +158,8 @@ struct region {
     struct worker_line *worker;
     struct slot_control *slot; /* [slots + 1] */
     uint8_t *tasks, *results, *jumbo;
+    _Atomic uint64_t *claims; /* [claims_cells], a power of two */
+    uint32_t claims_cells;
 };
 
 int ingest_region_new(uint32_t slots, uint32_t workers, struct region *out, struct error *err);
@@ -172,6 +176,13 @@ static inline struct entry *region_entries(const struct region *r, uint32_t slot
 /* Gives the pages of [off, end) of a shared area back to the system, whoever has mapped them. */
 void ingest_region_drop(uint8_t *area, size_t off, size_t end);
 uint64_t ingest_entry_check(const struct entry *e, struct bytes record);
+
+uint32_t ingest_claims_cells(uint32_t slots);
+/*
+ * Is the item with this hash and sequence number to be parsed? No: an item in flight with the same hash and a smaller
+ * number is. A hint, any process.
+ */
+bool ingest_claim(const struct region *r, const struct hash128 *hash, uint64_t seq);
 
 /* What nursery and workers get over fork. */
 struct crew {

@@ -21,7 +21,9 @@ int ingest_region_new(uint32_t slots, uint32_t workers, struct region *out, stru
     size_t tasks_off = page_up(slots_off + (slots + 1) * sizeof(struct slot_control));
     size_t results_off = page_up(tasks_off + (slots + 1) * TASK_AREA_BYTES);
     size_t jumbo_off = results_off + (slots + 1) * AREA_BYTES;
-    size_t bytes = jumbo_off + JUMBO_BYTES;
+    size_t claims_off = jumbo_off + JUMBO_BYTES;
+    uint32_t claims_cells = ingest_claims_cells(slots);
+    size_t bytes = claims_off + page_up(claims_cells * sizeof(uint64_t));
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_errno(err, "ingest: cannot map %zu bytes of shared memory", bytes);
@@ -36,6 +38,8 @@ int ingest_region_new(uint32_t slots, uint32_t workers, struct region *out, stru
         .tasks = p + tasks_off,
         .results = p + results_off,
         .jumbo = p + jumbo_off,
+        .claims = (_Atomic uint64_t *)(void *)(p + claims_off),
+        .claims_cells = claims_cells,
     };
     return BASE_OK;
 }

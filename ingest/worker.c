@@ -35,6 +35,7 @@ struct worker {
 struct item_job {
     struct bytes container, name;
     const struct shared_task *task;
+    uint64_t seq; /* of the item, in order of submission */
     enum item_mode mode;
     struct bytes record; /* out: what goes behind the entry */
 };
@@ -133,7 +134,8 @@ static void do_mapped(struct worker *w, struct item_job *job, struct bytes item,
     struct mime_record r = {0};
     e->hash = hash128_of(item); /* touches all of a mapped file */
     atomic_store_explicit(&w->line->is_parsing, 1, memory_order_relaxed);
-    if (s->known && !t->force_parse && ingest_known_has(s->known, &e->hash)) {
+    if (s->known && !t->force_parse &&
+        (ingest_known_has(s->known, &e->hash) || !ingest_claim(w->region, &e->hash, job->seq))) {
         e->status = INGEST_KNOWN;
         bool needs_header = !t->has_date && !t->date_from_file;
         if (needs_header)
@@ -232,6 +234,8 @@ static void do_slot(struct worker *w, uint32_t slot)
     struct slot_control *c = &r->slot[slot];
     const struct shared_task *tasks = region_tasks(r, slot);
     const uint8_t *text = (const uint8_t *)tasks;
+    /* The writer's own slot has no turn, and its tasks claim nothing. */
+    uint64_t turn = atomic_load_explicit(&c->seq, memory_order_relaxed) - 1;
     uint32_t end = c->end;
     enum slot_why why = WHY_NOTHING;
     ASSERT(end <= INGEST_BATCH_ITEMS);
@@ -241,6 +245,7 @@ static void do_slot(struct worker *w, uint32_t slot)
             .task = &tasks[k],
             .container = {text + tasks[k].container_off, tasks[k].container_n},
             .name = {text + tasks[k].name_off, tasks[k].name_n},
+            .seq = turn * INGEST_BATCH_ITEMS + k,
             .mode = c->mode[k],
         };
         struct entry e = {.index = k, .status = INGEST_PASSED};

@@ -30,9 +30,8 @@
  *
  * An error on one side does not stop the other: call ingest_cancel then.
  *
- * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner; another one may follow it when it is joined),
- * ingest_ready/ingest_next/ingest_redo by one thread (writer), ingest_cancel and
- * ingest_stats by any.
+ * Thread rule: ingest_submit/ingest_pass/ingest_close by one thread (planner; another one may follow it when it is
+ * joined), ingest_ready/ingest_next/ingest_redo by one thread (writer), ingest_cancel and ingest_stats by any.
  */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
@@ -54,7 +53,8 @@ struct ingest_settings {
     struct vault *const *vaults; /* opened by the caller, outlive the pipeline; tasks name them by index */
     uint32_t vaults_n;
     struct mime_settings mime;
-    const struct ingest_known *known; /* hashes whose items need no parsing; may be NULL; made before ingest_open */
+    const struct ingest_known *known; /* hashes whose items need no parsing; made before ingest_open. NULL: all are
+                                         parsed, equal ones too */
     uint32_t item_ms;                 /* a worker may take this long for one item, plus 1 s per 16 MiB; 0: 20,000 */
     uint64_t worker_bytes;            /* RLIMIT_DATA of a worker above what it starts with; 0: 1 GiB */
     uint32_t slots;                   /* batches on their way, at most 1024; 0: 8 + 12 a worker */
@@ -75,8 +75,8 @@ struct ingest_task {
 
 enum ingest_status {
     INGEST_PARSED, /* `record` is valid */
-    INGEST_KNOWN,  /* the hash (its first 64 bits) is in `known`: not parsed. The writer compares bytes; if they differ,
-                      ingest_redo */
+    INGEST_KNOWN, /* the hash (its first 64 bits) is in `known`, or an item given before it seemed to have the same: not
+                     parsed. The writer compares bytes; if they differ, or there is no such item, ingest_redo */
     INGEST_FAILED, /* not readable: `reason` says why; nothing else is valid but the tag */
     INGEST_PASSED, /* from ingest_pass */
 };

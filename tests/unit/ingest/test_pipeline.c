@@ -351,6 +351,89 @@ Test(pipeline, known_hashes_are_not_parsed_unless_forced_or_redone)
     vault_close(&v.vault);
 }
 
+/* Files what it is given, as the indexer does: copies come back as known. */
+static struct ingest_known *filed;
+
+static void file_result(struct ingest *ing, const struct kept *k)
+{
+    struct ingest_result r;
+    bool is_filed = ingest_known_has(filed, &k->hash);
+    if (k->status == INGEST_KNOWN && !is_filed)
+        cr_assert_eq(ingest_redo(ing, &r, NULL), INGEST_MORE);
+    if (!is_filed)
+        cr_assert_eq(ingest_known_add(filed, &k->hash, k->index, NULL), BASE_OK);
+}
+
+static void same_name(uint32_t i, struct ingest_task *t)
+{
+    (void)i;
+    t->locator.name = BYTES_LIT("000000.eml");
+}
+
+static void pairs(uint32_t i, struct ingest_task *t)
+{
+    t->locator.name = bytes_str(item_name(i / 2));
+}
+
+Test(pipeline, equal_items_in_flight_together_are_parsed_once)
+{
+    enum { N = 5000 };
+    struct mini_vault v = vault_of(N / 2, 500);
+    for (unsigned workers = 1; workers <= 4; workers++) {
+        cr_assert_eq(ingest_known_new(TEMP_DIR(), &filed, NULL), BASE_OK);
+        struct run run = {
+            .settings = {.workers = workers, .known = filed}, .n = N, .with_task = same_name, .on_result = file_result};
+        run_pipeline(&v, &run);
+        cr_expect_eq(run.rc, INGEST_DONE, "%s", run.err.text);
+        cr_expect_eq(run.kept_n, N);
+        cr_expect_leq(run.stats.parsed, 1 + workers, "%u workers parsed %llu", workers,
+                      (unsigned long long)run.stats.parsed);
+        run_release(&run);
+        ingest_known_free(&filed);
+
+        cr_assert_eq(ingest_known_new(TEMP_DIR(), &filed, NULL), BASE_OK);
+        run = (struct run){
+            .settings = {.workers = workers, .known = filed}, .n = N, .with_task = pairs, .on_result = file_result};
+        run_pipeline(&v, &run);
+        cr_expect_eq(ingest_known_count(filed), N / 2);
+        cr_expect_leq(run.stats.parsed, N / 2 + N / INGEST_BATCH_ITEMS, "%u workers parsed %llu", workers,
+                      (unsigned long long)run.stats.parsed);
+        run_release(&run);
+        ingest_known_free(&filed);
+    }
+    vault_close(&v.vault);
+}
+
+Test(claims, the_smallest_number_in_flight_parses)
+{
+    struct region r;
+    struct hash128 a = hash128_of(BYTES_LIT("a")), b = hash128_of(BYTES_LIT("b"));
+    cr_assert_eq(ingest_region_new(3, 1, &r, NULL), BASE_OK);
+    const uint64_t first = UINT64_C(1) << 26, base = first * INGEST_BATCH_ITEMS; /* past what a cell counts to */
+    for (uint64_t turn = first; turn < first + 3; turn++) {
+        atomic_store(&r.slot[turn % 3].seq, turn + 1);
+        atomic_store(&r.slot[turn % 3].state, SLOT_QUEUED);
+    }
+    cr_expect(ingest_claim(&r, &a, base + 70));
+    cr_expect(ingest_claim(&r, &a, base + 70), "again");
+    cr_expect_not(ingest_claim(&r, &a, base + 71));
+    cr_expect_not(ingest_claim(&r, &a, base + 130));
+    cr_expect(ingest_claim(&r, &b, base + 71), "another hash");
+    cr_expect(ingest_claim(&r, &a, base + 5), "an earlier one");
+    cr_expect_not(ingest_claim(&r, &a, base + 70));
+    atomic_store(&r.slot[first % 3].state, SLOT_FREE);
+    cr_expect(ingest_claim(&r, &a, base + 70), "the slot of the claim is free");
+    atomic_store(&r.slot[first % 3].seq, first + 4);
+    atomic_store(&r.slot[first % 3].state, SLOT_QUEUED);
+    cr_expect_not(ingest_claim(&r, &a, base + 3 * INGEST_BATCH_ITEMS));
+    memset(r.claims, 0xa5, r.claims_cells * sizeof *r.claims);
+    for (uint32_t i = 0; i < 1000; i++) {
+        struct hash128 h = hash128_of(bytes_of(&i, sizeof i));
+        cr_expect(ingest_claim(&r, &h, base + i % 192), "after a wild write: %u", i);
+    }
+    ingest_region_release(&r);
+}
+
 Test(pipeline, records_of_any_size_come_through)
 {
     static const size_t sizes[] = {0,      1,       5000,    100000, 100000, AREA_BYTES / 2, AREA_BYTES / 2, AREA_BYTES,
