@@ -94,7 +94,10 @@ static void command_free(struct imap_command **command)
 void imap_session_unselect(struct imap_session *s)
 {
     mdsq_view_close(&s->view);
+    mdsq_set_free(&s->saved);
     s->told_exists = 0;
+    s->told_keywords = 0;
+    s->read_only = false;
     if (s->state == IMAP_STATE_SELECTED)
         s->state = IMAP_STATE_AUTH;
 }
@@ -123,7 +126,9 @@ void imap_session_free(struct imap_session **session)
     command_free(&s->command);
     mdsq_reader_end(&s->reader);
     mdsq_view_close(&s->view);
+    mdsq_set_free(&s->saved);
     mdsq_archive_close(&s->archive);
+    free(s->mask);
     imap_framer_reset(&s->framer);
     buf_release(&s->in);
     buf_release(&s->out);
@@ -267,13 +272,6 @@ static void say_tagged(struct imap_session *s, const struct imap_command *c)
     buf_append_str(&s->out, "\r\n");
 }
 
-void imap_session_capabilities(const struct imap_session *s, struct buf *out)
-{
-    buf_append_str(out, "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE");
-    if (!s->archive)
-        buf_append_str(out, s->allow_login ? " AUTH=PLAIN" : " LOGINDISABLED");
-}
-
 static void greet(struct imap_session *s)
 {
     buf_append_str(&s->out, "* OK [CAPABILITY ");
@@ -357,6 +355,7 @@ static void begin_command(struct imap_session *s)
     struct imap_command *c = command_new(text.n);
     s->command = c;
     struct imap_cursor at = imap_cursor_of(text, c->arena);
+    at.utf8 = imap_session_utf8(s);
     if (!parse_command(s, c, &at)) {
         /* at.why is static text of ours: nothing of the client's comes back to it. */
         imap_reply(c, IMAP_BAD, NULL, at.why ? at.why : "Syntax error");

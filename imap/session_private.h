@@ -73,6 +73,14 @@ struct imap_news {
     struct mdsq_fetch *fetch;
 };
 
+/* What the client turned on, by ENABLE or by using it: it stays on. */
+enum imap_enabled {
+    IMAP_ENABLED_CONDSTORE = 1 << 0, /* MODSEQ in every FETCH of flags */
+    IMAP_ENABLED_QRESYNC = 1 << 1,   /* VANISHED instead of EXPUNGE; brings CONDSTORE */
+    IMAP_ENABLED_UTF8 = 1 << 2,      /* UTF8=ACCEPT: names and strings are UTF-8 */
+    IMAP_ENABLED_REV2 = 1 << 3,      /* IMAP4rev2: likewise, and what RFC 9051 changes */
+};
+
 struct imap_command {
     struct arena *arena;
     struct bytes tag;
@@ -114,8 +122,13 @@ struct imap_session {
     /* from login on */
     struct mdsq_archive *archive;
     char archive_name[256];
+    char *mask;       /* capabilities hidden from this client: " NAME NAME ", or NULL */
+    unsigned enabled; /* enum imap_enabled */
     /* selected */
     struct mdsq_view *view;
+    bool read_only;         /* EXAMINE, or an archive that cannot be written: no STORE, no EXPUNGE, no \Seen */
+    struct mdsq_set *saved; /* "$" (RFC 5182): UIDs, may hold some that are gone; NULL: empty */
+    uint32_t told_keywords; /* names of the archive that FLAGS has told */
     uint64_t tick;        /* of the archive when the view was last advanced */
     bool expunge_untold;  /* it was advanced when no EXPUNGE could be said */
     uint32_t told_exists; /* the count that the client knows */
@@ -146,8 +159,24 @@ void imap_session_unselect(struct imap_session *s);
  * selected. An archive that does not open any more stays as the session has it.
  */
 void imap_session_reopen_archive(struct imap_session *s);
-/* The capabilities of now, without the word CAPABILITY. */
+/* The capabilities of now, without the word CAPABILITY (capability.c: whoever makes one work adds its row there). */
 void imap_session_capabilities(const struct imap_session *s, struct buf *out);
+/* Not hidden from this client by the mask: what is hidden is neither announced nor enabled. */
+bool imap_session_offers(const struct imap_session *s, const char *capability);
+/* Mailbox names go both ways as UTF-8, not as modified UTF-7. */
+static inline bool imap_session_utf8(const struct imap_session *s)
+{
+    return s->enabled & (IMAP_ENABLED_UTF8 | IMAP_ENABLED_REV2);
+}
+/* A mailbox name as this client reads it. */
+void imap_say_mailbox(struct imap_session *s, const char *utf8);
+/* "* FLAGS" and PERMANENTFLAGS, if the archive has keywords that this client was not told: before a FETCH may name one. */
+void imap_say_keywords(struct imap_session *s);
+/*
+ * The sequence set of a command: numbers of the view (mdsq_set_parse) or "$", what the last SEARCH saved. Owned by the caller. Every
+ * command that takes a sequence set uses this one.
+ */
+int imap_set_parse(struct imap_session *s, struct bytes text, bool is_uid, struct mdsq_set **out, struct mdsq_error *err);
 
 /* ---- commands.c, news.c, cmd_*.c --------------------------------------------------------- */
 

@@ -127,6 +127,23 @@ int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, str
     return rc;
 }
 
+int query_set_parse_numbers(struct bytes text, uint32_t star, roaring_bitmap_t *into, struct error *err)
+{
+    size_t at = 0;
+    unsigned ranges = 0;
+
+    do {
+        struct range r = {0};
+
+        if (++ranges > RANGES_MAX)
+            return error_set(err, BASE_ERR_LIMIT, 0, "a set of more than %d ranges", RANGES_MAX);
+        if (!parse_range(text, &at, star, &r) || (at < text.n && text.p[at] != ','))
+            return error_set(err, BASE_ERR_SYNTAX, 0, "not a set of numbers, at its byte %zu", at);
+        roaring_bitmap_add_range_closed(into, r.first, r.last);
+    } while (at++ < text.n);
+    return BASE_OK;
+}
+
 int mdsq_set_parse(const struct mdsq_view *view, const char *text, size_t n, bool is_uid, struct mdsq_set **out,
                    struct mdsq_error *err)
 {

@@ -218,19 +218,27 @@ bool imap_take_list_mailbox(struct imap_cursor *c, struct bytes *out)
     return take_span(c, is_list_char, "expected a mailbox pattern", out);
 }
 
+char *imap_cursor_name(struct imap_cursor *c, struct bytes raw)
+{
+    struct buf utf8 = {0};
+    bool ok = c->utf8 ? imap_utf8_is_name(raw) : imap_utf7_decode(raw, &utf8);
+    struct bytes name = c->utf8 ? raw : buf_bytes(&utf8);
+    char *copy = ok ? arena_strndup(c->arena, name.p, name.n) : NULL;
+    buf_release(&utf8);
+    if (!copy)
+        imap_cursor_fail(c, ok        ? "command too large"
+                            : c->utf8 ? "mailbox name is not valid UTF-8"
+                                      : "mailbox name is not valid modified UTF-7");
+    return copy;
+}
+
 bool imap_take_mailbox(struct imap_cursor *c, const char **out)
 {
     struct bytes raw;
     if (!imap_take_astring(c, &raw))
         return false;
-    struct buf utf8 = {0};
-    bool ok = imap_utf7_decode(raw, &utf8);
-    char *name = ok ? arena_strndup(c->arena, utf8.p, utf8.n) : NULL;
-    buf_release(&utf8);
-    if (!name)
-        return imap_cursor_fail(c, ok ? "command too large" : "mailbox name is not valid modified UTF-7");
-    *out = name;
-    return true;
+    *out = imap_cursor_name(c, raw);
+    return *out != NULL;
 }
 
 /* number = 1*DIGIT, unsigned 32-bit */
@@ -246,6 +254,22 @@ bool imap_take_number(struct imap_cursor *c, uint32_t *out)
             return imap_cursor_fail(c, "number too large");
     }
     *out = (uint32_t)v;
+    return true;
+}
+
+/* number64 = 1*DIGIT, below 2^63 */
+bool imap_take_number64(struct imap_cursor *c, uint64_t *out)
+{
+    struct bytes digits;
+    if (!take_span(c, is_digit, "expected a number", &digits))
+        return false;
+    uint64_t v = 0;
+    for (size_t i = 0; i < digits.n; i++) {
+        if (v > (uint64_t)INT64_MAX / 10 || v * 10 > (uint64_t)INT64_MAX - (uint64_t)(digits.p[i] - '0'))
+            return imap_cursor_fail(c, "number too large");
+        v = v * 10 + (uint64_t)(digits.p[i] - '0');
+    }
+    *out = v;
     return true;
 }
 
@@ -268,10 +292,15 @@ static bool take_seq_number(struct imap_cursor *c)
     return imap_take_nz_number(c, &ignored);
 }
 
-/* sequence-set = (seq-number / seq-number ":" seq-number) *("," sequence-set) */
+/* sequence-set = (seq-number / seq-number ":" seq-number) *("," sequence-set) / "$" */
 bool imap_take_sequence_set(struct imap_cursor *c, struct bytes *out)
 {
     const uint8_t *begin = c->p;
+    if (imap_at_byte(c, '$')) {
+        *out = bytes_of(begin, 1);
+        c->p++;
+        return true;
+    }
     for (;;) {
         if (!take_seq_number(c))
             return imap_cursor_fail(c, "bad sequence set");

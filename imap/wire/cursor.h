@@ -23,12 +23,13 @@ struct imap_cursor {
     const uint8_t *p, *end;
     struct arena *arena;
     const char *why; /* static text */
+    bool utf8;       /* mailbox names are UTF-8 (RFC 6855, RFC 9051), not modified UTF-7 */
 };
 
 static inline struct imap_cursor imap_cursor_of(struct bytes command, struct arena *arena)
 {
     const uint8_t *p = command.n ? command.p : (const uint8_t *)""; /* moving NULL by 0 is undefined in C */
-    return (struct imap_cursor){p, p + command.n, arena, NULL};
+    return (struct imap_cursor){p, p + command.n, arena, NULL, false};
 }
 
 /* Sets why, if nothing did before; false, so `return imap_cursor_fail(c, "...")`. */
@@ -50,11 +51,15 @@ bool imap_take_literal(struct imap_cursor *c, struct bytes *out); /* literal */
 bool imap_take_astring(struct imap_cursor *c, struct bytes *out);
 bool imap_take_nstring(struct imap_cursor *c, struct bytes *out, bool *nil_out);
 bool imap_take_list_mailbox(struct imap_cursor *c, struct bytes *out);
-/* mailbox = "INBOX" / astring, from modified UTF-7 to UTF-8, NUL-terminated in the arena. */
+/* mailbox = "INBOX" / astring, from modified UTF-7 (c->utf8: as it is) to UTF-8, NUL-terminated in the arena. */
 bool imap_take_mailbox(struct imap_cursor *c, const char **out);
 bool imap_take_number(struct imap_cursor *c, uint32_t *out);
 bool imap_take_nz_number(struct imap_cursor *c, uint32_t *out);
-/* sequence-set, as text. */
+/* A mailbox name or pattern as UTF-8, NUL-terminated in the arena; NULL with why set if it is none. */
+char *imap_cursor_name(struct imap_cursor *c, struct bytes raw);
+/* number64 of RFC 9051: below 2^63 */
+bool imap_take_number64(struct imap_cursor *c, uint64_t *out);
+/* sequence-set, as text; "$" (RFC 5182) may stand for one. */
 bool imap_take_sequence_set(struct imap_cursor *c, struct bytes *out);
 /* date = date-text / DQUOTE date-text DQUOTE, as days since 1970-01-01. */
 bool imap_take_date(struct imap_cursor *c, int64_t *days_out);

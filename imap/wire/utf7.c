@@ -125,6 +125,19 @@ static size_t take_utf8(const uint8_t *p, size_t n, uint32_t *out)
     return len;
 }
 
+bool imap_utf8_is_name(struct bytes in)
+{
+    for (size_t i = 0; i < in.n;) {
+        uint32_t c;
+        size_t n = take_utf8(in.p + i, in.n - i, &c);
+        bool bad = n == 1 && in.p[i] >= 0x80;
+        if (bad || c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
 struct encoder {
     struct buf *out;
     uint32_t bits;

@@ -14,6 +14,9 @@
  */
 bool imap_utf7_decode(struct bytes in, struct buf *out);
 
+/* Well-formed UTF-8 (RFC 3629) without control characters: what a mailbox name may be where clients send UTF-8. */
+bool imap_utf8_is_name(struct bytes in);
+
 /* Appends modified UTF-7. A byte that is no UTF-8 becomes U+FFFD. */
 void imap_utf7_encode(struct bytes utf8, struct buf *out);
 

@@ -17,11 +17,28 @@ static bool can_be_quoted(struct bytes v)
     return true;
 }
 
+static void put_quoted(struct buf *out, struct bytes v)
+{
+    buf_append_byte(out, '"');
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '"' || v.p[i] == '\\')
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, v.p[i]);
+    }
+    buf_append_byte(out, '"');
+}
+
 void imap_write_literal_head(struct buf *out, uint64_t n)
 {
     buf_append_byte(out, '{');
     buf_append_u64_dec(out, n);
     buf_append_str(out, "}\r\n");
+}
+
+void imap_write_literal8_head(struct buf *out, uint64_t n)
+{
+    buf_append_byte(out, '~');
+    imap_write_literal_head(out, n);
 }
 
 void imap_write_string(struct buf *out, struct bytes v)
@@ -32,13 +49,7 @@ void imap_write_string(struct buf *out, struct bytes v)
             buf_append_byte(out, v.p[i] ? v.p[i] : 0x80);
         return;
     }
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < v.n; i++) {
-        if (v.p[i] == '"' || v.p[i] == '\\')
-            buf_append_byte(out, '\\');
-        buf_append_byte(out, v.p[i]);
-    }
-    buf_append_byte(out, '"');
+    put_quoted(out, v);
 }
 
 void imap_write_astring(struct buf *out, struct bytes v)
@@ -63,4 +74,18 @@ void imap_write_mailbox(struct buf *out, const char *utf8)
     imap_utf7_encode(name, &encoded);
     imap_write_astring(out, buf_bytes(&encoded));
     buf_release(&encoded);
+}
+
+void imap_write_mailbox_utf8(struct buf *out, const char *utf8)
+{
+    struct bytes name = bytes_str(utf8);
+    bool ascii = true;
+    for (size_t i = 0; i < name.n; i++)
+        ascii &= name.p[i] < 0x80;
+    if (bytes_equal_nocase(name, BYTES_LIT("INBOX")))
+        buf_append_str(out, "INBOX");
+    else if (!ascii && imap_utf8_is_name(name))
+        put_quoted(out, name);
+    else
+        imap_write_astring(out, name);
 }

@@ -12,6 +12,10 @@ void imap_write_string(struct buf *out, struct bytes v);
 void imap_write_astring(struct buf *out, struct bytes v);
 /* mailbox: a UTF-8 name in modified UTF-7, as an astring; INBOX in capitals. */
 void imap_write_mailbox(struct buf *out, const char *utf8);
+/* mailbox where the client reads UTF-8 (RFC 6855, RFC 9051): quoted, as it is. */
+void imap_write_mailbox_utf8(struct buf *out, const char *utf8);
+/* literal8 = "~{n}" CRLF: the caller sends the n bytes, which may hold NULs. */
+void imap_write_literal8_head(struct buf *out, uint64_t n);
 /* "{n}" CRLF; the caller sends the n bytes. */
 void imap_write_literal_head(struct buf *out, uint64_t n);
 

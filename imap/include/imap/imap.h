@@ -84,6 +84,11 @@ void imap_session_shutdown(struct imap_session *s, const char *text);
 typedef void imap_wake_fn(void *arg);
 void imap_session_set_wake(struct imap_session *s, imap_wake_fn *wake, void *arg);
 bool imap_session_logged_in(const struct imap_session *s);
+/*
+ * Hides capabilities from this client from now on (Outlook ENABLEs what it does not honour): names as CAPABILITY says them, separated by blanks or
+ * commas, in any case. They are not announced and ENABLE passes over them; commands that they name still work. NULL: hides none. Copied.
+ */
+void imap_session_mask(struct imap_session *s, const char *names);
 /* Bytes of memory held by the session's own buffers, for tests and metrics. */
 size_t imap_session_memory_bytes(const struct imap_session *s);
 

@@ -200,6 +200,24 @@ MDSQ_API bool mdsq_set_has(const struct mdsq_set *set, uint32_t uid);
 /* Runs of consecutive members as UIDs, or as sequence numbers of the view, in order: *pos starts at 0; false at the end. Costs a step a run. */
 MDSQ_API bool mdsq_set_next_range(const struct mdsq_set *set, const struct mdsq_view *as_seq_of, uint64_t *pos, uint32_t *first_out, uint32_t *last_out);
 
+/* Numbers as text that need no view: UIDs, be there messages or not. star: what "*" stands for; 0: nothing. SYNTAX, LIMIT as mdsq_set_parse. */
+MDSQ_API int mdsq_set_numbers(const char *text, size_t n, uint32_t star, struct mdsq_set **out, struct mdsq_error *err);
+/* New sets: what both have, what either has, what the first has without the second. */
+MDSQ_API int mdsq_set_and(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err);
+MDSQ_API int mdsq_set_or(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err);
+MDSQ_API int mdsq_set_minus(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err);
+/* The members that are in the view. */
+MDSQ_API int mdsq_set_in_view(const struct mdsq_set *set, const struct mdsq_view *view, struct mdsq_set **out, struct mdsq_error *err);
+/* The highest member, 0 if empty. */
+MDSQ_API uint32_t mdsq_set_last(const struct mdsq_set *set);
+
+/*
+ * The archive's keywords as a client sees them, none twice, $Forwarded first: fn (may be NULL) is called for each, the text is valid during the
+ * call, and stops if it returns nonzero. *n_out: how many names the archive has given so far, which only grows: ask again when it did.
+ */
+typedef int mdsq_keyword_fn(const char *name, void *arg);
+MDSQ_API int mdsq_keywords(struct mdsq_reader *reader, mdsq_keyword_fn *fn, void *arg, uint32_t *n_out, struct mdsq_error *err);
+
 /* ---- fetch -------------------------------------------------------------------------- */
 
 enum mdsq_fetch_attr {
@@ -323,6 +341,9 @@ MDSQ_API void mdsq_search_free(struct mdsq_search **search);
 
 /* UIDs added or changed, and expunged, after a modseq. complete false: the log does not reach so far; expunged then holds every UID below UIDNEXT that does not exist. */
 MDSQ_API int mdsq_changes(struct mdsq_reader *reader, const char *folder, uint64_t modseq, struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out, struct mdsq_error *err);
+
+/* Likewise of a view's folder, whatever it is called now. NOTFOUND: it was replaced. */
+MDSQ_API int mdsq_view_changes(struct mdsq_reader *reader, const struct mdsq_view *view, uint64_t modseq, struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out, struct mdsq_error *err);
 
 /* ---- changing an archive -------------------------------------------------------------------- */
 

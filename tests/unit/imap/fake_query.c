@@ -346,6 +346,130 @@ bool mdsq_set_next_range(const struct mdsq_set *set, const struct mdsq_view *as_
     return true;
 }
 
+uint64_t mdsq_set_count(const struct mdsq_set *set)
+{
+    return set->n;
+}
+
+bool mdsq_set_has(const struct mdsq_set *set, uint32_t uid)
+{
+    for (uint32_t i = 0; i < set->n; i++)
+        if (set->uids[i] == uid)
+            return true;
+    return false;
+}
+
+uint32_t mdsq_set_last(const struct mdsq_set *set)
+{
+    return set->n ? set->uids[set->n - 1] : 0;
+}
+
+static struct mdsq_set *set_new(uint32_t room)
+{
+    struct mdsq_set *s = calloc(1, sizeof *s);
+    s->uids = calloc(room + 1, sizeof *s->uids);
+    fake.objects++;
+    return s;
+}
+
+int mdsq_set_in_view(const struct mdsq_set *set, const struct mdsq_view *view, struct mdsq_set **out,
+                     struct mdsq_error *err)
+{
+    (void)err;
+    *out = set_new(set->n);
+    for (uint32_t i = 0; i < set->n; i++)
+        if (mdsq_view_seq(view, set->uids[i]))
+            (*out)->uids[(*out)->n++] = set->uids[i];
+    return 0;
+}
+
+int mdsq_set_and(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err)
+{
+    (void)err;
+    *out = set_new(a->n);
+    for (uint32_t i = 0; i < a->n; i++)
+        if (mdsq_set_has(b, a->uids[i]))
+            (*out)->uids[(*out)->n++] = a->uids[i];
+    return 0;
+}
+
+int mdsq_set_minus(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err)
+{
+    (void)err;
+    *out = set_new(a->n);
+    for (uint32_t i = 0; i < a->n; i++)
+        if (!mdsq_set_has(b, a->uids[i]))
+            (*out)->uids[(*out)->n++] = a->uids[i];
+    return 0;
+}
+
+int mdsq_set_or(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err)
+{
+    (void)err;
+    *out = set_new(a->n + b->n);
+    for (uint32_t i = 0, k = 0; i < a->n || k < b->n;) {
+        const uint32_t x = i < a->n ? a->uids[i] : UINT32_MAX, y = k < b->n ? b->uids[k] : UINT32_MAX;
+        (*out)->uids[(*out)->n++] = x < y ? x : y;
+        i += x <= y;
+        k += y <= x;
+    }
+    return 0;
+}
+
+/* Numbers up to the star, or the largest UID that there can be. */
+int mdsq_set_numbers(const char *text, size_t n, uint32_t star, struct mdsq_set **out, struct mdsq_error *err)
+{
+    const uint32_t max = star ? star : FAKE_MESSAGES * 10;
+    const char *p = text, *end = text + n;
+    bool *in = calloc(max + 1, sizeof *in);
+    (void)err;
+    while (p < end) {
+        uint32_t a = number(&p, end, star), b = a;
+        if (p < end && *p == ':') {
+            p++;
+            b = number(&p, end, star);
+        }
+        for (uint32_t v = a < b ? a : b; v <= (a < b ? b : a) && v <= max; v++)
+            in[v] = true;
+        if (p < end)
+            p++;
+    }
+    *out = set_new(max);
+    for (uint32_t v = 1; v <= max; v++)
+        if (in[v])
+            (*out)->uids[(*out)->n++] = v;
+    free(in);
+    return 0;
+}
+
+int mdsq_keywords(struct mdsq_reader *reader, mdsq_keyword_fn *fn, void *arg, uint32_t *n_out, struct mdsq_error *err)
+{
+    (void)reader, (void)err;
+    *n_out = 1 + fake.keywords_n;
+    if (fn && fn("$Forwarded", arg))
+        return 0;
+    for (unsigned i = 0; fn && i < fake.keywords_n; i++)
+        if (fn(fake.keywords[i], arg))
+            break;
+    return 0;
+}
+
+int mdsq_view_changes(struct mdsq_reader *reader, const struct mdsq_view *view, uint64_t modseq,
+                      struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out,
+                      struct mdsq_error *err)
+{
+    (void)reader, (void)modseq, (void)err;
+    *changed_out = set_new(view->n);
+    *expunged_out = set_new(fake.n);
+    *complete_out = true;
+    for (unsigned i = 0; i < fake.n; i++) {
+        struct mdsq_set *to = fake.messages[i].expunged ? *expunged_out : *changed_out;
+        if (to == *expunged_out || mdsq_view_seq(view, fake.messages[i].uid))
+            to->uids[to->n++] = fake.messages[i].uid;
+    }
+    return 0;
+}
+
 /* ---- fetch ------------------------------------------------------------------------------------ */
 
 int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs,

@@ -29,6 +29,8 @@ struct fake_message {
 struct fake {
     struct fake_message messages[FAKE_MESSAGES];
     unsigned n;
+    const char *keywords[8];
+    unsigned keywords_n;
     uint64_t tick;
     int advance_result; /* negative: advance fails so */
     int open_result;    /* of an archive, likewise */

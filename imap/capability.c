@@ -1,0 +1,72 @@
+/*
+ * capability: what the server says it can do, and what it hides from a client.
+ *
+ * One row a capability; whoever makes one work adds its row, in the order in which they are told. A client whose software is
+ * known to enable what it does not honour is given a mask: what is in it is not said and not enabled.
+ */
+#include "session_private.h"
+
+#include <ctype.h>
+
+enum when { ALWAYS, BEFORE_LOGIN, AFTER_LOGIN };
+
+static const struct {
+    const char *name;
+    enum when when;
+} rows[] = {
+    {"IMAP4rev1", ALWAYS},   {"LITERAL+", ALWAYS}, {"SASL-IR", ALWAYS},  {"ID", ALWAYS},
+    {"ENABLE", ALWAYS},      {"NAMESPACE", ALWAYS}, {"UNSELECT", ALWAYS}, {"CHILDREN", ALWAYS},
+    {"SPECIAL-USE", ALWAYS},
+};
+
+void imap_session_mask(struct imap_session *s, const char *names)
+{
+    free(s->mask);
+    s->mask = NULL;
+    if (!names)
+        return;
+    /* " A B ": each name stands between blanks, in capitals. */
+    struct buf mask = {0};
+    buf_append_byte(&mask, ' ');
+    for (const char *p = names; *p; p++)
+        buf_append_byte(&mask, *p == ',' || *p == ';' || isspace((unsigned char)*p) ? ' '
+                                                                                    : (uint8_t)toupper((unsigned char)*p));
+    buf_append_byte(&mask, ' ');
+    s->mask = strndup((const char *)mask.p, mask.n);
+    ASSERT(s->mask);
+    buf_release(&mask);
+}
+
+bool imap_session_offers(const struct imap_session *s, const char *capability)
+{
+    struct buf word = {0};
+    if (!s->mask)
+        return true;
+    buf_append_byte(&word, ' ');
+    for (const char *p = capability; *p; p++)
+        buf_append_byte(&word, (uint8_t)toupper((unsigned char)*p));
+    buf_append(&word, " ", 2); /* with its end */
+    bool hidden = strstr(s->mask, (const char *)word.p) != NULL;
+    buf_release(&word);
+    return !hidden;
+}
+
+static void say(const struct imap_session *s, struct buf *out, size_t begin, const char *name)
+{
+    if (!imap_session_offers(s, name))
+        return;
+    if (out->n > begin)
+        buf_append_byte(out, ' ');
+    buf_append_str(out, name);
+}
+
+void imap_session_capabilities(const struct imap_session *s, struct buf *out)
+{
+    const enum when other = s->archive ? BEFORE_LOGIN : AFTER_LOGIN;
+    const size_t begin = out->n;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].when != other)
+            say(s, out, begin, rows[i].name);
+    if (!s->archive)
+        say(s, out, begin, s->allow_login ? "AUTH=PLAIN" : "LOGINDISABLED");
+}
