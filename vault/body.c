@@ -6,9 +6,10 @@
  * vault. At most VAULT_SPARE_BODIES x KEEP_BYTES stay allocated.
  *
  * A filtered item is held in memory up to LOADED_MAX; a larger one is measured by one
- * pass that leaves a checkpoint of the filter every MiB, from which reads start.
+ * pass that leaves a checkpoint of the filter every MiB, from which reads start. An item
+ * of the own vault is read frame by frame (segment_read.c).
  */
-#include "vault_private.h"
+#include "segment_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@ struct vault_body {
     uint32_t filter;
     int64_t mtime_ns;
     bool loaded; /* data holds the whole filtered item */
+    bool own;    /* read through `record`, which has the descriptor */
     void *map;
     size_t map_n;
 
@@ -43,6 +45,7 @@ struct vault_body {
     /* kept by recycling */
     struct vault *vault; /* borrowed */
     struct buf data;
+    struct segment_reader record;
 };
 
 static struct vault_body *body_take(struct vault *v)
@@ -59,7 +62,7 @@ static struct vault_body *body_take(struct vault *v)
     }
     struct vault_body *b = g_new0(struct vault_body, 1);
 
-    b->fd = -1;
+    b->fd = b->record.fd = -1;
     b->vault = v;
     return b;
 }
@@ -67,6 +70,7 @@ static struct vault_body *body_take(struct vault *v)
 static void body_free(struct vault_body *b)
 {
     buf_release(&b->data);
+    segment_reader_release(&b->record);
     g_free(b);
 }
 
@@ -96,11 +100,13 @@ void vault_item_close(struct vault_body **bp)
     buf_release(&b->chunk);
     if (b->data.cap > KEEP_BYTES)
         buf_release(&b->data);
+    segment_reader_close(&b->record);
 
     struct vault *v = b->vault;
     const struct buf data = b->data;
+    const struct segment_reader record = b->record;
 
-    *b = (struct vault_body){.fd = -1, .vault = v, .data = data};
+    *b = (struct vault_body){.fd = -1, .vault = v, .data = data, .record = record};
     for (size_t i = 0; i < VAULT_SPARE_BODIES; i++) {
         struct vault_body *empty = NULL;
 
@@ -272,11 +278,40 @@ static int file_open(struct vault *v, const struct vault_locator *loc, struct va
     return BASE_OK;
 }
 
+/* Own vault: the container is a segment's number. */
+static int record_open(struct vault *v, const struct vault_locator *loc, struct vault_body *b, struct error *err)
+{
+    char path[32];
+    uint32_t segment;
+    struct stat st;
+
+    if (!segment_number_parse(loc->container, &segment) || loc->name.n || loc->filter)
+        return error_set(err, BASE_ERR_GONE, 0, "locator names no record of the own vault");
+    segment_path(segment, path);
+    const int fd = vault_os_open(v, path, 0);
+
+    if (fd < 0)
+        return open_failed(err, -fd, path);
+    b->own = true;
+    b->record.fd = fd;
+    if (fstat(fd, &st) < 0)
+        return error_errno(err, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, BASE_ERR_GONE, 0, "%s: no regular file", path);
+    b->mtime_ns = vault_os_mtime_ns(&st);
+    const int rc = segment_reader_open(&b->record, fd, segment, loc->offset, loc->length, err);
+
+    b->raw_n = rc == BASE_OK ? b->record.record.size : 0;
+    return rc;
+}
+
 /* --- reading --- */
 
 /* Exactly n raw bytes at off of the item. */
-static int raw_read(const struct vault_body *b, uint64_t off, void *dst, size_t n, struct error *err)
+static int raw_read(struct vault_body *b, uint64_t off, void *dst, size_t n, struct error *err)
 {
+    if (b->own)
+        return segment_reader_read(&b->record, off, dst, n, err);
     const ssize_t got = vault_os_pread(b->fd, dst, n, b->file_off + off);
 
     if (got < 0) {
@@ -346,7 +381,7 @@ static int measure(struct vault_body *b, struct error *err)
 int vault_item_open(struct vault *v, const struct vault_locator *loc, struct vault_body **out, struct error *err)
 {
     struct vault_body *b = body_take(v);
-    int rc = file_open(v, loc, b, err);
+    int rc = v->kind == VAULT_KIND_SEGMENTS ? record_open(v, loc, b, err) : file_open(v, loc, b, err);
 
     if (rc == BASE_OK) {
         b->size = b->raw_n;
@@ -489,8 +524,8 @@ static int write_all(int fd, const uint8_t *p, size_t n, struct error *err)
     return BASE_OK;
 }
 
-/* A large filtered item goes through an unlinked file, so that its pages can be reclaimed. */
-static int map_filtered(struct vault_body *b, struct error *err)
+/* A large filtered or compressed item goes through an unlinked file, so that its pages can be reclaimed. */
+static int map_made(struct vault_body *b, struct error *err)
 {
     const int fd = spill_open(err);
     int rc = fd < 0 ? fd : BASE_OK;
@@ -513,8 +548,10 @@ int vault_item_map(struct vault_body *b, struct bytes *out, struct error *err)
     int rc = BASE_OK;
 
     if (!b->loaded && !b->map) {
-        if (b->filter)
-            rc = map_filtered(b, err);
+        if (b->filter || (b->own && b->size > LOADED_MAX))
+            rc = map_made(b, err);
+        else if (b->own)
+            rc = load(b, err);
         else if (b->size <= MAP_FROM_BYTES)
             rc = load(b, err);
         else

@@ -72,6 +72,8 @@ void vault_scan_skip(struct vault_scan *s, struct bytes path, const char *what)
 
 int vault_scan_new(struct vault *v, const char *tmpdir, struct vault_scan **out, struct error *err)
 {
+    if (v->kind == VAULT_KIND_SEGMENTS)
+        return error_set(err, BASE_ERR_USAGE, 0, "the own vault has no folders to scan");
     struct vault_scan *s = g_new0(struct vault_scan, 1);
     int rc;
 

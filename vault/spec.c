@@ -71,5 +71,5 @@ const char *vault_kind_name(enum vault_kind kind)
         if (kinds[i].kind == kind)
             return kinds[i].text;
     }
-    return "unknown";
+    return kind == VAULT_KIND_SEGMENTS ? "own" : "unknown";
 }

@@ -7,6 +7,7 @@
  *   walk.c       the containers of a tree       scan.c     containers and items, in order
  *   maildir.c    names, flags, keywords         mh.c       sequences
  *   mbox_from.c  the "From " line               mbox.c     splitting, variants
+ *   segment*.c   our own vault, see segment_private.h
  *   filter.c     stored bytes to item bytes     body.c     reading an item again
  */
 #ifndef VAULT_PRIVATE_H

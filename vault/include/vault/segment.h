@@ -66,4 +66,12 @@ int segment_writer_copy(struct segment_writer *w, const char *dir, uint32_t segm
 /* Removes a segment file that nothing refers to any more; the directory is synced. */
 int segment_remove(const char *dir, uint32_t segment, struct error *err);
 
+/* Ends the active segment and begins the next (compact: what is still in use moves out of all the old ones). */
+int segment_writer_roll(struct segment_writer *w, struct error *err);
+/* Bytes after which a segment is followed by another, instead of SEGMENT_BYTES: for tests and small machines. */
+void segment_writer_set_limit(struct segment_writer *w, uint64_t bytes);
+/* Files are removed only by who holds this exclusively (compact), copied under a shared one (backup). LOCKED at once if it is held otherwise.
+ * Released by closing the descriptor. */
+int segment_lock(const char *dir, bool exclusive, int *fd_out, struct error *err);
+
 #endif

@@ -68,6 +68,7 @@ enum vault_kind {
     VAULT_KIND_MBOX_TREE,
     VAULT_KIND_EML_TREE,
     VAULT_KIND_MH,
+    VAULT_KIND_SEGMENTS, /* the archive's own vault: segment_vault_open, never by name; has no scan */
 };
 
 enum vault_mbox_variant {
@@ -195,7 +196,8 @@ struct vault_body;
 /*
  * Opens by locator. A Maildir item whose flags changed is found again by its
  * base name in cur/ and new/. BASE_ERR_GONE: vanished, shorter than the locator says, no longer a regular
- * file, an mbox that has no such item there (it was rewritten). BASE_ERR_IO: unreadable.
+ * file, an mbox that has no such item there (it was rewritten); own vault: the segment was removed by
+ * mds compact (read the item's locator anew). BASE_ERR_CORRUPT: own vault, stored bytes fail their seal. BASE_ERR_IO: unreadable.
  */
 int vault_item_open(struct vault *v, const struct vault_locator *loc, struct vault_body **out, struct error *err);
 /* Size in bytes of the item as filtered; exact. Filtered items over 16 MiB are
