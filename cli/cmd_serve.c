@@ -4,7 +4,7 @@
 #include "cli.h"
 
 #include "base/log.h"
-#include "imap/imap.h"
+#include "imap/server.h"
 
 #include <mds/query.h>
 #include <stdio.h>

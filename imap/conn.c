@@ -261,6 +261,8 @@ static void next(struct imap_conn *c)
         set_timer(c, imap_session_wait_ms(c->session));
         return;
     case IMAP_RUN_PARKED: park(c); return;
+    case IMAP_RUN_STARTTLS:
+    case IMAP_RUN_COMPRESS:
     case IMAP_RUN_IDLE: break;
     }
     if (feed(c) || c->woken)

@@ -14,7 +14,7 @@
 #ifndef IMAP_SERVER_PRIVATE_H
 #define IMAP_SERVER_PRIVATE_H
 
-#include "imap/imap.h"
+#include "imap/server.h"
 #include "pool.h"
 
 #include <pthread.h>

@@ -5,7 +5,7 @@
  * SEED repeats the clients' choices, STRESS_SECONDS sets the length (10). Runs under TSan too: plain main.
  */
 #include "base/error.h"
-#include "imap/imap.h"
+#include "imap/server.h"
 #include "indexer/indexer.h"
 #include "mds/query.h"
 #include "test_support.h"

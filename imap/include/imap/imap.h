@@ -11,7 +11,7 @@
  *     } while (how == IMAP_RUN_MORE);
  *
  * The session is driven by two buffers and knows no sockets, so that a test can
- * be the client. The server loop (imap_serve) moves bytes between libuv and
+ * be the client. The server's loop (server.h) moves bytes between libuv and
  * sessions and runs imap_session_run on a pool of threads: nothing that blocks runs on a loop.
  *
  * Thread rule: a session is used by one thread at a time; it may move between threads.
@@ -63,6 +63,8 @@ enum imap_run {
     IMAP_RUN_MORE,  /* write what there is, run again: output_high_bytes or the slice was reached */
     IMAP_RUN_CLOSE, /* write what there is, close */
     IMAP_RUN_PARKED, /* write what there is, run again after the wake callback was called (it may have been already) */
+    IMAP_RUN_STARTTLS, /* write what there is in clear, do the handshake, imap_session_set_transport, run again; input fed so far is gone */
+    IMAP_RUN_COMPRESS, /* write what there is, DEFLATE from then on both ways, also imap_session_take_input; run again */
     IMAP_RUN_WAIT,  /* write what there is, run again after imap_session_wait_ms: a failed login is answered late */
 };
 /* Works for at most about slice_ms (one read of the vault may take longer). May block on disk: not on an event loop. */
@@ -91,19 +93,5 @@ bool imap_session_logged_in(const struct imap_session *s);
 void imap_session_mask(struct imap_session *s, const char *names);
 /* Bytes of memory held by the session's own buffers, for tests and metrics. */
 size_t imap_session_memory_bytes(const struct imap_session *s);
-
-struct imap_server_settings {
-    struct mdsq_store *store;
-    const char *listen;    /* "HOST:PORT", "[::1]:1143"; port 0: any, see on_listen. Default 127.0.0.1:1143 */
-    unsigned loops;        /* 0: one a core */
-    unsigned threads;      /* pool; 0: 4 a core */
-    uint32_t max_sessions; /* 0: 10,000 */
-    struct imap_limits limits;
-    void (*on_listen)(const char *address, unsigned port, void *arg);
-    void *arg;
-    const volatile int *stop; /* set nonzero by a signal handler (or atomically by a thread): BYE to all, drain, return */
-};
-/* Blocks until stopped. Login in clear is accepted only on loopback addresses. */
-int imap_serve(const struct imap_server_settings *settings, struct error *err);
 
 #endif
