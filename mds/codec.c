@@ -61,11 +61,11 @@ bool counters_decode(struct bytes in, struct counters *out)
            out->next_source > 0;
 }
 
-void sums_encode(const struct table_sums *s, struct buf *out)
+void sums_encode(const struct table_sums *s, unsigned tables, struct buf *out)
 {
     buf_put_varint(out, s->txnid);
-    buf_put_varint(out, TABLE_COUNT);
-    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+    buf_put_varint(out, tables);
+    for (unsigned i = 0; i < tables; i++) {
         buf_put_varint(out, s->rows[i]);
         buf_put_varint(out, s->sum[i]);
     }
@@ -77,9 +77,11 @@ bool sums_decode(struct bytes in, struct table_sums *out)
 
     *out = (struct table_sums){0};
     out->txnid = reader_varint(&r);
-    if (reader_varint(&r) != TABLE_COUNT)
+    const uint64_t tables = reader_varint(&r);
+
+    if (tables < TABLES_FIRST || tables > TABLE_COUNT)
         return false;
-    for (unsigned i = 0; i < TABLE_COUNT; i++) {
+    for (unsigned i = 0; i < tables; i++) {
         out->rows[i] = reader_varint(&r);
         out->sum[i] = reader_varint(&r);
     }
@@ -199,6 +201,39 @@ bool message_decode(uint32_t folder, uint32_t uid, struct bytes in, struct mds_m
     out->keywords = read_rest(&r);
     return reader_done(&r) && !(bits & ~(MDS_FLAGS_ALL | MESSAGE_KEYWORDS)) && folder > 0 && uid > 0 && out->item > 0 &&
            out->modseq > 0 && (out->keywords.n > 0) == !!(bits & MESSAGE_KEYWORDS) && keywords_valid(out->keywords);
+}
+
+void removed_encode(const struct mds_removed *removed, struct buf *out)
+{
+    buf_put_zigzag(out, removed->removed_at);
+    buf_put_blob(out, removed->folder_name);
+    message_encode(&removed->message, out);
+}
+
+bool removed_decode(uint32_t folder, uint32_t uid, struct bytes in, struct mds_removed *out)
+{
+    struct reader r = reader_of(in);
+
+    *out = (struct mds_removed){.folder = folder, .uid = uid};
+    out->removed_at = reader_zigzag(&r);
+    out->folder_name = reader_blob(&r);
+    const struct bytes message = read_rest(&r);
+
+    return reader_done(&r) && message_decode(folder, uid, message, &out->message);
+}
+
+#define FILING_ASIDE 0x01u
+
+void filing_encode(bool aside, struct buf *out)
+{
+    if (aside)
+        buf_put_u8(out, FILING_ASIDE);
+}
+
+bool filing_decode(struct bytes in, bool *aside_out)
+{
+    *aside_out = in.n == 1 && in.p[0] == FILING_ASIDE;
+    return in.n == 0 || *aside_out;
 }
 
 /* ---- containers and places ---- */

@@ -1,16 +1,16 @@
 /* Rows and packs of items: the record proper, and its words for the wire, the header and the sort tables. */
 #include "mds_private.h"
 
-#define ITEM_SENT_DATE     0x01u
-#define ITEM_MSGID         0x02u
-#define ITEM_OFFSET        0x04u
-#define ITEM_KNOWN         0x07u
+#define ITEM_SENT_DATE       0x01u
+#define ITEM_MSGID           0x02u
+#define ITEM_OFFSET          0x04u
+#define ITEM_KNOWN           0x07u
 
-#define SORT_REPLY         0x01u
-#define SORT_RECEIVED      0x02u
-#define SORT_KNOWN         0x03u
+#define SORT_REPLY           0x01u
+#define SORT_RECEIVED        0x02u
+#define SORT_KNOWN           0x03u
 
-#define ADDRESS_HASH_BYTES 9u
+#define ADDRESS_HASH_BYTES   9u
 #define REFERENCE_HASH_BYTES 8u
 
 void item_encode(const struct mds_item *it, struct buf *out)
@@ -112,9 +112,9 @@ bool headers_decode(struct bytes in, struct bytes *headers, bool *complete)
 
 /* One table for both directions, so that they cannot disagree. */
 static const size_t sort_fields[] = {
-    offsetof(struct mds_sort, base_subject), offsetof(struct mds_sort, sort_from),
-    offsetof(struct mds_sort, sort_to),      offsetof(struct mds_sort, sort_cc),
-    offsetof(struct mds_sort, display_from), offsetof(struct mds_sort, display_to),
+    offsetof(struct mds_sort, base_subject),     offsetof(struct mds_sort, sort_from),
+    offsetof(struct mds_sort, sort_to),          offsetof(struct mds_sort, sort_cc),
+    offsetof(struct mds_sort, display_from),     offsetof(struct mds_sort, display_to),
     offsetof(struct mds_sort, reference_hashes), offsetof(struct mds_sort, address_hashes),
     offsetof(struct mds_sort, preview),
 };

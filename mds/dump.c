@@ -182,6 +182,21 @@ static int dump_sets(struct dump *d, uint32_t folder)
     return rc;
 }
 
+static void put_message(FILE *out, const struct mds_message *m)
+{
+    put_number(out, "item", m->item);
+    put_number(out, "flags", m->flags);
+    put_number(out, "modseq", m->modseq);
+    put_signed(out, "internal", m->internal_date);
+    put_signed(out, "zone", m->internal_zone);
+    put_signed(out, "sent", m->sent_date);
+    put_number(out, "size", m->size_crlf);
+    if (m->keywords.n) {
+        (void)fputs(" keywords=", out);
+        put_hex(out, m->keywords);
+    }
+}
+
 static int dump_messages(struct dump *d, uint32_t folder)
 {
     struct mds_message m;
@@ -189,17 +204,7 @@ static int dump_messages(struct dump *d, uint32_t folder)
 
     for (uint32_t uid = 1; (rc = mds_message_next(d->t, folder, uid, &m, d->err)) == 1; uid = m.uid + 1) {
         (void)fprintf(d->out, "message folder=%u uid=%u", folder, m.uid);
-        put_number(d->out, "item", m.item);
-        put_number(d->out, "flags", m.flags);
-        put_number(d->out, "modseq", m.modseq);
-        put_signed(d->out, "internal", m.internal_date);
-        put_signed(d->out, "zone", m.internal_zone);
-        put_signed(d->out, "sent", m.sent_date);
-        put_number(d->out, "size", m.size_crlf);
-        if (m.keywords.n) {
-            (void)fputs(" keywords=", d->out);
-            put_hex(d->out, m.keywords);
-        }
+        put_message(d->out, &m);
         (void)fputc('\n', d->out);
     }
     return rc;
@@ -272,6 +277,22 @@ static int dump_floors(struct dump *d)
         put_hex(d->out, key);
         (void)fputs(" uidvalidity=", d->out);
         put_hex(d->out, row);
+        (void)fputc('\n', d->out);
+    }
+    return rc;
+}
+
+static int dump_removed(struct dump *d)
+{
+    struct mds_removed r = {0};
+    int rc;
+
+    while ((rc = mds_removed_next(d->t, r.folder, r.uid, &r, d->err)) == 1) {
+        const struct mds_message *m = &r.message;
+
+        (void)fprintf(d->out, "removed folder=%u uid=%u", r.folder, r.uid);
+        put_field(d->out, "name", r.folder_name);
+        put_message(d->out, m);
         (void)fputc('\n', d->out);
     }
     return rc;
@@ -423,7 +444,8 @@ static int dump_sources(struct dump *d)
 int mds_dump(struct mds_txn *t, FILE *out, struct error *err)
 {
     static int (*const parts[])(struct dump *) = {
-        dump_counters, dump_meta, dump_keywords, dump_folders, dump_names, dump_floors, dump_sources, dump_items,
+        dump_counters, dump_meta,    dump_keywords, dump_folders, dump_names,
+        dump_floors,   dump_removed, dump_sources,  dump_items,
     };
     struct dump d = {t, out, err};
     int rc = BASE_OK;

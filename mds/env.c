@@ -16,15 +16,18 @@
 const char *const table_names[TABLE_COUNT] = {
     "meta",    "folders", "names",    "floors",   "messages", "sets",    "items",      "wire",
     "headers", "sort",    "hashes",   "msgids",   "filed",    "sources", "containers", "container_names",
-    "places",  "changes", "expunged", "keywords", "archives", "users",
+    "places",  "changes", "expunged", "keywords", "archives", "users",   "removed",
 };
 
-static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", NULL};
+#define FEATURE_REMOVED "removed"
+
+static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", FEATURE_REMOVED, NULL};
 static const char *const catalogue_features[] = {"seals-xxh3", NULL};
 
-const struct schema archive_schema = {"mds-archive", archive_features, (1u << TABLE_ARCHIVES) - 1u};
+const struct schema archive_schema = {"mds-archive", archive_features,
+                                      ((1u << TABLE_ARCHIVES) - 1u) | 1u << TABLE_REMOVED, 1u << TABLE_REMOVED};
 const struct schema catalogue_schema = {"mds-catalogue", catalogue_features,
-                                        1u << TABLE_META | 1u << TABLE_ARCHIVES | 1u << TABLE_USERS};
+                                        1u << TABLE_META | 1u << TABLE_ARCHIVES | 1u << TABLE_USERS, 0};
 
 /* The one piece of file-scope state: LMDB's rule is one environment a process, so somebody has to know. */
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -239,14 +242,19 @@ static int lmdb_open(struct mds_env *env, uint64_t map_bytes, struct error *err)
     return BASE_OK;
 }
 
+/* The number of the table that fails, or -1. Later tables may be missing, unless they are made now. */
 static int tables_open(struct mds_env *env, MDB_txn *txn, unsigned flags, int *lmdb_out)
 {
+    env->tables = 0;
     for (unsigned i = 0; i < TABLE_COUNT; i++) {
         if (!(env->schema->tables >> i & 1))
             continue;
         *lmdb_out = mdb_dbi_open(txn, table_names[i], flags, &env->dbi[i]);
+        if (*lmdb_out == MDB_NOTFOUND && env->schema->later >> i & 1)
+            continue;
         if (*lmdb_out)
             return (int)i;
+        env->tables |= 1u << i;
     }
     return -1;
 }
@@ -260,8 +268,32 @@ static bool feature_known(const struct schema *schema, struct bytes name)
     return false;
 }
 
+static bool features_hold(struct bytes features, struct bytes wanted)
+{
+    while (features.n) {
+        const uint8_t *space = memchr(features.p, ' ', features.n);
+        const struct bytes name = bytes_slice(features, 0, space ? (size_t)(space - features.p) : features.n);
+
+        if (bytes_equal(name, wanted))
+            return true;
+        features = bytes_slice(features, name.n + 1, SIZE_MAX);
+    }
+    return false;
+}
+
+/* A store of an earlier version has neither the table nor the feature's name. */
+static int later_check(struct mds_env *env, struct bytes features, struct error *err)
+{
+    if ((env->schema->later & ~env->tables) == 0 || !features_hold(features, BYTES_LIT(FEATURE_REMOVED)))
+        return BASE_OK;
+    return error_set(err, BASE_ERR_CORRUPT, MDB_NOTFOUND, "%s has lost its table %s: restore it from a backup",
+                     env->dir, table_names[TABLE_REMOVED]);
+}
+
 static int features_check(struct mds_env *env, struct bytes features, struct error *err)
 {
+    const struct bytes all = features;
+
     while (features.n) {
         const uint8_t *space = memchr(features.p, ' ', features.n);
         const struct bytes name = bytes_slice(features, 0, space ? (size_t)(space - features.p) : features.n);
@@ -272,7 +304,7 @@ static int features_check(struct mds_env *env, struct bytes features, struct err
                              (int)(name.n < 64 ? name.n : 64), (const char *)name.p);
         features = bytes_slice(features, name.n + 1, SIZE_MAX);
     }
-    return BASE_OK;
+    return later_check(env, all, err);
 }
 
 static int format_check(struct mds_env *env, struct mds_txn *txn, struct error *err)
@@ -294,6 +326,18 @@ static int format_check(struct mds_env *env, struct mds_txn *txn, struct error *
     return rc == BASE_OK ? features_check(env, text, err) : rc;
 }
 
+static int features_write(struct mds_env *env, struct mds_txn *txn, struct error *err)
+{
+    struct buf text = {0};
+
+    for (const char *const *f = env->schema->features; *f; f++)
+        buf_printf(&text, "%s%s", text.n ? " " : "", *f);
+    const int rc = meta_own_put(txn, META_FEATURES, buf_bytes(&text), err);
+
+    buf_release(&text);
+    return rc;
+}
+
 static int format_write(struct mds_env *env, struct mds_txn *txn, struct error *err)
 {
     struct buf text = {0};
@@ -301,11 +345,8 @@ static int format_write(struct mds_env *env, struct mds_txn *txn, struct error *
 
     buf_printf(&text, "%s %d", env->schema->kind, MDS_FORMAT_VERSION);
     rc = meta_own_put(txn, META_FORMAT, buf_bytes(&text), err);
-    buf_reset(&text);
-    for (const char *const *f = env->schema->features; *f; f++)
-        buf_printf(&text, "%s%s", text.n ? " " : "", *f);
     if (rc == BASE_OK)
-        rc = meta_own_put(txn, META_FEATURES, buf_bytes(&text), err);
+        rc = features_write(env, txn, err);
     if (rc == BASE_OK)
         rc = meta_own_put(txn, META_ARCHIVE, bytes_str(env->archive_name), err);
     if (rc == BASE_OK && env->schema == &archive_schema)
@@ -338,6 +379,29 @@ static int store_create(struct mds_env *env, struct error *err)
     if (rc == BASE_OK)
         return mds_write_commit(&txn, err);
     mds_write_abort(&txn);
+    return rc;
+}
+
+/* A store of an earlier version gets what it lacks. Another process may do the same at once: the second finds it done.
+ */
+static int store_upgrade(struct mds_env *env, struct error *err)
+{
+    const uint32_t before = env->tables;
+    struct mds_txn *txn = NULL;
+    int lmdb = 0, rc = txn_write_begin(env, false, &txn, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    if (tables_open(env, txn->lmdb, MDB_CREATE, &lmdb) >= 0)
+        rc = env_lmdb_error(env, lmdb, "adding tables of this version", err);
+    if (rc == BASE_OK)
+        rc = features_write(env, txn, err);
+    if (rc == BASE_OK)
+        rc = mds_write_commit(&txn, err);
+    else
+        mds_write_abort(&txn);
+    if (rc != BASE_OK)
+        env->tables = before;
     return rc;
 }
 
@@ -402,6 +466,8 @@ static int store_open(struct mds_env *env, const struct mds_options *opts, struc
     if (rc == BASE_OK)
         rc = format_check(env, txn, err);
     mds_read_end(&txn);
+    if (rc == BASE_OK && !opts->read_only && env->tables != env->schema->tables)
+        rc = store_upgrade(env, err);
     return rc;
 }
 

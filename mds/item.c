@@ -15,9 +15,27 @@ void filed_key(struct key *key, uint64_t item, uint32_t folder, uint32_t uid)
     key_u32(key, uid);
 }
 
-static int filed_decode(struct mds_txn *t, struct bytes key, struct bytes row, struct error *err)
+/* The first filing of the item behind *pos (folder and UID), of messages or of what is kept aside. 1 more, 0 done. */
+static int filing_next(struct mds_txn *t, uint64_t item, bool aside, uint64_t *pos, struct error *err)
 {
-    return key.n == 16 && row.n == 0 ? BASE_OK : row_corrupt(t, TABLE_FILED, key, "it does not decode", err);
+    struct key key;
+    struct bytes at, row;
+    bool is_aside;
+    int rc;
+
+    if (*pos == UINT64_MAX)
+        return 0;
+    filed_key(&key, item, (uint32_t)((*pos + 1) >> 32), (uint32_t)(*pos + 1));
+    at = key_bytes(&key);
+    for (rc = row_seek(t, TABLE_FILED, MDB_SET_RANGE, &at, &row, err); rc == 1 && at.n >= 8 && get_be64(at.p) == item;
+         rc = row_seek(t, TABLE_FILED, MDB_NEXT, &at, &row, err)) {
+        if (at.n != 16 || !filing_decode(row, &is_aside))
+            return row_corrupt(t, TABLE_FILED, at, "it does not decode", err);
+        *pos = get_be64(at.p + 8);
+        if (is_aside == aside)
+            return 1;
+    }
+    return rc < 0 ? rc : 0;
 }
 
 /* ---- words as entries ---- */
@@ -116,21 +134,15 @@ static int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct
 
 int item_refs(struct mds_txn *t, uint64_t item, uint32_t *out, struct error *err)
 {
-    struct key key;
-    struct bytes at, row;
+    uint64_t pos = 0;
     int rc;
 
     *out = 0;
-    filed_key(&key, item, 0, 0);
-    at = key_bytes(&key);
-    for (rc = row_seek(t, TABLE_FILED, MDB_SET_RANGE, &at, &row, err); rc == 1 && at.n >= 8 && get_be64(at.p) == item;
-         rc = row_seek(t, TABLE_FILED, MDB_NEXT, &at, &row, err)) {
-        if ((rc = filed_decode(t, at, row, err)) != BASE_OK)
-            return rc;
+    while ((rc = filing_next(t, item, false, &pos, err)) == 1) {
         if (*out < UINT32_MAX)
             ++*out;
     }
-    return rc < 0 ? rc : BASE_OK;
+    return rc;
 }
 
 int mds_item_get(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err)
@@ -170,8 +182,7 @@ int mds_item_update(struct mds_txn *t, const struct mds_item *it, const struct m
     return rc;
 }
 
-/* Nothing files it any more. */
-int item_remove(struct mds_txn *t, uint64_t id, struct error *err)
+static int item_remove(struct mds_txn *t, uint64_t id, struct error *err)
 {
     struct counters *c = &t->w->counters;
     struct mds_item it;
@@ -196,6 +207,22 @@ int item_remove(struct mds_txn *t, uint64_t id, struct error *err)
     return BASE_OK;
 }
 
+int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out, struct error *err)
+{
+    struct key key;
+    struct bytes at, row;
+
+    *gone_out = false;
+    filed_key(&key, item, 0, 0);
+    at = key_bytes(&key);
+    const int rc = row_seek(t, TABLE_FILED, MDB_SET_RANGE, &at, &row, err);
+
+    if (rc < 0 || (rc == 1 && at.n >= 8 && get_be64(at.p) == item))
+        return rc < 0 ? rc : BASE_OK;
+    *gone_out = true;
+    return item_remove(t, item, err);
+}
+
 int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err)
 {
     const bool step = t->item_at_known && from == t->item_at + 1;
@@ -218,26 +245,26 @@ int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct
     return 1;
 }
 
+static int item_filings(struct mds_txn *t, uint64_t item, bool aside, uint64_t *pos, uint32_t *folder_out,
+                        uint32_t *uid_out, struct error *err)
+{
+    const int rc = filing_next(t, item, aside, pos, err);
+
+    if (rc == 1) {
+        *folder_out = (uint32_t)(*pos >> 32);
+        *uid_out = (uint32_t)*pos;
+    }
+    return rc;
+}
+
 int mds_item_messages(struct mds_txn *t, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out,
                       struct error *err)
 {
-    struct key key;
-    struct bytes at, row;
+    return item_filings(t, item, false, pos, folder_out, uid_out, err);
+}
 
-    if (*pos == UINT64_MAX)
-        return 0;
-    filed_key(&key, item, (uint32_t)((*pos + 1) >> 32), (uint32_t)(*pos + 1));
-    at = key_bytes(&key);
-    int rc = row_seek(t, TABLE_FILED, MDB_SET_RANGE, &at, &row, err);
-
-    if (rc != 1)
-        return rc;
-    if (at.n < 8 || get_be64(at.p) != item)
-        return 0;
-    if ((rc = filed_decode(t, at, row, err)) != BASE_OK)
-        return rc;
-    *pos = get_be64(at.p + 8);
-    *folder_out = get_be32(at.p + 8);
-    *uid_out = get_be32(at.p + 12);
-    return 1;
+int mds_item_removed(struct mds_txn *t, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out,
+                     struct error *err)
+{
+    return item_filings(t, item, true, pos, folder_out, uid_out, err);
 }

@@ -199,11 +199,11 @@ static int content_check(struct file *f, struct error *err)
     if (f->meta.last_page >= UINT64_MAX / f->meta.page_bytes - 1)
         return error_set(err, BASE_ERR_CORRUPT, 0, "%s: its head is damaged: restore it from a backup", f->path);
     if ((f->meta.last_page + 1) * f->meta.page_bytes > f->bytes && !missing_pages_are_free(f))
-        return error_set(
-            err, BASE_ERR_CORRUPT, 0,
-            "%s is cut off: it has %llu bytes and should have %llu: restore it from a backup, or build "
-            "another archive",
-            f->path, (unsigned long long)f->bytes, (unsigned long long)((f->meta.last_page + 1) * f->meta.page_bytes));
+        return error_set(err, BASE_ERR_CORRUPT, 0,
+                         "%s is cut off: it has %llu bytes and should have %llu: restore it from a backup, or build "
+                         "another archive",
+                         f->path, (unsigned long long)f->bytes,
+                         (unsigned long long)((f->meta.last_page + 1) * f->meta.page_bytes));
     return BASE_OK;
 }
 

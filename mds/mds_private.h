@@ -5,7 +5,7 @@
  *   keys.c, codec.c, set_codec.c   bytes <-> structs, no LMDB
  *   lmdb_file.c, locks.c, env.c    the file, the locks, the environment and its gate
  *   txn.c                          transactions; get, put and delete of sealed rows
- *   meta.c folder.c pack.c item.c message.c set.c log.c hashes.c keyword.c source.c
+ *   meta.c folder.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c source.c
  *   dump.c verify.c stat.c catalogue.c
  *
  * The bytes are described in docs/FORMAT.md and nowhere else.
@@ -45,8 +45,11 @@ enum table {
     TABLE_KEYWORDS = 19,
     TABLE_ARCHIVES = 20, /* catalogue */
     TABLE_USERS = 21,    /* catalogue */
-    TABLE_COUNT = 22
+    TABLE_REMOVED = 22,
+    TABLE_COUNT = 23
 };
+
+#define TABLES_FIRST 22u /* tables that the sums of the first stores count */
 
 extern const char *const table_names[TABLE_COUNT];
 
@@ -118,7 +121,7 @@ struct table_sums { /* rows and the sum of their seals, of every table but for t
     uint64_t txnid;
     uint64_t rows[TABLE_COUNT], sum[TABLE_COUNT];
 };
-void sums_encode(const struct table_sums *s, struct buf *out);
+void sums_encode(const struct table_sums *s, unsigned tables, struct buf *out); /* those numbered below `tables` */
 bool sums_decode(struct bytes in, struct table_sums *out);
 
 void folder_encode(const struct mds_folder *f, struct buf *out);
@@ -128,6 +131,11 @@ void name_encode(uint32_t id, bool hashed, struct bytes text, struct buf *out);
 bool name_decode(struct bytes in, bool hashed, uint32_t *id_out, struct bytes *text_out);
 void message_encode(const struct mds_message *m, struct buf *out);
 bool message_decode(uint32_t folder, uint32_t uid, struct bytes in, struct mds_message *out);
+void removed_encode(const struct mds_removed *r, struct buf *out);
+bool removed_decode(uint32_t folder, uint32_t uid, struct bytes in, struct mds_removed *out);
+/* filed: is the message kept aside in `removed`? */
+void filing_encode(bool aside, struct buf *out);
+bool filing_decode(struct bytes in, bool *aside_out);
 void item_encode(const struct mds_item *it, struct buf *out);
 bool item_decode(uint64_t id, struct bytes in, struct mds_item *out); /* refs = 0 */
 void container_encode(const struct mds_container *c, struct buf *out);
@@ -213,6 +221,7 @@ struct schema {
     const char *kind;            /* first word of the format row */
     const char *const *features; /* NULL-terminated; all are written, only these are accepted */
     uint32_t tables;             /* bit set */
+    uint32_t later;              /* of them: those that a store of an earlier version lacks */
 };
 extern const struct schema archive_schema, catalogue_schema;
 
@@ -220,6 +229,7 @@ struct mds_env {
     /* permanent */
     MDB_env *lmdb;
     MDB_dbi dbi[TABLE_COUNT];
+    uint32_t tables; /* those that are there: all of the schema, but for an old store that is only read */
     const struct schema *schema;
     char *dir, *path;
     char *archive_name;
@@ -428,7 +438,13 @@ int hashes_flush(struct mds_txn *t, struct error *err);
 void pending_release(struct pending *p);
 
 int item_refs(struct mds_txn *t, uint64_t item, uint32_t *out, struct error *err);
-int item_remove(struct mds_txn *t, uint64_t id, struct error *err);
+int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out,
+                struct error *err); /* removes it if nothing files it or keeps it aside */
+/* Takes a message out of its folder: row, sets, counters, log. Its filing is kept, marked, if it goes aside.
+ * m->keywords: no view of rows. */
+int message_take_out(struct mds_txn *t, const struct mds_message *m, bool aside, struct error *err);
+struct bytes message_keywords_keep(struct mds_txn *t,
+                                   struct bytes keywords); /* a copy in t->name: views die with a put */
 void filed_key(struct key *k, uint64_t item, uint32_t folder, uint32_t uid);
 void message_key(struct key *k, uint32_t folder, uint32_t uid);
 
@@ -452,6 +468,7 @@ int verify_folders(struct verify *v, struct error *err);
 int verify_items(struct verify *v, struct error *err);
 int verify_packs(struct verify *v, struct error *err);
 int verify_sources(struct verify *v, struct error *err);
+int verify_removed(struct verify *v, struct error *err);
 
 int keywords_load(struct mds_txn *t, struct error *err);
 void keywords_drop(struct mds_txn *t);

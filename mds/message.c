@@ -216,53 +216,112 @@ int mds_message_set_flags(struct mds_txn *t, uint32_t folder, uint32_t uid, uint
     return BASE_OK;
 }
 
-static int message_forget(struct mds_txn *t, struct folder_entry *e, const struct mds_message *m, struct error *err)
+/* ---- taking out ---- */
+
+struct bytes message_keywords_keep(struct mds_txn *t, struct bytes keywords)
+{
+    buf_reset(&t->name);
+    buf_append_bytes(&t->name, keywords);
+    return buf_bytes(&t->name);
+}
+
+static int filing_take_out(struct mds_txn *t, const struct mds_message *m, bool aside, struct error *err)
 {
     struct key key;
     bool there;
-    int rc;
+
+    filed_key(&key, m->item, m->folder, m->uid);
+    if (aside) {
+        struct buf *v = value_begin(t);
+
+        filing_encode(true, v);
+        return row_put(t, TABLE_FILED, key_bytes(&key), v, err);
+    }
+    const int rc = row_delete(t, TABLE_FILED, key_bytes(&key), &there, err);
+
+    return rc == BASE_OK && !there
+               ? row_corrupt(t, TABLE_FILED, key_bytes(&key), "the filing of a message is missing", err)
+               : rc;
+}
+
+int message_take_out(struct mds_txn *t, const struct mds_message *m, bool aside, struct error *err)
+{
+    struct folder_entry *e;
+    struct key key;
+    int rc = folder_entry_get(t, m->folder, &e, err);
 
     message_key(&key, m->folder, m->uid);
-    if ((rc = row_delete(t, TABLE_MESSAGES, key_bytes(&key), NULL, err)) != BASE_OK)
-        return rc;
-    filed_key(&key, m->item, m->folder, m->uid);
-    if ((rc = row_delete(t, TABLE_FILED, key_bytes(&key), &there, err)) != BASE_OK)
-        return rc;
-    if (!there)
-        return row_corrupt(t, TABLE_FILED, key_bytes(&key), "the filing of a message is missing", err);
-    if ((rc = set_change(t, m->folder, MDS_SET_EXISTS, m->uid, false, err)) != BASE_OK ||
+    if (rc != BASE_OK || (rc = row_delete(t, TABLE_MESSAGES, key_bytes(&key), NULL, err)) != BASE_OK ||
+        (rc = filing_take_out(t, m, aside, err)) != BASE_OK ||
+        (rc = set_change(t, m->folder, MDS_SET_EXISTS, m->uid, false, err)) != BASE_OK ||
         (rc = set_flags_change(t, m->folder, m->uid, m->flags, false, err)) != BASE_OK ||
-        (rc = set_keywords_change(t, m->folder, m->uid, m->keywords, (struct bytes){0}, false, err)) != BASE_OK)
+        (rc = set_keywords_change(t, m->folder, m->uid, m->keywords, (struct bytes){0}, false, err)) != BASE_OK ||
+        (rc = log_add(t, e, LOG_EXPUNGED, e->f.highestmodseq + 1, m->uid, err)) != BASE_OK)
         return rc;
-    return log_add(t, e, LOG_EXPUNGED, e->f.highestmodseq + 1, m->uid, err);
+    e->f.highestmodseq++;
+    e->f.exists--;
+    e->f.bytes -= m->size_crlf;
+    counters_apply(&e->f, m->flags, false);
+    e->dirty = true;
+    t->w->counters.messages--;
+    t->w->counters_dirty = true;
+    return BASE_OK;
+}
+
+/* A message whose row and keywords outlive the next put. */
+static int message_hold(struct mds_txn *t, uint32_t folder, uint32_t uid, struct mds_message *out, struct error *err)
+{
+    int rc = txn_writable(t, err);
+
+    if (rc == BASE_OK && (rc = mds_message_get(t, folder, uid, out, err)) == BASE_OK)
+        out->keywords = message_keywords_keep(t, out->keywords);
+    return rc;
 }
 
 int mds_message_remove(struct mds_txn *t, uint32_t folder, uint32_t uid, bool *item_gone_out, struct error *err)
 {
-    struct folder_entry *e;
     struct mds_message m;
-    uint32_t refs;
-    int rc = folder_entry_get(t, folder, &e, err);
+    bool gone = false;
+    int rc = message_hold(t, folder, uid, &m, err);
 
+    if (rc == BASE_OK && (rc = message_take_out(t, &m, false, err)) == BASE_OK)
+        rc = item_let_go(t, m.item, &gone, err);
     if (item_gone_out)
-        *item_gone_out = false;
-    if (rc != BASE_OK || (rc = mds_message_get(t, folder, uid, &m, err)) != BASE_OK)
-        return rc;
-    buf_reset(&t->name);
-    buf_append_bytes(&t->name, m.keywords);
-    m.keywords = buf_bytes(&t->name);
-    if ((rc = message_forget(t, e, &m, err)) != BASE_OK)
-        return rc;
-    e->f.highestmodseq++;
-    e->f.exists--;
-    e->f.bytes -= m.size_crlf;
-    counters_apply(&e->f, m.flags, false);
-    e->dirty = true;
-    t->w->counters.messages--;
-    t->w->counters_dirty = true;
-    if ((rc = item_refs(t, m.item, &refs, err)) != BASE_OK || refs > 0)
-        return rc;
-    if ((rc = item_remove(t, m.item, err)) == BASE_OK && item_gone_out)
-        *item_gone_out = true;
+        *item_gone_out = gone && rc == BASE_OK;
+    return rc;
+}
+
+/* ---- copying and moving: rows, never item bytes ---- */
+
+static int message_add_as(struct mds_txn *t, const struct mds_message *m, uint32_t dest, int64_t saved,
+                          uint32_t *uid_out, struct error *err)
+{
+    struct mds_message copy = *m;
+
+    copy.folder = dest;
+    copy.saved_date = saved;
+    const int rc = mds_message_add(t, &copy, err);
+
+    *uid_out = copy.uid;
+    return rc;
+}
+
+int mds_message_copy(struct mds_txn *t, uint32_t folder, uint32_t uid, uint32_t dest, int64_t saved, uint32_t *uid_out,
+                     struct error *err)
+{
+    struct mds_message m;
+    const int rc = message_hold(t, folder, uid, &m, err);
+
+    return rc == BASE_OK ? message_add_as(t, &m, dest, saved, uid_out, err) : rc;
+}
+
+int mds_message_move(struct mds_txn *t, uint32_t folder, uint32_t uid, uint32_t dest, int64_t saved, uint32_t *uid_out,
+                     struct error *err)
+{
+    struct mds_message m;
+    int rc = message_hold(t, folder, uid, &m, err);
+
+    if (rc == BASE_OK && (rc = message_add_as(t, &m, dest, saved, uid_out, err)) == BASE_OK)
+        rc = message_take_out(t, &m, false, err);
     return rc;
 }

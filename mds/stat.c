@@ -31,7 +31,7 @@ static int table_stats(struct mds_txn *t, struct mds_stat *out, struct error *er
     for (unsigned i = 0; i < TABLE_COUNT; i++) {
         MDB_stat st;
 
-        if (!(t->env->schema->tables >> i & 1))
+        if (!(t->env->tables >> i & 1))
             continue;
         const int lmdb = mdb_stat(t->lmdb, t->env->dbi[i], &st);
 

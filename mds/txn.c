@@ -221,6 +221,14 @@ int mds_write_begin(struct mds_env *env, struct mds_txn **out, struct error *err
     return txn_write_begin(env, false, out, err);
 }
 
+/* The catalogue's stay as they were: earlier versions read it. */
+static unsigned tables_end(const struct mds_env *env)
+{
+    const unsigned end = 32u - (unsigned)__builtin_clz(env->tables);
+
+    return end > TABLES_FIRST ? end : TABLES_FIRST;
+}
+
 static int writer_flush(struct mds_txn *t, struct error *err)
 {
     struct writer *w = t->w;
@@ -242,7 +250,7 @@ static int writer_flush(struct mds_txn *t, struct error *err)
         struct buf *value = value_begin(t);
 
         w->sums.txnid = mdb_txn_id(t->lmdb);
-        sums_encode(&w->sums, value);
+        sums_encode(&w->sums, tables_end(t->env), value);
         rc = row_put(t, TABLE_META, BYTES_LIT(META_SUMS), value, err);
     }
     return rc;
@@ -320,8 +328,14 @@ int txn_fail(struct mds_txn *t, int rc, const char *what, struct error *err)
 
 /* ---- reading rows ---- */
 
+static bool table_is_there(const struct mds_txn *t, enum table table)
+{
+    return t->env->tables >> table & 1;
+}
+
 int txn_cursor(struct mds_txn *t, enum table table, MDB_cursor **out, struct error *err)
 {
+    ASSERT(table_is_there(t, table)); /* LMDB's handle 0 is its list of free pages */
     if (!t->cursors[table]) {
         const int lmdb = mdb_cursor_open(t->lmdb, t->env->dbi[table], &t->cursors[table]);
 
@@ -358,6 +372,9 @@ static int row_open(struct mds_txn *t, enum table table, struct bytes key, MDB_v
 int row_get(struct mds_txn *t, enum table table, struct bytes key, struct bytes *payload_out, struct error *err)
 {
     MDB_val k = val_of(key), v = {0}; /* a damaged page may give a key and no value */
+
+    if (!table_is_there(t, table))
+        return BASE_ERR_NOTFOUND;
     const int lmdb = mdb_get(t->lmdb, t->env->dbi[table], &k, &v);
 
     if (lmdb == MDB_NOTFOUND)
@@ -387,6 +404,9 @@ int row_seek(struct mds_txn *t, enum table table, MDB_cursor_op op, struct bytes
              struct error *err)
 {
     MDB_cursor *c = NULL;
+
+    if (!table_is_there(t, table))
+        return 0;
     const int rc = txn_cursor(t, table, &c, err);
 
     return rc == BASE_OK ? row_seek_on(t, c, table, op, key, payload_out, err) : rc;

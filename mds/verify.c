@@ -45,7 +45,7 @@ static void verify_pages(struct verify *v)
 
     (void)mdb_env_info(v->t->env->lmdb, &before);
     for (unsigned i = 0; i < TABLE_COUNT + 2; i++) {
-        if (i < TABLE_COUNT && !(v->t->env->schema->tables >> i & 1))
+        if (i < TABLE_COUNT && !(v->t->env->tables >> i & 1))
             continue;
         /* 0 and 1 are LMDB's own: the free list and the table of tables. */
         if (mdb_stat(v->t->lmdb, i < TABLE_COUNT ? v->t->env->dbi[i] : i - TABLE_COUNT, &st)) {
@@ -196,7 +196,7 @@ static void verify_tables(struct verify *v)
         verify_say(v, "the sums are of transaction %llu, the store is at %llu", (unsigned long long)sums.txnid,
                    (unsigned long long)txnid);
     for (unsigned i = 0; i < TABLE_COUNT && !verify_full(v); i++) {
-        if (v->t->env->schema->tables >> i & 1)
+        if (v->t->env->tables >> i & 1)
             verify_table(v, (enum table)i, &sums);
     }
 }
@@ -218,8 +218,9 @@ static void verify_counters(struct verify *v)
                    (unsigned long long)c->items, (unsigned long long)c->messages, (unsigned long long)c->folders,
                    (unsigned long long)v->rows[TABLE_ITEMS], (unsigned long long)v->rows[TABLE_MESSAGES],
                    (unsigned long long)v->rows[TABLE_FOLDERS]);
-    if (v->rows[TABLE_FILED] != v->rows[TABLE_MESSAGES])
-        verify_say(v, "%llu messages, but %llu filings", (unsigned long long)v->rows[TABLE_MESSAGES],
+    if (v->rows[TABLE_FILED] != v->rows[TABLE_MESSAGES] + v->rows[TABLE_REMOVED])
+        verify_say(v, "%llu messages and %llu removed ones, but %llu filings",
+                   (unsigned long long)v->rows[TABLE_MESSAGES], (unsigned long long)v->rows[TABLE_REMOVED],
                    (unsigned long long)v->rows[TABLE_FILED]);
     if (v->rows[TABLE_NAMES] != v->rows[TABLE_FOLDERS])
         verify_say(v, "%llu folders, but %llu names", (unsigned long long)v->rows[TABLE_FOLDERS],
@@ -229,7 +230,7 @@ static void verify_counters(struct verify *v)
 int mds_verify(struct mds_txn *t, mds_finding_fn *finding, void *arg, struct error *err)
 {
     static int (*const checks[])(struct verify *, struct error *) = {verify_folders, verify_items, verify_packs,
-                                                                     verify_sources};
+                                                                     verify_sources, verify_removed};
     struct verify v = {.t = t, .finding = finding, .arg = arg};
 
     if (t->w)

@@ -52,10 +52,18 @@ static void check_words(struct items_check *c, uint64_t id)
         verify_say(c->v, "item %llu: %s", (unsigned long long)id, why.text);
 }
 
+static bool is_kept_aside(struct mds_txn *t, uint64_t item)
+{
+    uint32_t folder, uid;
+    uint64_t pos = 0;
+
+    return mds_item_removed(t, item, &pos, &folder, &uid, NULL) == 1;
+}
+
 static int check_item(struct items_check *c, const struct mds_item *it, struct error *err)
 {
     c->items++;
-    if (it->refs == 0)
+    if (it->refs == 0 && !is_kept_aside(c->v->t, it->id))
         verify_say(c->v, "item %llu: nothing files it", (unsigned long long)it->id);
     if (it->id >= c->v->counters.next_item)
         verify_say(c->v, "item %llu: the next id to give is %llu", (unsigned long long)it->id,
@@ -192,5 +200,52 @@ int verify_sources(struct verify *v, struct error *err)
     if (places != v->rows[TABLE_PLACES])
         verify_say(v, "containers hold %llu places, of %llu", (unsigned long long)places,
                    (unsigned long long)v->rows[TABLE_PLACES]);
+    return BASE_OK;
+}
+
+/* ---- what is kept aside ---- */
+
+static int check_removed(struct verify *v, const struct mds_removed *removed, struct error *err)
+{
+    struct mds_message message;
+    struct mds_folder folder;
+    struct key key;
+    struct bytes row;
+    bool aside = false;
+    int rc;
+
+    filed_key(&key, removed->message.item, removed->folder, removed->uid);
+    rc = row_get(v->t, TABLE_FILED, key_bytes(&key), &row, err);
+    if (rc != BASE_OK && rc != BASE_ERR_NOTFOUND)
+        return rc;
+    if (rc == BASE_ERR_NOTFOUND || !filing_decode(row, &aside) || !aside)
+        verify_say(v, "removed %u/%u: item %llu does not know of it", removed->folder, removed->uid,
+                   (unsigned long long)removed->message.item);
+    key_reset(&key);
+    key_u64(&key, removed->message.item);
+    if (row_get(v->t, TABLE_ITEMS, key_bytes(&key), &row, err) == BASE_ERR_NOTFOUND)
+        verify_say(v, "removed %u/%u: there is no item %llu", removed->folder, removed->uid,
+                   (unsigned long long)removed->message.item);
+    if (mds_message_get(v->t, removed->folder, removed->uid, &message, NULL) == BASE_OK)
+        verify_say(v, "removed %u/%u: it is in its folder too", removed->folder, removed->uid);
+    if (mds_folder_get(v->t, removed->folder, &folder, NULL) == BASE_OK && removed->uid >= folder.uidnext)
+        verify_say(v, "removed %u/%u: its UID was never given", removed->folder, removed->uid);
+    return BASE_OK;
+}
+
+int verify_removed(struct verify *v, struct error *err)
+{
+    struct mds_removed removed = {0};
+    uint64_t rows = 0;
+    int rc;
+
+    while (!verify_full(v) && (rc = mds_removed_next(v->t, removed.folder, removed.uid, &removed, err)) != 0) {
+        if (rc < 0 || (rc = check_removed(v, &removed, err)) != BASE_OK)
+            return rc;
+        rows++;
+    }
+    if (!verify_full(v) && rows != v->rows[TABLE_REMOVED])
+        verify_say(v, "%llu removed messages can be read, of %llu", (unsigned long long)rows,
+                   (unsigned long long)v->rows[TABLE_REMOVED]);
     return BASE_OK;
 }

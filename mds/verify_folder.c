@@ -152,7 +152,8 @@ static int check_message(struct folder_check *c, const struct mds_message *m, st
     else if (m->modseq > c->f->changes_floor && !logged_as(c, m->modseq, m->uid))
         verify_say(c->v, "message %u/%u: its last change is not in the log", m->folder, m->uid);
     filed_key(&key, m->item, m->folder, m->uid);
-    if ((rc = row_get(c->v->t, TABLE_FILED, key_bytes(&key), &row, err)) == BASE_ERR_NOTFOUND)
+    rc = row_get(c->v->t, TABLE_FILED, key_bytes(&key), &row, err);
+    if (rc == BASE_ERR_NOTFOUND || (rc == BASE_OK && row.n > 0)) /* not there, or as one that was removed */
         verify_say(c->v, "message %u/%u: item %llu is not filed as it", m->folder, m->uid, (unsigned long long)m->item);
     else if (rc != BASE_OK)
         return rc;

@@ -158,7 +158,7 @@ struct mds_item {
     int64_t sent_date;
     int16_t sent_zone;
     uint64_t msgid_hash;    /* hash64 of the normalised Message-ID, 0 if none */
-    uint32_t refs;          /* messages it is filed as; 0 only inside a transaction */
+    uint32_t refs;          /* messages it is filed as; 0: only inside a transaction, or all that were are kept aside */
     struct mds_locator locator;
     struct bytes parts;     /* mime/parts.h; opaque here */
     struct bytes crlf_map;  /* mime/crlf.h; opaque here */
@@ -258,6 +258,8 @@ int mds_removed_restore(struct mds_txn *txn, uint32_t folder, uint32_t uid, uint
 int mds_removed_purge(struct mds_txn *txn, uint32_t folder, uint32_t uid, bool *item_gone_out, struct error *err);
 /* Messages of an item: 1 more, 0 done; *pos starts at 0. */
 int mds_item_messages(struct mds_txn *txn, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err);
+/* Likewise what is kept aside of it. */
+int mds_item_removed(struct mds_txn *txn, uint64_t item, uint64_t *pos, uint32_t *folder_out, uint32_t *uid_out, struct error *err);
 
 /* Keyword name <-> id of the archive. Names compare case-insensitively, keep their first spelling. LIMIT beyond MDS_KEYWORDS_MAX and
  * for names of 0 or more than 1,024 bytes. The view of a name lives until the transaction ends, is renewed, or gives a new keyword. */

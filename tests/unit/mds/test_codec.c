@@ -90,7 +90,7 @@ Test(codec, every_prefix_of_a_fixed_row_is_refused)
 
     mds_sort_encode(&sort, &a);
     counters_encode(&counters, &b);
-    sums_encode(&sums, &d);
+    sums_encode(&sums, TABLE_COUNT, &d);
     run_encode(&run, &e);
     cr_expect(mds_sort_decode(buf_bytes(&a), &sort_back, NULL) == BASE_OK && sort_back.received_date == -5 &&
               sort_back.received_zone == 60 && bytes_equal(sort_back.preview, sort.preview) &&
