@@ -156,20 +156,25 @@ static void put_hex(char *out, const uint8_t *p, size_t n)
 }
 
 /* RFC 8474: the same bytes have the same EMAILID, whatever folder they are filed in. */
+void query_item_ids(const struct mds_item *item, char email_out[34], char thread_out[18])
+{
+    uint8_t thread[8];
+
+    put_be64(thread, item->thread_id);
+    email_out[0] = 'M';
+    put_hex(email_out + 1, item->hash.b, sizeof item->hash.b);
+    thread_out[0] = 'T';
+    put_hex(thread_out + 1, thread, sizeof thread);
+}
+
 static int fill_ids(struct mdsq_fetch *f, const struct mds_message *m, struct mdsq_message *out, struct error *err)
 {
     struct mds_item item;
-    uint8_t thread[8];
     const int rc = mds_item_get(f->reader->txn, m->item, &item, err);
 
-    if (rc < 0)
-        return rc;
-    put_be64(thread, item.thread_id);
-    out->email_id[0] = 'M';
-    put_hex(out->email_id + 1, item.hash.b, sizeof item.hash.b);
-    out->thread_id[0] = 'T';
-    put_hex(out->thread_id + 1, thread, sizeof thread);
-    return BASE_OK;
+    if (rc >= 0)
+        query_item_ids(&item, out->email_id, out->thread_id);
+    return rc;
 }
 
 static int fill_wire(struct mdsq_fetch *f, const struct mds_message *m, struct mdsq_message *out, struct error *err)
@@ -228,6 +233,8 @@ static int fill(struct mdsq_fetch *f, struct mdsq_message *out, struct error *er
     out->size = m.size_crlf;
     out->modseq = m.modseq;
     out->save_date = m.saved_date;
+    if (f->attrs & MDSQ_FETCH_SAVEDATE)
+        query_date_format(m.saved_date, 0, out->save_date_text);
     if (f->attrs & MDSQ_FETCH_FLAGS) {
         rc = format_flags(f, &m, err);
         out->flags = query_bytes(buf_bytes(&f->flags));

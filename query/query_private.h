@@ -242,6 +242,9 @@ int query_item_open_bytes(struct mdsq_reader *reader, struct query_item *item, s
 int query_item_read(struct query_item *item, uint64_t off, void *dst, size_t n, struct error *err);
 void query_item_release(struct query_item *item);
 
+/* EMAILID and THREADID (RFC 8474). */
+void query_item_ids(const struct mds_item *item, char email_out[34], char thread_out[18]);
+
 /* ---- header blocks (fields.c) -------------------------------------------------------------- */
 
 /* Appends the fields of block whose names are (not) among `names`, then the blank line if asked, as client bytes. */

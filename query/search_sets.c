@@ -72,8 +72,10 @@ static bool compare_day(enum mdsq_key_kind kind, int64_t day, int64_t wanted)
 {
     switch (kind) {
     case MDSQ_KEY_BEFORE:
+    case MDSQ_KEY_SAVEDBEFORE:
     case MDSQ_KEY_SENTBEFORE: return day < wanted;
     case MDSQ_KEY_SINCE:
+    case MDSQ_KEY_SAVEDSINCE:
     case MDSQ_KEY_SENTSINCE: return day >= wanted;
     default: return day == wanted;
     }
@@ -103,6 +105,21 @@ static int sent_matches(const struct query_node *node, struct mds_txn *txn, cons
     return BASE_OK;
 }
 
+/* RFC 8474: ids compare byte by byte. */
+static int id_matches(const struct query_node *node, struct mds_txn *txn, const struct mds_message *m, bool *yes,
+                      struct error *err)
+{
+    char email[34], thread[18];
+    struct mds_item item;
+    const int rc = mds_item_get(txn, m->item, &item, err);
+
+    if (rc < 0)
+        return rc;
+    query_item_ids(&item, email, thread);
+    *yes = bytes_equal(node->text, bytes_str(node->kind == MDSQ_KEY_EMAILID ? email : thread));
+    return BASE_OK;
+}
+
 static int row_matches(const struct query_node *node, struct mds_txn *txn, const struct mds_message *m, bool *yes,
                        struct error *err)
 {
@@ -114,6 +131,15 @@ static int row_matches(const struct query_node *node, struct mds_txn *txn, const
         return BASE_OK;
     case MDSQ_KEY_LARGER: *yes = m->size_crlf > node->number; return BASE_OK;
     case MDSQ_KEY_SMALLER: *yes = m->size_crlf < node->number; return BASE_OK;
+    case MDSQ_KEY_OLDER: *yes = m->internal_date <= (int64_t)node->number; return BASE_OK;
+    case MDSQ_KEY_YOUNGER: *yes = m->internal_date >= (int64_t)node->number; return BASE_OK;
+    case MDSQ_KEY_SAVEDBEFORE:
+    case MDSQ_KEY_SAVEDON:
+    case MDSQ_KEY_SAVEDSINCE:
+        *yes = compare_day(node->kind, query_date_day(m->saved_date, 0), (int64_t)node->number);
+        return BASE_OK;
+    case MDSQ_KEY_EMAILID:
+    case MDSQ_KEY_THREADID: return id_matches(node, txn, m, yes, err);
     case MDSQ_KEY_MODSEQ: *yes = m->modseq >= node->number; return BASE_OK;
     default: return sent_matches(node, txn, m, yes, err);
     }

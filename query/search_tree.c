@@ -27,6 +27,10 @@ static const struct {
     [MDSQ_KEY_BCC] = {QUERY_LEAF_FIELD, "Bcc"},      [MDSQ_KEY_SUBJECT] = {QUERY_LEAF_FIELD, "Subject"},
     [MDSQ_KEY_BODY] = {QUERY_LEAF_BODY, NULL},       [MDSQ_KEY_TEXT] = {QUERY_LEAF_BODY, NULL},
     [MDSQ_KEY_MODSEQ] = {QUERY_LEAF_ROW, NULL},      [MDSQ_KEY_NONE] = {QUERY_LEAF_SET, NULL},
+    [MDSQ_KEY_SET] = {QUERY_LEAF_SET, NULL},         [MDSQ_KEY_OLDER] = {QUERY_LEAF_ROW, NULL},
+    [MDSQ_KEY_YOUNGER] = {QUERY_LEAF_ROW, NULL},     [MDSQ_KEY_SAVEDBEFORE] = {QUERY_LEAF_ROW, NULL},
+    [MDSQ_KEY_SAVEDON] = {QUERY_LEAF_ROW, NULL},     [MDSQ_KEY_SAVEDSINCE] = {QUERY_LEAF_ROW, NULL},
+    [MDSQ_KEY_EMAILID] = {QUERY_LEAF_ROW, NULL},     [MDSQ_KEY_THREADID] = {QUERY_LEAF_ROW, NULL},
 };
 
 /* The form in which texts are compared: a line end is one blank, letters are casemapped. */
@@ -79,6 +83,11 @@ static int copy_leaf(struct copy *c, const struct mdsq_key *key, struct query_no
         query_uids_unref(&uids);
         break;
     case MDSQ_KEY_NONE: node->set = roaring_bitmap_create(); break;
+    case MDSQ_KEY_SET:
+        if (key->set == NULL)
+            return error_set(c->err, BASE_ERR_USAGE, 0, "a set key has a set");
+        node->set = roaring_bitmap_and(key->set->uids->bitmap, c->all->bitmap);
+        break;
     default: break;
     }
     if (node->leaf == QUERY_LEAF_ROW) {

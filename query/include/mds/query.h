@@ -135,6 +135,8 @@ enum mdsq_folder_attr {
     MDSQ_FOLDER_NOSELECT = 1 << 0,
     MDSQ_FOLDER_HAS_CHILDREN = 1 << 1,
     MDSQ_FOLDER_SUBSCRIBED = 1 << 2,
+    MDSQ_FOLDER_NONEXISTENT = 1 << 3,      /* with NOSELECT: a name that is only subscribed */
+    MDSQ_FOLDER_CHILD_SUBSCRIBED = 1 << 4, /* lister with MDSQ_LIST_RECURSIVE: something below it is selected */
 };
 
 struct mdsq_folder {
@@ -153,6 +155,28 @@ typedef int mdsq_folder_fn(const struct mdsq_folder *folder, void *arg);
  */
 MDSQ_API int mdsq_list(struct mdsq_reader *reader, const char *reference, const char *pattern, bool subscribed_only, mdsq_folder_fn *fn, void *arg, struct mdsq_error *err);
 
+enum mdsq_list_select {
+    MDSQ_LIST_SUBSCRIBED = 1 << 0,  /* names that are subscribed, be there folders or not */
+    MDSQ_LIST_SPECIAL_USE = 1 << 1, /* folders with a special use */
+    MDSQ_LIST_RECURSIVE = 1 << 2,   /* also names that match and have something selected below them (RFC 5258 RECURSIVEMATCH) */
+    MDSQ_LIST_LSUB = 1 << 3,        /* mdsq_list's subscribed_only */
+};
+struct mdsq_list_options {
+    const char *reference;
+    const char *const *patterns; /* a name that matches any of them is told once */
+    size_t patterns_n;
+    unsigned select; /* enum mdsq_list_select: names must have all that is asked; 0: every folder */
+};
+#define MDSQ_PATTERNS_MAX 64 /* more is MDSQ_ERR_LIMIT, as are MDSQ_PATTERN_MAX bytes in all */
+/*
+ * The same walk, to be taken in slices and over readers: what is made, renamed or deleted meanwhile may be told or not, nothing is told twice. The
+ * options are copied. next: 1 a folder (its text lives until the next call), 2 nothing yet: a thousand names were looked at, call again, 0 the end.
+ */
+struct mdsq_lister;
+MDSQ_API int mdsq_lister_new(const struct mdsq_list_options *options, struct mdsq_lister **out, struct mdsq_error *err);
+MDSQ_API int mdsq_lister_next(struct mdsq_lister *lister, struct mdsq_reader *reader, struct mdsq_folder *out, struct mdsq_error *err);
+MDSQ_API void mdsq_lister_free(struct mdsq_lister **lister);
+
 /* Counters are kept, nothing is counted. MDSQ_ERR_NOTFOUND: no such folder, or one that cannot be selected. recent is 0: \Recent is not kept. */
 struct mdsq_status {
     uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
@@ -170,6 +194,8 @@ struct mdsq_set;
 MDSQ_API int mdsq_view_open(struct mdsq_reader *reader, const char *folder, struct mdsq_view **out, struct mdsq_error *err);
 MDSQ_API void mdsq_view_close(struct mdsq_view **view);
 MDSQ_API uint32_t mdsq_view_count(const struct mdsq_view *view);
+/* The folder's highest modseq when the view was opened or last advanced. */
+MDSQ_API uint64_t mdsq_view_modseq(const struct mdsq_view *view);
 /* State of the folder when the view was opened or last advanced. first_unseen: sequence number, 0 if none. */
 struct mdsq_view_info { uint32_t uidvalidity, uidnext, first_unseen; uint64_t highestmodseq; char mailbox_id[33]; };
 MDSQ_API int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struct mdsq_view_info *out, struct mdsq_error *err);
@@ -246,6 +272,7 @@ struct mdsq_message {
     uint64_t modseq;
     char email_id[34], thread_id[34]; /* "M" and the item's hash, "T" and the conversation's, in hexadecimal; "" unless MDSQ_FETCH_IDS */
     int64_t save_date;             /* seconds since 1970 */
+    char save_date_text[27];       /* as internal_date, in UTC; "" unless MDSQ_FETCH_SAVEDATE */
     struct mdsq_bytes preview;     /* UTF-8 */
 };
 
@@ -307,6 +334,10 @@ enum mdsq_key_kind {
     MDSQ_KEY_BODY, MDSQ_KEY_TEXT, /* text */
     MDSQ_KEY_MODSEQ,      /* number: this or higher */
     MDSQ_KEY_NONE,        /* matches nothing: RECENT, NEW */
+    MDSQ_KEY_SET,         /* set: its members */
+    MDSQ_KEY_OLDER, MDSQ_KEY_YOUNGER, /* internal date; number: seconds since 1970 as an int64_t: at or before, at or after */
+    MDSQ_KEY_SAVEDBEFORE, MDSQ_KEY_SAVEDON, MDSQ_KEY_SAVEDSINCE, /* when it was filed; number: days as BEFORE, in UTC */
+    MDSQ_KEY_EMAILID, MDSQ_KEY_THREADID, /* text: as fetch gives them */
 };
 
 /* A tree of keys; text is UTF-8. All memory is the caller's. */
@@ -314,6 +345,7 @@ struct mdsq_key {
     enum mdsq_key_kind kind;
     uint64_t number;
     struct mdsq_bytes text, field;
+    const struct mdsq_set *set;
     const struct mdsq_key *children; /* AND, OR: n of them; NOT: one */
     size_t children_n;
 };
