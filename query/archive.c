@@ -250,3 +250,8 @@ int query_archive_uids(struct mdsq_archive *archive, struct mds_txn *txn, const 
     *out = uids;
     return BASE_OK;
 }
+
+bool mdsq_archive_writable(const struct mdsq_archive *archive)
+{
+    return archive->store->flags & MDSQ_STORE_WRITE;
+}

@@ -117,6 +117,7 @@ struct mdsq_store {
     atomic_uint refs;
     atomic_uint_fast64_t generations; /* snapshots begun so far */
     char *dir;
+    unsigned flags; /* enum mdsq_store_flag */
     pthread_mutex_t lock;  /* guards what follows */
     struct mds_catalogue *catalogue;
     bool catalogue_writable;

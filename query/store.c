@@ -40,7 +40,7 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
 
     query_error_init(&e);
     *out = NULL;
-    if (dir == NULL || flags != 0)
+    if (dir == NULL || flags & ~(unsigned)(MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED))
         return query_result(error_set(&e, BASE_ERR_USAGE, 0, "mdsq_store_open: no directory, or unknown flags"), &e, err);
     mime_init();
 
@@ -48,6 +48,7 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
 
     atomic_init(&store->refs, 1);
     store->dir = g_strdup(dir);
+    store->flags = flags;
     (void)pthread_mutex_init(&store->lock, NULL);
     rc = query_store_catalogue(store, false, &catalogue, &e);
     if (rc < 0) {

@@ -50,6 +50,11 @@ uint32_t mdsq_view_count(const struct mdsq_view *view)
     return view->uids->count;
 }
 
+uint64_t mdsq_view_modseq(const struct mdsq_view *view)
+{
+    return view->highestmodseq;
+}
+
 uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq)
 {
     uint32_t uid = 0;

@@ -122,6 +122,8 @@ MDSQ_API int mdsq_archive_open(struct mdsq_store *store, const char *name, struc
 MDSQ_API void mdsq_archive_close(struct mdsq_archive **archive);
 /* A number that changes whenever any process committed to the archive: 4 ns, any thread. */
 MDSQ_API uint64_t mdsq_archive_tick(struct mdsq_archive *archive);
+/* The store was opened with MDSQ_STORE_WRITE: changes may be made. */
+MDSQ_API bool mdsq_archive_writable(const struct mdsq_archive *archive);
 
 struct mdsq_reader;
 /* A snapshot of what is committed, also while another process builds. Holds the archive. After a failed renew only end it. */

@@ -20,6 +20,7 @@ struct mdsq_reader {
 struct mdsq_view {
     uint32_t *uids;
     uint32_t n;
+    uint64_t modseq;
     char name[128];
 };
 struct mdsq_set {
@@ -123,6 +124,12 @@ uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
 {
     (void)archive;
     return fake.tick;
+}
+
+bool mdsq_archive_writable(const struct mdsq_archive *archive)
+{
+    (void)archive;
+    return fake.writable;
 }
 
 int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err)
@@ -233,6 +240,11 @@ int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struc
     (void)reader, (void)err;
     *out = (struct mdsq_view_info){.uidvalidity = 77, .uidnext = fake.n * 10 + 1, .first_unseen = view->n >= 2 ? 2 : 0};
     return 0;
+}
+
+uint64_t mdsq_view_modseq(const struct mdsq_view *view)
+{
+    return view->modseq;
 }
 
 uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq)

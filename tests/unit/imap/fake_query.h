@@ -32,6 +32,7 @@ struct fake {
     const char *keywords[8];
     unsigned keywords_n;
     uint64_t tick;
+    bool writable;
     int advance_result; /* negative: advance fails so */
     int open_result;    /* of an archive, likewise */
     int login_result;
