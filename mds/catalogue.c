@@ -5,6 +5,7 @@
 #include "mds_private.h"
 
 #include <errno.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #define CATALOGUE_MAP_BYTES (UINT64_C(1) << 30)
@@ -229,6 +230,39 @@ int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struc
 
 /* ---- users ---- */
 
+#define META_SECRET "login-secret"
+
+int mds_catalogue_secret(struct mds_catalogue *c, uint8_t out[MDS_CATALOGUE_SECRET_BYTES], struct error *err)
+{
+    struct mds_txn *t = NULL;
+    struct bytes v;
+    int rc = mds_read_begin(c->env, &t, err);
+
+    if (rc == BASE_OK)
+        rc = mds_meta_get(t, META_SECRET, &v, err);
+    if (rc == BASE_OK && v.n != MDS_CATALOGUE_SECRET_BYTES)
+        rc = row_corrupt(t, TABLE_META, BYTES_LIT(META_SECRET), "it has another length", err);
+    if (rc == BASE_OK)
+        memcpy(out, v.p, v.n);
+    mds_read_end(&t);
+    return rc;
+}
+
+static int secret_ensure(struct mds_txn *t, struct error *err)
+{
+    uint8_t secret[MDS_CATALOGUE_SECRET_BYTES];
+    struct bytes v;
+    int rc = mds_meta_get(t, META_SECRET, &v, NULL);
+
+    if (rc != BASE_ERR_NOTFOUND)
+        return rc;
+    if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
+        return error_errno(err, "get random bytes");
+    rc = mds_meta_put(t, META_SECRET, bytes_of(secret, sizeof secret), true, err);
+    explicit_bzero(secret, sizeof secret);
+    return rc;
+}
+
 static bool user_take(struct bytes key, struct bytes row, void *arg)
 {
     return user_decode(key, row, arg);
@@ -241,12 +275,16 @@ int mds_catalogue_user_put(struct mds_catalogue *c, const struct mds_user *u, st
 
     if (!name_is_valid(bytes_str(u->name), true) || !name_is_valid(bytes_str(u->archive), false))
         return error_set(err, BASE_ERR_SYNTAX, 0, "a user's name has 1 to 255 bytes and no control bytes");
+    ASSERT(u->grants_n <= MDS_USER_GRANTS_MAX);
     if ((rc = mds_write_begin(c->env, &t, err)) != BASE_OK)
         return rc;
-    struct buf *v = value_begin(t);
+    if ((rc = secret_ensure(t, err)) == BASE_OK) {
+        struct buf *v = value_begin(t);
 
-    user_encode(u, v);
-    if ((rc = row_put(t, TABLE_USERS, bytes_str(u->name), v, err)) == BASE_OK)
+        user_encode(u, v);
+        rc = row_put(t, TABLE_USERS, bytes_str(u->name), v, err);
+    }
+    if (rc == BASE_OK)
         return mds_write_commit(&t, err);
     mds_write_abort(&t);
     return rc;

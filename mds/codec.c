@@ -137,6 +137,38 @@ bool folder_decode(uint32_t id, struct bytes in, struct mds_folder *out)
            out->name.n <= MDS_NAME_MAX;
 }
 
+void renames_encode(const struct renames *r, struct buf *out)
+{
+    buf_put_varint(out, r->uidvalidity);
+    buf_put_varint(out, r->name_bytes);
+}
+
+bool renames_decode(struct bytes in, struct renames *out)
+{
+    struct reader r = reader_of(in);
+
+    *out = (struct renames){0};
+    out->uidvalidity = read_u32(&r);
+    out->name_bytes = read_u32(&r);
+    return reader_done(&r) && out->uidvalidity > 0 && out->name_bytes <= MDS_NAME_MAX;
+}
+
+void segments_encode(const struct mds_segments *s, struct buf *out)
+{
+    buf_put_varint(out, s->active);
+    buf_put_varint(out, s->tail);
+}
+
+bool segments_decode(struct bytes in, struct mds_segments *out)
+{
+    struct reader r = reader_of(in);
+
+    *out = (struct mds_segments){0};
+    out->active = read_u32(&r);
+    out->tail = reader_varint(&r);
+    return reader_done(&r) && out->active > 0;
+}
+
 void name_encode(uint32_t id, bool hashed, struct bytes text, struct buf *out)
 {
     buf_put_varint(out, id);
@@ -369,6 +401,11 @@ void user_encode(const struct mds_user *u, struct buf *out)
         buf_append(out, u->scram_stored_key, sizeof u->scram_stored_key);
         buf_append(out, u->scram_server_key, sizeof u->scram_server_key);
     }
+    /* Only where there are any: the row of a user of one archive is what it was before there were grants. */
+    if (u->grants_n)
+        buf_put_varint(out, u->grants_n);
+    for (uint32_t i = 0; i < u->grants_n; i++)
+        buf_put_blob(out, bytes_str(u->grants[i]));
 }
 
 static bool text_take(struct bytes v, char *out, size_t out_n)
@@ -389,6 +426,18 @@ static void read_fixed(struct reader *r, uint8_t *out, size_t n)
         memcpy(out, v.p, n);
 }
 
+static bool grants_take(struct reader *r, struct mds_user *out)
+{
+    out->grants_n = read_u32(r);
+    if (!r->ok || out->grants_n == 0 || out->grants_n > MDS_USER_GRANTS_MAX)
+        return false;
+    for (uint32_t i = 0; i < out->grants_n; i++) {
+        if (!text_take(reader_blob(r), out->grants[i], sizeof out->grants[i]) || !out->grants[i][0])
+            return false;
+    }
+    return true;
+}
+
 bool user_decode(struct bytes name, struct bytes in, struct mds_user *out)
 {
     struct reader r = reader_of(in);
@@ -405,5 +454,5 @@ bool user_decode(struct bytes name, struct bytes in, struct mds_user *out)
         read_fixed(&r, out->scram_stored_key, sizeof out->scram_stored_key);
         read_fixed(&r, out->scram_server_key, sizeof out->scram_server_key);
     }
-    return fits && reader_done(&r);
+    return fits && (reader_done(&r) || grants_take(&r, out)) && reader_done(&r);
 }

@@ -282,6 +282,16 @@ static int dump_floors(struct dump *d)
     return rc;
 }
 
+static int dump_renames(struct dump *d)
+{
+    struct renames r;
+    const int rc = renames_get(d->t, &r, d->err);
+
+    if (rc == BASE_OK && r.uidvalidity)
+        (void)fprintf(d->out, "renames uidvalidity=%u\n", r.uidvalidity);
+    return rc;
+}
+
 static int dump_removed(struct dump *d)
 {
     struct mds_removed r = {0};
@@ -445,7 +455,7 @@ int mds_dump(struct mds_txn *t, FILE *out, struct error *err)
 {
     static int (*const parts[])(struct dump *) = {
         dump_counters, dump_meta,    dump_keywords, dump_folders, dump_names,
-        dump_floors,   dump_removed, dump_sources,  dump_items,
+        dump_floors,   dump_renames, dump_removed,  dump_sources, dump_items,
     };
     struct dump d = {t, out, err};
     int rc = BASE_OK;

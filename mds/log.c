@@ -120,6 +120,113 @@ int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t af
     return rc < 0 ? rc : BASE_OK;
 }
 
+/* ---- pruning ---- */
+
+struct log_end { /* the oldest row of a log */
+    bool there;
+    struct run run;
+};
+
+/* Rows of a log, counted no further than `enough`. */
+static int rows_count(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t enough, uint64_t *out,
+                      struct error *err)
+{
+    struct key key;
+    struct bytes at, row;
+    int rc;
+
+    *out = 0;
+    log_key(&key, folder, 0);
+    at = key_bytes(&key);
+    for (rc = row_seek(t, log_tables[kind], MDB_SET_RANGE, &at, &row, err);
+         rc == 1 && at.n >= 4 && get_be32(at.p) == folder && *out < enough;
+         rc = row_seek(t, log_tables[kind], MDB_NEXT, &at, &row, err))
+        ++*out;
+    return rc < 0 ? rc : BASE_OK;
+}
+
+static int oldest_row(struct mds_txn *t, enum log_kind kind, uint32_t folder, struct log_end *out, struct error *err)
+{
+    struct key key;
+    struct bytes at, row;
+
+    *out = (struct log_end){0};
+    log_key(&key, folder, 0);
+    at = key_bytes(&key);
+    const int rc = row_seek(t, log_tables[kind], MDB_SET_RANGE, &at, &row, err);
+
+    if (rc != 1 || at.n < 4 || get_be32(at.p) != folder)
+        return rc < 0 ? rc : BASE_OK;
+    out->there = true;
+    return run_of_row(t, log_tables[kind], at, row, &out->run, err);
+}
+
+/*
+ * Oldest first, whichever log it is in: each modseq stands in one of the two, so runs never overlap, and all that is at
+ * or below the end of the last row that went is gone from both.
+ */
+static int oldest_drop(struct mds_txn *t, uint32_t folder, enum log_kind *kind_out, uint64_t *end_out, bool *any_out,
+                       struct error *err)
+{
+    struct log_end oldest[2];
+    struct key key;
+    int rc;
+
+    if ((rc = oldest_row(t, LOG_CHANGES, folder, &oldest[LOG_CHANGES], err)) != BASE_OK ||
+        (rc = oldest_row(t, LOG_EXPUNGED, folder, &oldest[LOG_EXPUNGED], err)) != BASE_OK)
+        return rc;
+    *any_out = oldest[0].there || oldest[1].there;
+    if (!*any_out)
+        return BASE_OK;
+    *kind_out = !oldest[LOG_EXPUNGED].there ||
+                        (oldest[LOG_CHANGES].there && oldest[LOG_CHANGES].run.modseq < oldest[LOG_EXPUNGED].run.modseq)
+                    ? LOG_CHANGES
+                    : LOG_EXPUNGED;
+    const struct run run = oldest[*kind_out].run;
+
+    *end_out = run.modseq + run.count - 1;
+    log_key(&key, folder, run.modseq);
+    return row_delete(t, log_tables[*kind_out], key_bytes(&key), NULL, err);
+}
+
+int mds_log_prune(struct mds_txn *t, uint32_t folder, uint64_t keep, uint64_t limit, struct error *err)
+{
+    struct folder_entry *e;
+    uint64_t rows[2] = {0}, gone = 0;
+    int rc = folder_entry_get(t, folder, &e, err);
+
+    if (limit > INT32_MAX)
+        limit = INT32_MAX;
+    if (rc != BASE_OK || e->f.highestmodseq - e->f.changes_floor <= keep) /* a row is a modseq at least */
+        return rc;
+    if ((rc = log_flush(t, e, err)) != BASE_OK)
+        return rc;
+    const uint64_t enough = keep > UINT64_MAX - limit ? UINT64_MAX : keep + limit;
+
+    for (int kind = 0; kind < 2; kind++) {
+        if ((rc = rows_count(t, (enum log_kind)kind, folder, enough, &rows[kind], err)) != BASE_OK)
+            return rc;
+    }
+    while (gone < limit && (rows[0] > keep || rows[1] > keep)) {
+        enum log_kind kind;
+        uint64_t end;
+        bool any;
+
+        if ((rc = oldest_drop(t, folder, &kind, &end, &any, err)) != BASE_OK)
+            return rc;
+        if (!any)
+            break;
+        e->f.changes_floor = end > e->f.changes_floor ? end : e->f.changes_floor;
+        e->dirty = true;
+        e->runs_loaded = false; /* the row it would extend may be the one that went */
+        rows[kind]--;
+        gone++;
+    }
+    return (int)gone;
+}
+
+/* ---- news ---- */
+
 static int run_into_bitmap(const struct run *run, void *arg)
 {
     roaring_bitmap_add_range(arg, run->uid, (uint64_t)run->uid + run->count);

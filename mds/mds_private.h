@@ -5,8 +5,8 @@
  *   keys.c, codec.c, set_codec.c   bytes <-> structs, no LMDB
  *   lmdb_file.c, locks.c, env.c    the file, the locks, the environment and its gate
  *   txn.c                          transactions; get, put and delete of sealed rows
- *   meta.c folder.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c source.c
- *   dump.c verify.c stat.c catalogue.c
+ *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c
+ * source.c dump.c verify.c stat.c catalogue.c
  *
  * The bytes are described in docs/FORMAT.md and nowhere else.
  */
@@ -123,6 +123,15 @@ struct table_sums { /* rows and the sum of their seals, of every table but for t
 };
 void sums_encode(const struct table_sums *s, unsigned tables, struct buf *out); /* those numbered below `tables` */
 bool sums_decode(struct bytes in, struct table_sums *out);
+
+struct renames {          /* since the first rename; all zero before */
+    uint32_t uidvalidity; /* the highest that was ever given */
+    uint32_t name_bytes;  /* no full name is longer */
+};
+void renames_encode(const struct renames *r, struct buf *out);
+bool renames_decode(struct bytes in, struct renames *out);
+void segments_encode(const struct mds_segments *s, struct buf *out);
+bool segments_decode(struct bytes in, struct mds_segments *out);
 
 void folder_encode(const struct mds_folder *f, struct buf *out);
 bool folder_decode(uint32_t id, struct bytes in, struct mds_folder *out);
@@ -394,6 +403,8 @@ MDB_val val_of(struct bytes b);
 #define META_SUMS     "!sums"
 #define META_ARCHIVE  "!archive"
 #define META_HASHES   "!hashes" /* "building" or "complete" */
+#define META_RENAMES  "!renames"
+#define META_SEGMENTS "!segments"
 
 int meta_load_counters(struct mds_txn *t, struct counters *out, struct error *err);
 int meta_load_sums(struct mds_txn *t, struct table_sums *out, struct error *err);
@@ -409,6 +420,23 @@ int folder_entry_get(struct mds_txn *t, uint32_t id, struct folder_entry **out, 
 int folder_flush(struct mds_txn *t, struct error *err);
 int folder_next_id(struct mds_txn *t, uint32_t after, struct mds_folder *out, struct error *err); /* 1 more, 0 done */
 void folder_names_key(uint32_t parent, struct bytes name, struct key *key, bool *hashed);
+int folder_names_get(struct mds_txn *t, uint32_t parent, struct bytes name, uint32_t *id_out, struct error *err);
+int folder_names_put(struct mds_txn *t, uint32_t parent, struct bytes name, uint32_t id, struct error *err);
+/* Copies the name to t->name, its first level spelt INBOX if that is what it is. */
+int folder_name_canonical(struct mds_txn *t, struct bytes full_name, struct bytes *out, struct error *err);
+/* The level that begins at `at`; *next_out is where the one below begins, or > full.n. */
+struct bytes folder_name_level(struct bytes full, size_t at, size_t *next_out);
+int folder_entry_new(struct mds_txn *t, const struct mds_folder *f, struct error *err); /* a dirty one, in the cache */
+void folder_entry_drop(struct writer *w, uint32_t id);                                  /* forgets it unwritten */
+/* A new level, its full name being full_name; both names may be views of t->name. */
+int folder_level_create(struct mds_txn *t, uint32_t parent, struct bytes full_name, struct bytes level, bool selectable,
+                        uint32_t *id_out, struct error *err);
+int folder_has_children(struct mds_txn *t, uint32_t id, struct error *err); /* 1, 0 */
+int folder_drop(struct mds_txn *t, uint32_t id, uint32_t *parent_out, struct error *err);
+/* Drops this level and those above it as long as nothing keeps them: no folder, not subscribed, no children. */
+int folder_levels_prune(struct mds_txn *t, uint32_t id, struct error *err);
+int renames_get(struct mds_txn *t, struct renames *out, struct error *err); /* zeroes if nothing was renamed yet */
+int renames_note(struct mds_txn *t, uint32_t uidvalidity, size_t name_bytes, struct error *err);
 
 enum log_kind { LOG_CHANGES = 0, LOG_EXPUNGED = 1 };
 int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint64_t modseq, uint32_t uid,
@@ -457,6 +485,7 @@ struct verify {
     int found;
     uint64_t rows[TABLE_COUNT]; /* as walked */
     struct counters counters;
+    struct renames renames; /* without any: what then are the limits */
 };
 #define VERIFY_FINDINGS_MAX 1000
 void verify_say(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

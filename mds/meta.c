@@ -84,3 +84,32 @@ int mds_meta_put(struct mds_txn *t, const char *name, struct bytes value, bool l
     key.p[0] = local ? META_LOCAL : META_GLOBAL;
     return row_put(t, TABLE_META, key_bytes(&key), v, err);
 }
+
+/* ---- the own vault's tail ---- */
+
+int mds_segments_get(struct mds_txn *t, struct mds_segments *out, struct error *err)
+{
+    struct bytes row;
+    const int rc = meta_own_get(t, META_SEGMENTS, &row, err);
+
+    *out = (struct mds_segments){.active = 1};
+    if (rc == BASE_ERR_NOTFOUND)
+        return BASE_OK;
+    if (rc == BASE_OK && !segments_decode(row, out))
+        return row_corrupt(t, TABLE_META, BYTES_LIT(META_SEGMENTS), "it does not decode", err);
+    return rc;
+}
+
+int mds_segments_put(struct mds_txn *t, const struct mds_segments *s, struct error *err)
+{
+    const int rc = txn_writable(t, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    if (s->active == 0)
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: segments are numbered from 1");
+    struct buf *v = value_begin(t);
+
+    segments_encode(s, v);
+    return row_put(t, TABLE_META, BYTES_LIT(META_SEGMENTS), v, err);
+}

@@ -205,6 +205,7 @@ static void verify_tables(struct verify *v)
 
 static void verify_counters(struct verify *v)
 {
+    struct mds_segments segments;
     struct error err;
     const struct counters *c = &v->counters;
 
@@ -218,6 +219,8 @@ static void verify_counters(struct verify *v)
                    (unsigned long long)c->items, (unsigned long long)c->messages, (unsigned long long)c->folders,
                    (unsigned long long)v->rows[TABLE_ITEMS], (unsigned long long)v->rows[TABLE_MESSAGES],
                    (unsigned long long)v->rows[TABLE_FOLDERS]);
+    if (mds_segments_get(v->t, &segments, &err) != BASE_OK)
+        verify_say(v, "%s", err.text);
     if (v->rows[TABLE_FILED] != v->rows[TABLE_MESSAGES] + v->rows[TABLE_REMOVED])
         verify_say(v, "%llu messages and %llu removed ones, but %llu filings",
                    (unsigned long long)v->rows[TABLE_MESSAGES], (unsigned long long)v->rows[TABLE_REMOVED],

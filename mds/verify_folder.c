@@ -44,6 +44,10 @@ static int check_names(struct verify *v, const struct mds_folder *f, struct erro
     if ((rc = mds_folder_full_name(v->t, f->id, &full, err)) == BASE_OK &&
         mds_folder_find(v->t, buf_bytes(&full), &again, NULL) == BASE_OK && again.id != f->id)
         verify_say(v, "folder %u: its full name leads to folder %u", f->id, again.id);
+    if (rc == BASE_OK && full.n > v->renames.name_bytes)
+        verify_say(v, "folder %u: its full name is longer than any can be", f->id);
+    if (f->uidvalidity > v->renames.uidvalidity)
+        verify_say(v, "folder %u: its UIDVALIDITY is above all that were given", f->id);
     buf_release(&full);
     if (rc == BASE_ERR_NOTFOUND) {
         verify_say(v, "folder %u: an ancestor is missing", f->id);
@@ -308,8 +312,10 @@ int verify_folders(struct verify *v, struct error *err)
     struct mds_folder f;
     int rc = keywords_load(v->t, err);
 
-    if (rc != BASE_OK)
+    if (rc != BASE_OK || (rc = renames_get(v->t, &v->renames, err)) != BASE_OK)
         return rc;
+    if (v->renames.uidvalidity == 0) /* nothing was renamed yet */
+        v->renames = (struct renames){.uidvalidity = UINT32_MAX, .name_bytes = MDS_NAME_MAX};
     for (uint32_t id = 0; !verify_full(v) && (rc = folder_next_id(v->t, id, &f, err)) == 1; id = f.id) {
         struct error why;
 

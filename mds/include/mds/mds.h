@@ -123,20 +123,27 @@ int mds_folder_full_name(struct mds_txn *txn, uint32_t id, struct buf *out, stru
 int mds_folder_next_child(struct mds_txn *txn, uint32_t parent, const struct bytes *after, struct mds_folder *out, struct error *err);
 /* Creates with missing parents (not selectable). EXISTS if selectable already (then *id_out is set). */
 int mds_folder_create(struct mds_txn *txn, struct bytes full_name, uint32_t *id_out, struct error *err);
-/* Removes an empty folder and its logs; one with children stays as a level. Made again, it gets a higher UIDVALIDITY. USAGE for INBOX and for
- * a folder that holds messages. */
+/* Removes an empty folder and its logs; one with children, or subscribed, stays as a level; levels above that nothing keeps any more go too.
+ * Made again, it gets a higher UIDVALIDITY, and UIDs below an id are never given twice. USAGE for INBOX and for a folder that holds messages. */
 int mds_folder_remove(struct mds_txn *txn, uint32_t id, struct error *err);
+/* A level that only its subscription kept goes with it, and so may levels above it: the id is then gone. */
 int mds_folder_set_subscribed(struct mds_txn *txn, uint32_t id, bool subscribed, struct error *err);
 int mds_folder_set_special_use(struct mds_txn *txn, uint32_t id, enum mds_special_use use, struct error *err);
 /*
  * Gives a folder (selectable or a level) another full name; what is below it moves along, in O(1). Missing parents are made. Id, object id,
- * UIDVALIDITY and UIDs stay. EXISTS; USAGE: INBOX, or into its own subtree. From the first rename on, new folders of the archive get a
- * UIDVALIDITY above all that were ever given (an O(1) rename frees names that nobody walked).
+ * UIDVALIDITY, UIDs, special use and subscription stay; levels that it leaves empty go. A name that is only subscribed is free, and what takes
+ * it is subscribed. EXISTS; USAGE: INBOX, or into its own subtree; LIMIT: a name below would pass MDS_NAME_MAX. From the first rename on, new
+ * folders of the archive get a UIDVALIDITY above all that were ever given (an O(1) rename frees names that nobody walked). The first one looks
+ * at every folder once, to know the highest.
  */
 int mds_folder_rename(struct mds_txn *txn, uint32_t id, struct bytes full_name, struct error *err);
 /* A name that is subscribed though no folder has it: made as a level that only subscription keeps (selectable false, no children:
- * \NonExistent). It goes when the subscription goes. Likewise mds_folder_remove keeps a subscribed folder as such a level. */
+ * \NonExistent; made a folder later, it stays subscribed). It goes when the subscription goes. Likewise mds_folder_remove keeps a subscribed folder as such a level. */
 int mds_folder_subscribe_name(struct mds_txn *txn, struct bytes full_name, struct error *err);
+
+/* The highest UIDVALIDITY ever given, 0 as long as nothing was renamed; a store made anew (rebuild) takes it over. */
+int mds_uidvalidity_floor(struct mds_txn *txn, uint32_t *out, struct error *err);
+int mds_uidvalidity_raise(struct mds_txn *txn, uint32_t floor, struct error *err);
 
 /* ---- items ---------------------------------------------------------------------- */
 
@@ -391,14 +398,23 @@ int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct
 /* In name order; after NULL starts. 1 more, 0 done. */
 int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err);
 
+#define MDS_USER_GRANTS_MAX 32
 struct mds_user {
     char name[256];      /* UTF-8 */
-    char archive[256];   /* the archive it opens */
+    char archive[256];   /* the archive it opens if it names none */
     char verifier[512];  /* crypt(3) string, memory-hard */
     bool has_scram;      /* SCRAM-SHA-256 */
     uint32_t scram_iterations;
     uint8_t scram_salt[16], scram_stored_key[32], scram_server_key[32];
+    uint32_t grants_n;   /* archives that it may open besides, in the order they were granted */
+    char grants[MDS_USER_GRANTS_MAX][256];
 };
+/*
+ * A random secret of the store, for what must look the same at every login and to nobody else (SCRAM salts of users that do not exist). Made by the
+ * first mds_catalogue_user_put; BASE_ERR_NOTFOUND before.
+ */
+#define MDS_CATALOGUE_SECRET_BYTES 32
+int mds_catalogue_secret(struct mds_catalogue *c, uint8_t out[MDS_CATALOGUE_SECRET_BYTES], struct error *err);
 int mds_catalogue_user_put(struct mds_catalogue *c, const struct mds_user *u, struct error *err);
 int mds_catalogue_user_get(struct mds_catalogue *c, const char *name, struct mds_user *out, struct error *err);
 int mds_catalogue_user_remove(struct mds_catalogue *c, const char *name, struct error *err);

@@ -151,3 +151,35 @@ Test(catalogue, an_archive_is_no_catalogue)
     cr_expect_eq(mds_catalogue_open(dir, true, false, &c, &err), BASE_ERR_FORMAT, "%s", err.text);
     cr_expect_null(c);
 }
+
+Test(catalogue, a_user_may_have_several_archives)
+{
+    struct mds_catalogue *c = open_store(path_join(TEMP_DIR(), "store"));
+    struct mds_user u = {.name = "ann", .archive = "one", .verifier = "$y$"}, back;
+    uint8_t secret[MDS_CATALOGUE_SECRET_BYTES], again[sizeof secret];
+    struct buf plain = {0}, longer = {0};
+
+    cr_expect_eq(mds_catalogue_secret(c, secret, &err), BASE_ERR_NOTFOUND);
+    user_encode(&u, &plain);
+    u.grants_n = MDS_USER_GRANTS_MAX;
+    for (unsigned i = 0; i < u.grants_n; i++)
+        snprintf(u.grants[i], sizeof u.grants[i], "grant %u", i);
+    user_encode(&u, &longer);
+    cr_expect(longer.n > plain.n && memcmp(longer.p, plain.p, plain.n) == 0, "they are added at the end");
+    cr_expect(user_decode(BYTES_LIT("ann"), buf_bytes(&plain), &back) && back.grants_n == 0, "a row of before");
+    longer.p[plain.n] = MDS_USER_GRANTS_MAX + 1;
+    cr_expect_not(user_decode(BYTES_LIT("ann"), buf_bytes(&longer), &back), "too many");
+    longer.p[plain.n] = 0;
+    cr_expect_not(user_decode(BYTES_LIT("ann"), buf_bytes(&longer), &back), "none, yet said");
+    MUST(mds_catalogue_user_put(c, &u, &err));
+    MUST(mds_catalogue_user_get(c, "ann", &back, &err));
+    cr_expect_eq(back.grants_n, MDS_USER_GRANTS_MAX);
+    cr_expect_str_eq(back.grants[31], "grant 31");
+    MUST(mds_catalogue_secret(c, secret, &err));
+    MUST(mds_catalogue_user_put(c, &u, &err));
+    MUST(mds_catalogue_secret(c, again, &err));
+    cr_expect_arr_eq(secret, again, sizeof secret, "made once");
+    buf_release(&plain);
+    buf_release(&longer);
+    mds_catalogue_close(&c);
+}

@@ -109,6 +109,7 @@ Test(folder, a_second_life_has_a_higher_uidvalidity)
         cr_expect_eq(mds_folder_remove(t, id, &err), BASE_ERR_USAGE, "it holds messages");
         for (uint32_t uid = 1; uid <= 3; uid++)
             MUST(mds_message_remove(t, id, uid, NULL, &err));
+        MUST(mds_folder_set_subscribed(t, id, false, &err)); /* or the level stays */
         MUST(mds_folder_remove(t, id, &err));
         fixture_commit(&t);
         cr_expect_eq(fixture_verify(env, NULL), 0, "life %d", life);
@@ -136,7 +137,8 @@ Test(folder, one_with_children_stays_as_a_level)
     cr_expect_not(after.selectable);
     MUST(mds_folder_create(t, BYTES_LIT("p"), &again, &err));
     MUST(mds_folder_get(t, id, &after, &err));
-    cr_expect(again == id && after.selectable && after.uidvalidity > before.uidvalidity && after.uidnext == 1);
+    cr_expect(again == id && after.selectable && after.uidvalidity > before.uidvalidity);
+    cr_expect(after.uidnext == 2 && after.changes_floor == after.highestmodseq, "no UID of an id is given twice");
     fixture_commit(&t);
     cr_expect_eq(fixture_verify(env, NULL), 0);
     mds_close(&env);
@@ -173,6 +175,170 @@ Test(folder, more_folders_than_the_cache_holds)
     MUST(mds_folder_find(t, BYTES_LIT("f50"), &f, &err));
     cr_expect(f.exists == 2 && f.unseen == 1 && f.deleted == 1);
     cr_expect_eq(mds_verify(t, NULL, NULL, &err), 0);
+    mds_read_end(&t);
+    mds_close(&env);
+}
+
+static struct mds_folder found(struct mds_txn *t, const char *name)
+{
+    struct mds_folder f = {0};
+
+    MUST(mds_folder_find(t, bytes_str(name), &f, &err));
+    return f;
+}
+
+static bool is_there(struct mds_txn *t, const char *name)
+{
+    struct mds_folder f;
+    const int rc = mds_folder_find(t, bytes_str(name), &f, &err);
+
+    cr_assert(rc == BASE_OK || rc == BASE_ERR_NOTFOUND, "%s", err.text);
+    return rc == BASE_OK;
+}
+
+Test(folder, a_rename_moves_all_that_is_below)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    uint32_t id;
+
+    (void)fixture_add(t, fixture_folder(t, "a/b"), 3, 0);
+    (void)fixture_add(t, fixture_folder(t, "a/b/c/d"), 2, 0);
+    (void)fixture_folder(t, "other");
+    fixture_commit(&t);
+    t = fixture_write(env);
+    const struct mds_folder b = found(t, "a/b"), d = found(t, "a/b/c/d");
+    const uint64_t writes = t->write_seq;
+
+    MUST(mds_folder_rename(t, b.id, BYTES_LIT("x/y/z"), &err));
+    cr_expect_leq(t->write_seq - writes, 12, "O(1): %llu writes", (unsigned long long)(t->write_seq - writes));
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    t = fixture_write(env);
+    const struct mds_folder z = found(t, "x/y/z"), zd = found(t, "x/y/z/c/d");
+
+    cr_expect(z.id == b.id && z.uidvalidity == b.uidvalidity && z.exists == 3 && z.uidnext == 4 &&
+              memcmp(z.object_id, b.object_id, 16) == 0 && bytes_equal(z.name, BYTES_LIT("z")));
+    cr_expect(zd.id == d.id && zd.uidvalidity == d.uidvalidity);
+    cr_expect(!is_there(t, "a/b") && !is_there(t, "a"), "the level that was left empty is gone");
+    cr_expect_not(found(t, "x/y").selectable);
+    MUST(mds_folder_create(t, BYTES_LIT("a/b/c/d"), &id, &err));
+    cr_expect_gt(found(t, "a/b/c/d").uidvalidity, d.uidvalidity, "nobody walked this name");
+    cr_expect_eq(mds_folder_rename(t, z.id, BYTES_LIT("x/y/z/c/new"), &err), BASE_ERR_USAGE, "below itself");
+    cr_expect_eq(mds_folder_rename(t, z.id, BYTES_LIT("x/y/z"), &err), BASE_ERR_EXISTS, "its own name");
+    cr_expect_eq(mds_folder_rename(t, z.id, BYTES_LIT("other"), &err), BASE_ERR_EXISTS);
+    cr_expect_eq(mds_folder_rename(t, z.id, BYTES_LIT("inbox"), &err), BASE_ERR_EXISTS);
+    cr_expect_eq(mds_folder_rename(t, z.id, (struct bytes){0}, &err), BASE_ERR_SYNTAX);
+    cr_expect_eq(mds_folder_rename(t, found(t, "INBOX").id, BYTES_LIT("in"), &err), BASE_ERR_USAGE);
+    cr_expect_eq(mds_folder_rename(t, 999, BYTES_LIT("in"), &err), BASE_ERR_NOTFOUND);
+    MUST(mds_folder_rename(t, found(t, "x").id, BYTES_LIT("inbox/x"), &err));
+    cr_expect(is_there(t, "INBOX/x/y/z/c/d"));
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
+
+Test(folder, after_a_rename_new_folders_are_above_all)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    uint32_t highest = 0, floor = 1, id;
+
+    for (int i = 0; i < 10; i++) {
+        const struct mds_folder f = found(t, (fixture_folder(t, textf("f%d", i)), textf("f%d", i)));
+
+        highest = f.uidvalidity > highest ? f.uidvalidity : highest;
+        if (i % 3 == 0)
+            MUST(mds_folder_remove(t, f.id, &err));
+    }
+    MUST(mds_uidvalidity_floor(t, &floor, &err));
+    cr_expect_eq(floor, 0);
+    MUST(mds_folder_rename(t, found(t, "f1").id, BYTES_LIT("g"), &err));
+    for (int i = 0; i < 10; i += 3) {
+        MUST(mds_folder_create(t, bytes_str(textf("new/f%d", i)), &id, &err));
+        const struct mds_folder f = found(t, textf("new/f%d", i));
+
+        cr_expect_gt(f.uidvalidity, highest, "%d", i);
+        highest = f.uidvalidity;
+    }
+    MUST(mds_uidvalidity_floor(t, &floor, &err));
+    cr_expect_eq(floor, highest);
+    MUST(mds_uidvalidity_raise(t, highest + 1000, &err));
+    fixture_commit(&t);
+    t = fixture_write(env);
+    cr_expect_eq(found(t, (fixture_folder(t, "last"), "last")).uidvalidity, highest + 1001);
+    mds_write_abort(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
+
+Test(folder, a_rename_that_makes_names_too_long_is_refused)
+{
+    static char level[1001];
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    uint32_t id;
+
+    memset(level, 'n', 1000);
+    MUST(mds_folder_create(t, bytes_str(textf("a/%s/%s/%s", level, level, level)), &id, &err)); /* 3004 */
+    const uint32_t a = found(t, "a").id;
+
+    MUST(mds_folder_rename(t, a, bytes_str(textf("%.500s", level)), &err));   /* 3503 */
+    MUST(mds_folder_rename(t, a, bytes_str(textf("%.300s/b", level)), &err)); /* 3305, the bound stays */
+    cr_expect_eq(mds_folder_rename(t, a, bytes_str(textf("%s/%.100s", level, level)), &err), BASE_ERR_LIMIT);
+    MUST(mds_folder_rename(t, a, bytes_str(textf("%s/%.92s", level, level)), &err)); /* 4096: found by a walk */
+    cr_expect_eq(mds_folder_rename(t, a, bytes_str(textf("%s/%.93s", level, level)), &err), BASE_ERR_LIMIT);
+    MUST(mds_folder_rename(t, a, BYTES_LIT("s"), &err));
+    cr_expect(is_there(t, textf("s/%s/%s/%s", level, level, level)));
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
+
+Test(folder, a_name_may_be_subscribed_without_a_folder)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    const uint32_t f = fixture_folder(t, "p/f");
+    uint32_t id;
+
+    MUST(mds_folder_subscribe_name(t, BYTES_LIT("q/r/s"), &err));
+    cr_expect(!found(t, "q/r/s").selectable && found(t, "q/r/s").subscribed && !found(t, "q/r").subscribed);
+    MUST(mds_folder_subscribe_name(t, BYTES_LIT("q/r"), &err));
+    MUST(mds_folder_set_subscribed(t, found(t, "q/r/s").id, false, &err));
+    cr_expect(!is_there(t, "q/r/s") && is_there(t, "q/r"));
+    MUST(mds_folder_set_subscribed(t, found(t, "q/r").id, false, &err));
+    cr_expect_not(is_there(t, "q"), "levels that nothing keeps go too");
+    MUST(mds_folder_remove(t, f, &err));
+    cr_expect(!found(t, "p/f").selectable && found(t, "p/f").subscribed, "a removed folder stays subscribed");
+    MUST(mds_folder_remove(t, f, &err));
+    cr_expect(is_there(t, "p/f"));
+    MUST(mds_folder_rename(t, fixture_folder(t, "other"), BYTES_LIT("p/f"), &err));
+    cr_expect(found(t, "p/f").selectable && found(t, "p/f").subscribed && found(t, "p/f").id != f);
+    MUST(mds_folder_remove(t, found(t, "p/f").id, &err));
+    MUST(mds_folder_create(t, BYTES_LIT("p/f"), &id, &err));
+    cr_expect(found(t, "p/f").selectable);
+    MUST(mds_folder_set_subscribed(t, id, false, &err));
+    cr_expect(is_there(t, "p/f"));
+    MUST(mds_folder_remove(t, id, &err));
+    cr_expect_not(is_there(t, "p"));
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
+
+Test(folder, special_use_is_set_and_kept)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    const uint32_t f = fixture_folder(t, "f");
+
+    MUST(mds_folder_set_special_use(t, f, MDS_USE_DRAFTS, &err));
+    cr_expect_eq(mds_folder_set_special_use(t, f, MDS_USE_TRASH + 1, &err), BASE_ERR_USAGE);
+    MUST(mds_folder_rename(t, f, BYTES_LIT("g"), &err));
+    fixture_commit(&t);
+    t = fixture_read(env);
+    cr_expect_eq(found(t, "g").special_use, MDS_USE_DRAFTS);
     mds_read_end(&t);
     mds_close(&env);
 }
