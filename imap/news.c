@@ -8,15 +8,39 @@
 
 #include "base/log.h"
 
-enum { CHANGED_RANGES_MAX = 5000 }; /* flags are told if they fit a set; RFC 3501: SHOULD */
+enum { RUNS_AT_ONCE = 1000 }; /* of a fetch, of a line of VANISHED */
+
+static struct imap_uid_run *last_run(const struct buf *runs)
+{
+    return runs->n ? (struct imap_uid_run *)(void *)(runs->p + runs->n) - 1 : NULL;
+}
+
+static struct imap_uid_run nth_run(const struct buf *runs, size_t i)
+{
+    struct imap_uid_run run;
+    memcpy(&run, runs->p + i * sizeof run, sizeof run);
+    return run;
+}
+
+static void note_vanished(struct imap_news *news, uint32_t uid)
+{
+    struct imap_uid_run *last = last_run(&news->vanished);
+    if (last && uid + 1 == last->first)
+        last->first = uid;
+    else
+        buf_append(&news->vanished, &(struct imap_uid_run){uid, uid}, sizeof(struct imap_uid_run));
+}
 
 static int note_expunged(uint32_t seq, uint32_t uid, void *arg)
 {
     struct imap_news *news = arg;
-    (void)uid;
+    news->expunged_count++;
+    if (news->vanish) {
+        note_vanished(news, uid);
+        return 0;
+    }
     struct imap_expunge_run *last =
         news->expunged.n ? (struct imap_expunge_run *)(void *)(news->expunged.p + news->expunged.n) - 1 : NULL;
-    news->expunged_count++;
     if (last && seq == last->seq - last->count && seq > 0)
         last->count++;
     else
@@ -24,29 +48,24 @@ static int note_expunged(uint32_t seq, uint32_t uid, void *arg)
     return 0;
 }
 
-static void end_changed_run(struct imap_news *news)
-{
-    if (news->run_first == 0 || news->changed_ranges >= CHANGED_RANGES_MAX)
-        return;
-    buf_printf(&news->changed, "%s%u:%u", news->changed.n ? "," : "", news->run_first, news->run_last);
-    news->changed_ranges++;
-    news->run_first = 0;
-}
-
 static int note_changed(uint32_t seq, uint32_t uid, void *arg)
 {
     struct imap_news *news = arg;
-    if (news->run_first == 0 || seq != news->run_last_seq + 1) {
-        end_changed_run(news);
-        news->run_first = uid;
-    }
-    news->run_last = uid;
-    news->run_last_seq = seq;
+    struct imap_uid_run *last = last_run(&news->changed);
+    if (last && seq == news->changed_last_seq + 1)
+        last->last = uid;
+    else
+        buf_append(&news->changed, &(struct imap_uid_run){uid, uid}, sizeof(struct imap_uid_run));
+    news->changed_last_seq = seq;
     return 0;
 }
 
-static bool fail(struct imap_session *s, const struct mdsq_error *err)
+static bool fail(struct imap_session *s, bool may_go, const struct mdsq_error *err)
 {
+    if (err->code == MDSQ_ERR_NOTFOUND && may_go) {
+        imap_session_unselect(s);
+        return true;
+    }
     if (err->code == MDSQ_ERR_NOTFOUND) {
         imap_session_shutdown(s, "Selected mailbox is gone"); /* RFC 2180 section 3.3 */
         return false;
@@ -56,27 +75,54 @@ static bool fail(struct imap_session *s, const struct mdsq_error *err)
     return true;
 }
 
-static bool collect(struct imap_session *s, struct imap_command *c)
+void imap_news_own(struct imap_session *s, uint64_t first, uint64_t last, bool told)
 {
-    struct imap_news *news = &c->news;
+    if (first == 0)
+        return;
+    if (s->own_last == 0) {
+        s->own_first = first;
+        s->own_last = last;
+        s->own_told = told;
+    } else if (first == s->own_last + 1) {
+        s->own_last = last;
+    }
+}
+
+/*
+ * A message that somebody else changed before we did has one modseq, ours: if the view was behind when a silent STORE
+ * took its modseqs, the client must hear of all of them.
+ */
+static void take_own(struct imap_session *s, struct imap_news *news)
+{
+    if (s->own_last && (s->own_told || s->own_first <= mdsq_view_modseq(s->view) + 1)) {
+        news->own_first = s->own_first;
+        news->own_last = s->own_last;
+    }
+    s->own_first = s->own_last = 0;
+}
+
+static bool collect(struct imap_session *s, struct imap_news *news, bool allow_expunge, bool may_go)
+{
     struct mdsq_error err = {0};
-    bool allow_expunge = c->uid || !(c->row->flags & IMAP_ROW_NO_EXPUNGE);
     uint64_t tick = mdsq_archive_tick(s->archive);
     news->collected = true;
     if (tick == s->tick && !(allow_expunge && s->expunge_untold))
         return true;
     /* A reader of before the tick would miss what the tick promises. */
     if (s->reader && mdsq_reader_renew(s->reader, &err) < 0)
-        return fail(s, &err);
+        return fail(s, may_go, &err);
     if (!imap_session_reader(s, &err))
-        return fail(s, &err);
+        return fail(s, may_go, &err);
     const struct mdsq_news told = {note_expunged, note_changed, news};
+    news->vanish = s->enabled & IMAP_ENABLED_QRESYNC;
+    take_own(s, news);
     int rc = mdsq_view_advance(s->reader, s->view, allow_expunge, &told, &err);
     if (rc < 0)
-        return fail(s, &err);
+        return fail(s, may_go, &err);
     s->tick = tick;
     s->expunge_untold = !allow_expunge;
-    end_changed_run(news);
+    if (allow_expunge)
+        s->told_modseq = mdsq_view_modseq(s->view);
     uint32_t count = mdsq_view_count(s->view);
     news->exists = count != s->told_exists - news->expunged_count;
     s->told_exists = count;
@@ -99,15 +145,68 @@ static bool say_expunged(struct imap_session *s, struct imap_news *news)
     return true;
 }
 
-static bool begin_changed(struct imap_session *s, struct imap_news *news)
+static void put_runs(struct buf *out, const struct imap_uid_run *runs, size_t n)
 {
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(out, runs[i].first == runs[i].last ? "%s%u" : "%s%u:%u", i ? "," : "", runs[i].first, runs[i].last);
+    }
+}
+
+/* From the last, which is the lowest, to the first. */
+static bool say_vanished(struct imap_session *s, struct imap_news *news)
+{
+    while (news->vanished.n > 0) {
+        struct imap_uid_run some[RUNS_AT_ONCE];
+        size_t n = 0;
+        while (n < RUNS_AT_ONCE && news->vanished.n > 0) {
+            some[n++] = *last_run(&news->vanished);
+            news->vanished.n -= sizeof some[0];
+        }
+        buf_append_str(&s->out, "* VANISHED ");
+        put_runs(&s->out, some, n);
+        buf_append_str(&s->out, "\r\n");
+        if (imap_session_should_yield(s))
+            return false;
+    }
+    return true;
+}
+
+/* A fetch of the next runs of what changed; false: there are none, or it cannot be told. */
+static bool next_changed(struct imap_session *s, struct imap_news *news)
+{
+    const size_t n = news->changed.n / sizeof(struct imap_uid_run);
+    struct imap_uid_run some[RUNS_AT_ONCE];
     struct mdsq_error err = {0};
-    if (mdsq_set_parse(s->view, (const char *)news->changed.p, news->changed.n, true, &news->set, &err) < 0 ||
-        mdsq_fetch_new(imap_session_reader(s, &err), s->view, news->set, MDSQ_FETCH_FLAGS, &news->fetch, &err) < 0) {
+    struct buf text = {0};
+    size_t k = 0;
+    mdsq_fetch_free(&news->fetch);
+    mdsq_set_free(&news->set);
+    while (k < RUNS_AT_ONCE && news->changed_at < n)
+        some[k++] = nth_run(&news->changed, news->changed_at++);
+    if (k == 0)
+        return false;
+    put_runs(&text, some, k);
+    int rc = mdsq_set_parse(s->view, (const char *)text.p, text.n, true, &news->set, &err);
+    buf_release(&text);
+    unsigned attrs = MDSQ_FETCH_FLAGS;
+    if (news->own_last || s->enabled & IMAP_ENABLED_CONDSTORE)
+        attrs |= MDSQ_FETCH_MODSEQ;
+    if (rc < 0 || mdsq_fetch_new(s->reader, s->view, news->set, attrs, &news->fetch, &err) < 0) {
         log_to(LOG_LEVEL_WARN, "imap: cannot tell changed flags: code=%d error=%s", err.code, err.text);
         return false;
     }
     return true;
+}
+
+static void say_flags(struct imap_session *s, const struct mdsq_message *m)
+{
+    buf_printf(&s->out, "* %u FETCH (UID %u FLAGS %.*s", m->seq, m->uid, (int)m->flags.n, (const char *)m->flags.p);
+    if (s->enabled & IMAP_ENABLED_CONDSTORE) {
+        buf_append_str(&s->out, " MODSEQ (");
+        buf_append_u64_dec(&s->out, m->modseq);
+        buf_append_byte(&s->out, ')');
+    }
+    buf_append_str(&s->out, ")\r\n");
 }
 
 static bool say_changed(struct imap_session *s, struct imap_news *news)
@@ -115,32 +214,29 @@ static bool say_changed(struct imap_session *s, struct imap_news *news)
     struct mdsq_error err = {0};
     if (news->changed.n == 0 || !imap_session_reader(s, &err))
         return true;
-    if (!news->fetch) {
-        if (!begin_changed(s, news))
-            return true;
-    } else {
+    if (news->fetch)
         mdsq_fetch_rebind(news->fetch, s->reader);
-    }
-    struct mdsq_message m;
-    while (mdsq_fetch_next(news->fetch, &m, &err) > 0) {
-        if (m.gone)
+    while (news->fetch || next_changed(s, news)) {
+        struct mdsq_message m;
+        int rc = mdsq_fetch_next(news->fetch, &m, &err);
+        if (rc <= 0 && rc != MDSQ_ERR_CORRUPT)
+            mdsq_fetch_free(&news->fetch);
+        if (rc <= 0 || m.gone || (news->own_last && m.modseq >= news->own_first && m.modseq <= news->own_last))
             continue;
-        buf_printf(&s->out, "* %u FETCH (UID %u FLAGS %.*s)\r\n", m.seq, m.uid, (int)m.flags.n,
-                   (const char *)m.flags.p);
+        say_flags(s, &m);
         if (imap_session_should_yield(s))
             return false;
     }
     return true;
 }
 
-bool imap_news_step(struct imap_session *s, struct imap_command *c)
+bool imap_news_step(struct imap_session *s, struct imap_news *news, bool allow_expunge, bool may_go)
 {
-    struct imap_news *news = &c->news;
+    if (s->view && !news->collected && !collect(s, news, allow_expunge, may_go))
+        return false;
     if (!s->view)
         return true;
-    if (!news->collected && !collect(s, c))
-        return false;
-    if (!say_expunged(s, news))
+    if (!say_expunged(s, news) || !say_vanished(s, news))
         return false;
     if (news->exists) {
         buf_printf(&s->out, "* %u EXISTS\r\n", s->told_exists);
@@ -154,5 +250,6 @@ void imap_news_release(struct imap_news *news)
     mdsq_fetch_free(&news->fetch);
     mdsq_set_free(&news->set);
     buf_release(&news->expunged);
+    buf_release(&news->vanished);
     buf_release(&news->changed);
 }

@@ -2,9 +2,9 @@
  * session: a client's conversation as a state machine between two buffers. See imap/imap.h and
  * session_private.h.
  *
- * run() goes round: frame a command from the input, parse it, run it in steps, say the news of its folder,
- * say its tagged line. It stops when there is no whole command, when the output is high, or when the slice is
- * over; it keeps no reader between runs.
+ * run() goes round: frame a command from the input and parse it (session_input.c), run it in steps, say the news of its
+ * folder (news.c), say its tagged line (reply.c). It stops when there is no whole command, when the output is high, or
+ * when the slice is over; it keeps no reader between runs.
  */
 #include "session_private.h"
 
@@ -13,15 +13,6 @@
 
 #include <ctype.h>
 #include <string.h>
-
-enum {
-    SKIP_BYTES = 64 << 20, /* literals of a refused command are read up to this, then BYE */
-    LITERAL_BEFORE_LOGIN_BYTES = 8 << 10,
-    COMMAND_BEFORE_LOGIN_BYTES = 96 << 10,
-    ARENA_FACTOR = 16, /* a command's parsed form may be so many times its text (a search key is ~100 bytes) */
-    ARENA_LEAST_BYTES = 64 << 10,
-    TAG_MAX_BYTES = 255,
-};
 
 static uint32_t or_default(uint32_t v, uint32_t otherwise)
 {
@@ -42,6 +33,7 @@ static struct imap_limits with_defaults(const struct imap_limits *given)
     l.write_ms = or_default(l.write_ms, 120000);
     l.slice_ms = or_default(l.slice_ms, 20);
     l.bad_commands = or_default(l.bad_commands, 20);
+    l.append_bytes = or_default(l.append_bytes, 64 << 20);
     return l;
 }
 
@@ -78,25 +70,14 @@ void imap_session_allow_login(struct imap_session *s)
     s->allow_login = true;
 }
 
-static void command_free(struct imap_command **command)
-{
-    struct imap_command *c = *command;
-    if (!c)
-        return;
-    *command = NULL;
-    imap_news_release(&c->news);
-    if (c->row && c->row->release && c->args)
-        c->row->release(c);
-    arena_free(&c->arena);
-    free(c);
-}
-
 void imap_session_unselect(struct imap_session *s)
 {
     mdsq_view_close(&s->view);
     mdsq_set_free(&s->saved);
     s->told_exists = 0;
     s->told_keywords = 0;
+    s->told_modseq = s->own_first = s->own_last = 0;
+    s->expunge_untold = false;
     s->read_only = false;
     if (s->state == IMAP_STATE_SELECTED)
         s->state = IMAP_STATE_AUTH;
@@ -123,7 +104,8 @@ void imap_session_free(struct imap_session **session)
     if (!s)
         return;
     *session = NULL;
-    command_free(&s->command);
+    imap_command_free(&s->command);
+    imap_idle_release(s);
     mdsq_reader_end(&s->reader);
     mdsq_view_close(&s->view);
     mdsq_set_free(&s->saved);
@@ -192,18 +174,10 @@ size_t imap_session_memory_bytes(const struct imap_session *s)
            (s->command ? sizeof *s->command + arena_used(s->command->arena) : 0);
 }
 
-static void say_bye(struct imap_session *s, const char *text)
-{
-    if (!s->mid_response && !s->broken)
-        buf_printf(&s->out, "* BYE %s\r\n", text);
-    s->closing = true;
-    s->state = IMAP_STATE_LOGOUT;
-}
-
 void imap_session_shutdown(struct imap_session *s, const char *text)
 {
     if (!s->closing)
-        say_bye(s, text);
+        imap_say_bye(s, text);
 }
 
 bool imap_session_should_yield(const struct imap_session *s)
@@ -218,59 +192,7 @@ struct mdsq_reader *imap_session_reader(struct imap_session *s, struct mdsq_erro
     return s->reader;
 }
 
-/* ---- answers --------------------------------------------------------------------------- */
-
-enum imap_step imap_reply(struct imap_command *c, enum imap_status status, const char *code, const char *text)
-{
-    c->status = status;
-    c->code = code;
-    c->text = text;
-    return IMAP_STEP_DONE;
-}
-
-enum imap_step imap_reply_error(struct imap_session *s, struct imap_command *c, const struct mdsq_error *err)
-{
-    static const struct {
-        int code;
-        const char *response, *text;
-        bool ordinary; /* the client's doing: nothing to log */
-    } words[] = {
-        {MDSQ_ERR_NOTFOUND, "NONEXISTENT", "No such mailbox", true},
-        {MDSQ_ERR_USAGE, NULL, "No such message", true},
-        {MDSQ_ERR_SYNTAX, NULL, "Argument does not parse", true},
-        {MDSQ_ERR_LIMIT, "LIMIT", "Too much asked for in one command", true},
-        {MDSQ_ERR_LOCKED, "INUSE", "Archive is in use, try again", false},
-        {MDSQ_ERR_AGAIN, "INUSE", "Archive is busy, try again", false},
-        {MDSQ_ERR_CORRUPT, "CORRUPTION", "Archive is damaged, tell the administrator", false},
-        {MDSQ_ERR_GONE, "UNAVAILABLE", "Vault no longer has it", false},
-    };
-    const char *name = c->row ? c->row->name : "?";
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (words[i].code != err->code)
-            continue;
-        if (!words[i].ordinary)
-            log_to(LOG_LEVEL_WARN, "imap: command failed: command=%s code=%d error=%s", name, err->code, err->text);
-        bool bad = err->code == MDSQ_ERR_USAGE || err->code == MDSQ_ERR_SYNTAX;
-        return imap_reply(c, bad ? IMAP_BAD : IMAP_NO, words[i].response, words[i].text);
-    }
-    (void)s;
-    log_to(LOG_LEVEL_ERROR, "imap: command failed: command=%s code=%d error=%s", name, err->code, err->text);
-    return imap_reply(c, IMAP_NO, "UNAVAILABLE", "Temporary failure, try again later");
-}
-
-static void say_tagged(struct imap_session *s, const struct imap_command *c)
-{
-    static const char *const status[] = {"OK", "NO", "BAD"};
-    if (c->tag.n)
-        buf_append_bytes(&s->out, c->tag);
-    else
-        buf_append_byte(&s->out, '*');
-    buf_printf(&s->out, " %s ", status[c->status]);
-    if (c->code)
-        buf_printf(&s->out, "[%s] ", c->code);
-    buf_append_str(&s->out, c->text);
-    buf_append_str(&s->out, "\r\n");
-}
+/* ---- one run -------------------------------------------------------------------------------- */
 
 static void greet(struct imap_session *s)
 {
@@ -280,174 +202,51 @@ static void greet(struct imap_session *s)
     s->greeted = true;
 }
 
-/* ---- one command -------------------------------------------------------------------------- */
-
-void *imap_command_args(struct imap_command *c, size_t n)
-{
-    c->args = arena_alloc(c->arena, n);
-    if (c->args)
-        memset(c->args, 0, n);
-    return c->args;
-}
-
-static struct imap_command *command_new(size_t text_bytes)
-{
-    struct imap_command *c = calloc(1, sizeof *c);
-    ASSERT(c);
-    c->arena = arena_new(ARENA_LEAST_BYTES + ARENA_FACTOR * text_bytes);
-    return c;
-}
-
-/* The command's first words: [UID] name, looked up and allowed in this state. */
-static bool parse_name(struct imap_session *s, struct imap_command *c, struct imap_cursor *at)
-{
-    struct bytes name;
-    if (!imap_take_sp(at) || !imap_take_atom(at, &name))
-        return false;
-    if (bytes_equal_nocase(name, BYTES_LIT("UID"))) {
-        c->uid = true;
-        if (!imap_take_sp(at) || !imap_take_atom(at, &name))
-            return false;
-    }
-    c->row = imap_row_find(name);
-    if (!c->row || (c->uid && !(c->row->flags & IMAP_ROW_UID)))
-        return imap_cursor_fail(at, "Unknown command");
-    if (!(c->row->states & s->state))
-        return imap_cursor_fail(at, s->state == IMAP_STATE_NONAUTH        ? "Log in first"
-                                    : c->row->states & IMAP_STATE_NONAUTH ? "Already logged in"
-                                                                          : "Select a mailbox first");
-    return true;
-}
-
-static bool parse_command(struct imap_session *s, struct imap_command *c, struct imap_cursor *at)
-{
-    struct bytes tag;
-    if (!imap_take_tag(at, &tag))
-        return false;
-    if (tag.n > TAG_MAX_BYTES)
-        return imap_cursor_fail(at, "tag too long");
-    /* "a+b" is no tag, and neither is the "a" in it. */
-    if (imap_at_byte(at, ' ') || imap_at_end(at))
-        c->tag = arena_dup(c->arena, tag);
-    if (!parse_name(s, c, at))
-        return false;
-    if (c->row->parse && !c->row->parse(s, c, at)) {
-        if (c->row->release && c->args)
-            c->row->release(c);
-        c->args = NULL;
-        return false;
-    }
-    return imap_take_end(at);
-}
-
-/* The tag of what was refused, if it has one. */
-static void find_tag(struct imap_command *c, struct bytes text)
-{
-    struct imap_cursor at = imap_cursor_of(text, c->arena);
-    struct bytes tag;
-    if (imap_take_tag(&at, &tag) && imap_at_byte(&at, ' ') && tag.n <= TAG_MAX_BYTES)
-        c->tag = arena_dup(c->arena, tag);
-}
-
-static void begin_command(struct imap_session *s)
-{
-    struct bytes text = imap_framer_command(&s->framer);
-    struct imap_command *c = command_new(text.n);
-    s->command = c;
-    struct imap_cursor at = imap_cursor_of(text, c->arena);
-    at.utf8 = imap_session_utf8(s);
-    if (!parse_command(s, c, &at)) {
-        /* at.why is static text of ours: nothing of the client's comes back to it. */
-        imap_reply(c, IMAP_BAD, NULL, at.why ? at.why : "Syntax error");
-        c->stage = IMAP_STAGE_REPLY;
-    }
-    /* The arguments are views into the framer's buffer: it is kept until the command ends. */
-}
-
-static void begin_rejected(struct imap_session *s)
-{
-    static const char *const why[] = {
-        [IMAP_REJECT_LINE] = "Line too long",
-        [IMAP_REJECT_LITERAL] = "Literal too large",
-        [IMAP_REJECT_COMMAND] = "Command too large",
-    };
-    struct imap_command *c = command_new(0);
-    s->command = c;
-    find_tag(c, imap_framer_command(&s->framer));
-    imap_reply(c, IMAP_BAD, s->framer.reject == IMAP_REJECT_LINE ? NULL : "TOOBIG", why[s->framer.reject]);
-    c->stage = IMAP_STAGE_REPLY;
-}
-
-/* What a client says before and while it logs in may hold a password, mistyped commands included. */
-static void wipe_frame(struct imap_session *s)
-{
-    if (s->framer.command.n)
-        explicit_bzero(s->framer.command.p, s->framer.command.n);
-    imap_framer_reset(&s->framer);
-}
-
 static void end_command(struct imap_session *s)
 {
     struct imap_command *c = s->command;
     bool bad = c->status == IMAP_BAD;
     s->bad_in_row = bad ? s->bad_in_row + 1 : 0;
     bool wipe = s->state == IMAP_STATE_NONAUTH || (c->row && c->row->flags & IMAP_ROW_SECRET);
-    command_free(&s->command);
-    if (wipe)
-        wipe_frame(s);
-    else
-        imap_framer_reset(&s->framer);
+    imap_command_free(&s->command);
+    imap_session_input_reset(s, wipe);
     if (s->bad_in_row >= s->limits.bad_commands)
         s->bye_after = "Too many bad commands";
     if (s->bye_after && !s->closing)
-        say_bye(s, s->bye_after);
+        imap_say_bye(s, s->bye_after);
     else if (s->state == IMAP_STATE_LOGOUT)
         s->closing = true;
 }
 
-/* A line for a command that asked for one (SASL), or a whole new command. False: needs input. */
-static bool next_frame(struct imap_session *s)
+/* The command's own work. IDLE: go on at once, with input if it waits for some; else as step_command. */
+static enum imap_run step_run(struct imap_session *s, struct imap_command *c)
 {
-    const bool before_login = s->state == IMAP_STATE_NONAUTH;
-    const struct imap_limits *l = &s->limits;
-    const struct imap_frame_limits limits = {
-        .line_bytes = l->line_bytes,
-        .literal_bytes = before_login && l->literal_bytes > LITERAL_BEFORE_LOGIN_BYTES ? LITERAL_BEFORE_LOGIN_BYTES
-                                                                                       : l->literal_bytes,
-        .command_bytes = before_login && l->command_bytes > COMMAND_BEFORE_LOGIN_BYTES ? COMMAND_BEFORE_LOGIN_BYTES
-                                                                                       : l->command_bytes,
-        .skip_bytes = before_login ? LITERAL_BEFORE_LOGIN_BYTES * 4 : SKIP_BYTES,
-    };
-    struct imap_command *waiting = s->command;
-    size_t used = 0;
-    enum imap_frame frame = imap_framer_feed(
-        &s->framer, &limits, bytes_of(s->in.n ? s->in.p + s->in_off : NULL, s->in.n - s->in_off), &used);
-    if (before_login && used)
-        explicit_bzero(s->in.p + s->in_off, used);
-    s->in_off += used;
-    if (s->in_off == s->in.n) {
-        s->in_off = 0;
-        buf_release(&s->in);
+    switch (c->row->run(s, c)) {
+    case IMAP_STEP_MORE: return IMAP_RUN_MORE;
+    case IMAP_STEP_PARK: return IMAP_RUN_PARKED;
+    case IMAP_STEP_BREAK: s->broken = s->closing = true; return IMAP_RUN_CLOSE;
+    case IMAP_STEP_LINE:
+        /* The line comes through an empty framer; nothing of the command's own text is needed any more. */
+        imap_session_input_reset(s, true);
+        s->framer.plain_line = true;
+        c->line_waits = true;
+        return IMAP_RUN_IDLE;
+    case IMAP_STEP_DATA: imap_session_let_in(s); return IMAP_RUN_IDLE;
+    case IMAP_STEP_DONE: break;
     }
-    switch (frame) {
-    case IMAP_FRAME_MORE: return false;
-    case IMAP_FRAME_CONTINUE: buf_append_str(&s->out, "+ OK\r\n"); return true;
-    case IMAP_FRAME_CLOSE:
-        say_bye(s, s->framer.reject == IMAP_REJECT_LINE ? "Line too long" : "[TOOBIG] Literal too large");
-        return true;
-    case IMAP_FRAME_REJECTED:
-    case IMAP_FRAME_COMMAND: break;
+    if (s->framer.asked) {
+        imap_session_refuse(s);
+        return IMAP_RUN_IDLE;
     }
-    if (waiting) {
-        waiting->line_waits = false;
-        waiting->line_bad = frame == IMAP_FRAME_REJECTED;
-        waiting->line = imap_framer_command(&s->framer);
-    } else if (frame == IMAP_FRAME_REJECTED) {
-        begin_rejected(s);
-    } else {
-        begin_command(s);
-    }
-    return true;
+    c->stage = c->delay_ms ? IMAP_STAGE_DELAY : IMAP_STAGE_NEWS;
+    s->wait_ms = c->delay_ms;
+    return c->delay_ms ? IMAP_RUN_WAIT : IMAP_RUN_IDLE;
+}
+
+static bool step_news(struct imap_session *s, struct imap_command *c)
+{
+    const bool allow_expunge = c->uid || !(c->row->flags & IMAP_ROW_NO_EXPUNGE);
+    return c->keep_view_quiet || imap_news_step(s, &c->news, allow_expunge, c->folder_may_go);
 }
 
 /* IDLE here means: go on at once; the others are given to the caller of run. */
@@ -455,33 +254,19 @@ static enum imap_run step_command(struct imap_session *s)
 {
     struct imap_command *c = s->command;
     if (c->stage == IMAP_STAGE_RUN) {
-        switch (c->row->run(s, c)) {
-        case IMAP_STEP_MORE: return IMAP_RUN_MORE;
-        case IMAP_STEP_PARK: return IMAP_RUN_PARKED;
-        case IMAP_STEP_BREAK: s->broken = s->closing = true; return IMAP_RUN_CLOSE;
-        case IMAP_STEP_LINE:
-            /* The line comes through an empty framer; nothing of the command's own text is needed any more.
-             */
-            wipe_frame(s);
-            s->framer.plain_line = true;
-            c->line_waits = true;
-            return IMAP_RUN_IDLE;
-        case IMAP_STEP_DONE: break;
-        }
-        c->stage = c->delay_ms ? IMAP_STAGE_DELAY : IMAP_STAGE_NEWS;
-        if (c->delay_ms) {
-            s->wait_ms = c->delay_ms;
-            return IMAP_RUN_WAIT;
-        }
+        enum imap_run how = step_run(s, c);
+        if (how != IMAP_RUN_IDLE || c->stage == IMAP_STAGE_RUN || c->data_waits)
+            return how;
     }
     if (c->stage == IMAP_STAGE_DELAY)
         c->stage = IMAP_STAGE_NEWS;
     if (c->stage == IMAP_STAGE_NEWS) {
-        if (!c->keep_view_quiet && !imap_news_step(s, c))
+        if (!step_news(s, c))
             return s->closing ? IMAP_RUN_CLOSE : IMAP_RUN_MORE;
         c->stage = IMAP_STAGE_REPLY;
     }
-    say_tagged(s, c);
+    if (!c->silent)
+        imap_say_tagged(s, c);
     end_command(s);
     return s->closing ? IMAP_RUN_CLOSE : IMAP_RUN_IDLE;
 }
@@ -493,12 +278,14 @@ static enum imap_run run(struct imap_session *s)
     for (;;) {
         if (s->closing)
             return IMAP_RUN_CLOSE;
-        if (s->command && !s->command->line_waits) {
+        if (s->command && !s->command->line_waits && !s->command->data_waits) {
             enum imap_run how = step_command(s);
             if (how != IMAP_RUN_IDLE)
                 return how;
-        } else if (!next_frame(s)) {
-            return IMAP_RUN_IDLE;
+        } else if (!imap_session_input(s)) {
+            if (imap_idle_news(s))
+                return IMAP_RUN_IDLE;
+            return s->closing ? IMAP_RUN_CLOSE : IMAP_RUN_MORE;
         }
         if (imap_session_should_yield(s))
             return IMAP_RUN_MORE;

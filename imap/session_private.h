@@ -7,7 +7,8 @@
  *     IMAP_STEP_DONE  imap_reply was called; the session adds news (EXPUNGE, EXISTS, FETCH) and the tagged
  * line IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the
  * next run IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
- *     IMAP_STEP_PARK  waits for something that calls imap_session_wake (a commit): nothing runs until then
+ *     IMAP_STEP_PARK  waits for a commit (imap_commit): called again when it may be done
+ *     IMAP_STEP_DATA  wants more of its own text (IMAP_ROW_STREAM): called again with command->text set
  *     IMAP_STEP_BREAK what was announced cannot be sent: the connection ends without another byte
  *
  * Between two runs no reader lives: imap_session_reader begins one a run, and what is bound to a reader is
@@ -21,6 +22,8 @@
 #include "wire/cursor.h"
 #include "wire/framer.h"
 
+#include <stdatomic.h>
+
 enum imap_state {
     IMAP_STATE_NONAUTH = 1 << 0,
     IMAP_STATE_AUTH = 1 << 1,
@@ -31,7 +34,7 @@ enum imap_state {
     IMAP_STATES_AUTH = IMAP_STATE_AUTH | IMAP_STATE_SELECTED,
 };
 
-enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_PARK, IMAP_STEP_BREAK };
+enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_PARK, IMAP_STEP_BREAK, IMAP_STEP_DATA };
 
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
 
@@ -51,6 +54,11 @@ enum imap_row_flag {
     IMAP_ROW_NO_EXPUNGE = 1 << 0, /* RFC 3501 7.4.1: no EXPUNGE while it is answered, unless after UID */
     IMAP_ROW_UID = 1 << 1,        /* may follow UID */
     IMAP_ROW_SECRET = 1 << 2,     /* its text is wiped from memory */
+    /*
+     * Its message literals pass through (APPEND): parse takes what stands before the first, run is called with command->rest, the text up
+     * to a literal's announcement (command->literal, NULL at the end of the command), and returns IMAP_STEP_DATA to let it in.
+     */
+    IMAP_ROW_STREAM = 1 << 3,
 };
 
 /* EXPUNGE of seq, seq - 1, ... */
@@ -58,17 +66,23 @@ struct imap_expunge_run {
     uint32_t seq, count;
 };
 
+struct imap_uid_run {
+    uint32_t first, last;
+};
+
 /* What happened in the folder since the client was told: collected at once, said in slices. */
 struct imap_news {
     bool collected;
     struct buf expunged; /* struct imap_expunge_run, in the order they are said */
-    struct buf changed;  /* text of a UID set */
-    unsigned changed_ranges;
-    uint32_t run_first, run_last, run_last_seq; /* of changed, not yet in its text */
+    struct buf changed;  /* struct imap_uid_run, upwards */
+    struct buf vanished; /* struct imap_uid_run, downwards: instead of expunged where the client knows QRESYNC */
+    uint32_t changed_last_seq;
     uint32_t expunged_count;
     size_t at;       /* byte in expunged */
     uint32_t at_nth; /* of that run */
-    bool exists;
+    bool exists, vanish;
+    uint64_t own_first, own_last; /* modseqs that the client made itself and does not want to hear of */
+    size_t changed_at;            /* next run of changed */
     struct mdsq_set *set;
     struct mdsq_fetch *fetch;
 };
@@ -90,14 +104,33 @@ struct imap_command {
     int where;         /* the row's own: where run stands */
     struct bytes line; /* after IMAP_STEP_LINE; view until run returns */
     bool line_waits, line_bad;
+    /* IMAP_ROW_STREAM */
+    /* Set by parse: bytes of a literal that was let in, in order; false: wants no more, imap_reply was called. */
+    bool (*data)(struct imap_session *s, struct imap_command *c, struct bytes piece);
+    struct bytes rest;                  /* text not yet parsed; view until run returns IMAP_STEP_DATA */
+    const struct imap_literal *literal; /* announced at its end, or NULL */
+    bool data_waits, refused;           /* refused: the answer is there, the rest of the command is skipped */
+    struct mdsq_change *change; /* imap_commit's; freed with the command */
+    bool submitted;
     /* The answer, once run is done. */
     enum { IMAP_STAGE_RUN, IMAP_STAGE_DELAY, IMAP_STAGE_NEWS, IMAP_STAGE_REPLY } stage;
     enum imap_status status;
     const char *code; /* without brackets, or NULL; static or of the arena */
     const char *text;
     uint32_t delay_ms;
-    bool keep_view_quiet; /* no news with this answer (SELECT has just said all) */
+    bool keep_view_quiet;   /* no news with this answer (SELECT has just said all) */
+    bool silent;            /* no tagged line: it comes later (IDLE) or never */
+    bool say_highestmodseq; /* the tagged OK bears [HIGHESTMODSEQ], if the client knows modseqs */
+    bool folder_may_go;     /* the selected folder's end is no surprise (DELETE): it is left without BYE */
     struct imap_news news;
+};
+
+/* When the selected mailbox's news is told besides with the answers of commands and during IDLE. */
+enum imap_notify_selected {
+    IMAP_NOTIFY_SELECTED_OFF,     /* not */
+    IMAP_NOTIFY_SELECTED_DELAYED, /* at once, but EXPUNGE only with answers */
+    IMAP_NOTIFY_SELECTED,         /* at once, EXPUNGE included */
+    IMAP_NOTIFY_SELECTED_NONE,    /* never but EXPUNGE and EXISTS with answers: RFC 5465 section 5 */
 };
 
 struct imap_session {
@@ -107,6 +140,9 @@ struct imap_session {
     bool local, allow_login;
     imap_wake_fn *wake; /* may be NULL */
     void *wake_arg;
+    /* Written by threads of the library, which then call wake: */
+    atomic_bool commit_done; /* the change that was submitted */
+    atomic_bool stirred;     /* the archive was committed to */
     /* connection */
     enum imap_state state;
     bool greeted, closing, broken;
@@ -132,6 +168,21 @@ struct imap_session {
     uint64_t tick;        /* of the archive when the view was last advanced */
     bool expunge_untold;  /* it was advanced when no EXPUNGE could be said */
     uint32_t told_exists; /* the count that the client knows */
+    uint64_t told_modseq; /* the client knows all changes up to here: the highest modseq that may be told */
+    uint64_t own_first, own_last; /* modseqs of this session's STOREs since the last news; 0: none */
+    bool own_told;
+    /* between commands */
+    struct mdsq_watch *watch;
+    char *idle_tag;            /* IDLE is on: the tag of its answer */
+    struct imap_news *between; /* being said */
+    /*
+     * NOTIFY's seat (notify.c), NULL when it is off. notify_step says what is new in other mailboxes; false: call again in the next run. It is called
+     * when the archive has changed, between commands and while IDLE is on. The selected mailbox is told by news.c as notify_selected says.
+     */
+    bool (*notify_step)(struct imap_session *s);
+    void (*notify_release)(struct imap_session *s);
+    void *notify;
+    enum imap_notify_selected notify_selected;
     /* one run */
     struct mdsq_reader *reader;
     int64_t slice_end_ms;
@@ -150,6 +201,21 @@ enum imap_step imap_reply(struct imap_command *c, enum imap_status status, const
                           const char *text);
 /* NO with a code and words for what failed in query/; the text of err goes to the log, not to the client. */
 enum imap_step imap_reply_error(struct imap_session *s, struct imap_command *c, const struct mdsq_error *err);
+/* Likewise for the outcome of a change, with what RFC 5530 has for it. to: what NOTFOUND means is that a destination is missing (TRYCREATE). */
+enum imap_step imap_reply_change_error(struct imap_session *s, struct imap_command *c, const struct mdsq_error *err, bool to);
+/*
+ * Commits c->change, which the command made: PARK: return it, and call this again in the next run; DONE: there is an outcome;
+ * MORE is not returned. The change is the command's until it makes another one (imap_commit_drop).
+ */
+enum imap_step imap_commit(struct imap_session *s, struct imap_command *c);
+/* Frees c->change, so that the next one may be made. */
+void imap_commit_drop(struct imap_command *c);
+/*
+ * The archive is watched from now on: when it changes, `stirred` is set and the session runs. Needed by IDLE and NOTIFY; ended by
+ * imap_session_unwatch when neither is on.
+ */
+int imap_session_watch(struct imap_session *s, struct mdsq_error *err);
+void imap_session_unwatch(struct imap_session *s);
 /* Zeroed memory of the command's arena for its arguments; NULL past the quota. */
 void *imap_command_args(struct imap_command *c, size_t n);
 /* Leaves the selected folder. */
@@ -182,9 +248,38 @@ int imap_set_parse(struct imap_session *s, struct bytes text, bool is_uid, struc
 
 const struct imap_row *imap_row_find(struct bytes name);
 
-/* Says what is new in the selected folder; false: call again in the next run. */
-bool imap_news_step(struct imap_session *s, struct imap_command *c);
+/*
+ * Says what is new in the selected folder; false: call again in the next run, or the session is closing. allow_expunge: EXPUNGE may be said
+ * (RFC 3501 7.4.1). may_go: if the folder is gone it is left without a word, else with BYE.
+ */
+bool imap_news_step(struct imap_session *s, struct imap_news *news, bool allow_expunge, bool may_go);
 void imap_news_release(struct imap_news *news);
+/*
+ * Modseqs that a STORE has just taken: the next news leaves them out. told: the client was given the flags; else (.SILENT) they are left out
+ * only if nobody else's changes are hidden among them.
+ */
+void imap_news_own(struct imap_session *s, uint64_t first, uint64_t last, bool told);
+/* What is new between commands (IDLE, NOTIFY); false: call again in the next run. */
+bool imap_idle_news(struct imap_session *s);
+/* A line while IDLE is on. */
+void imap_idle_end(struct imap_session *s, struct bytes line, bool bad);
+void imap_idle_release(struct imap_session *s);
+
+/* ---- between session.c and its siblings --------------------------------------------------- */
+
+/* session_input.c: the next frame of the input, which may begin a command or continue one. False: needs input. */
+bool imap_session_input(struct imap_session *s);
+/* The announced literal is let in, or it (or what is left of it) and the rest of the command are skipped. */
+void imap_session_let_in(struct imap_session *s);
+void imap_session_refuse(struct imap_session *s);
+void imap_session_input_reset(struct imap_session *s, bool wipe);
+struct imap_command *imap_command_new(struct imap_session *s, size_t text_bytes);
+void imap_command_free(struct imap_command **command);
+/* reply.c */
+void imap_say_tagged(struct imap_session *s, const struct imap_command *c);
+void imap_say_bye(struct imap_session *s, const char *text);
+
+/* ---- rows ---------------------------------------------------------------------------------- */
 
 bool imap_parse_mailbox_only(struct imap_session *s, struct imap_command *c, struct imap_cursor *at);
 
@@ -221,6 +316,7 @@ IMAP_PARSE(imap_parse_store);
 IMAP_PARSE(imap_parse_copy);
 IMAP_PARSE(imap_parse_append);
 IMAP_PARSE(imap_parse_rename);
+IMAP_RUN(imap_cmd_idle);
 IMAP_RUN(imap_cmd_refuse);
 
 #endif

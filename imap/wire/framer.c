@@ -86,6 +86,39 @@ static bool skip_literal(struct imap_framer *f, const struct imap_frame_limits *
     return true;
 }
 
+/* After a rejected command's line that announces a literal. */
+static enum imap_frame refuse(struct imap_framer *f, const struct imap_frame_limits *limits)
+{
+    if (f->literal.sync)
+        return IMAP_FRAME_REJECTED;
+    return skip_literal(f, limits, f->literal.size) ? IMAP_FRAME_MORE : IMAP_FRAME_CLOSE;
+}
+
+static enum imap_frame collect(struct imap_framer *f, const struct imap_frame_limits *limits)
+{
+    const uint64_t number = f->literal.size;
+    if (number > limits->literal_bytes)
+        reject(f, IMAP_REJECT_LITERAL);
+    else if (f->text_bytes > limits->command_bytes || f->literal_total > limits->command_bytes - f->text_bytes ||
+             number > limits->command_bytes - f->text_bytes - f->literal_total)
+        reject(f, IMAP_REJECT_COMMAND);
+    if (f->reject != IMAP_REJECT_NONE)
+        return refuse(f, limits);
+    buf_append_str(&f->command, "\r\n");
+    f->literal_left = number;
+    f->literal_total += (size_t)number;
+    return f->literal.sync ? IMAP_FRAME_CONTINUE : IMAP_FRAME_MORE;
+}
+
+/* Of the command's text, which ends with the announcement. */
+static size_t literal_at(const struct imap_framer *f)
+{
+    size_t at = f->command.n;
+    while (at > 0 && f->command.p[at - 1] != '{')
+        at--;
+    return at > 0 ? at - 1 : 0;
+}
+
 /* The LF was seen. */
 static enum imap_frame end_line(struct imap_framer *f, const struct imap_frame_limits *limits)
 {
@@ -109,21 +142,14 @@ static enum imap_frame end_line(struct imap_framer *f, const struct imap_frame_l
         reject(f, IMAP_REJECT_LITERAL);
         return IMAP_FRAME_CLOSE;
     }
-    if (number > limits->literal_bytes)
-        reject(f, IMAP_REJECT_LITERAL);
-    else if (f->text_bytes > limits->command_bytes ||
-             f->literal_total > limits->command_bytes - f->text_bytes ||
-             number > limits->command_bytes - f->text_bytes - f->literal_total)
-        reject(f, IMAP_REJECT_COMMAND);
-    if (f->reject != IMAP_REJECT_NONE) {
-        if (suffix == SUFFIX_SYNC)
-            return IMAP_FRAME_REJECTED;
-        return skip_literal(f, limits, number) ? IMAP_FRAME_MORE : IMAP_FRAME_CLOSE;
-    }
-    buf_append_str(&f->command, "\r\n");
-    f->literal_left = number;
-    f->literal_total += (size_t)number;
-    return suffix == SUFFIX_SYNC ? IMAP_FRAME_CONTINUE : IMAP_FRAME_MORE;
+    const struct imap_literal literal = {number, suffix == SUFFIX_SYNC, literal_at(f)};
+    f->literal = literal;
+    if (f->reject != IMAP_REJECT_NONE)
+        return refuse(f, limits);
+    if (!f->ask)
+        return collect(f, limits);
+    f->asked = true;
+    return IMAP_FRAME_LITERAL;
 }
 
 static size_t take_literal(struct imap_framer *f, const uint8_t *p, size_t n)
@@ -135,12 +161,28 @@ static size_t take_literal(struct imap_framer *f, const uint8_t *p, size_t n)
     return take;
 }
 
+static size_t take_data(struct imap_framer *f, const uint8_t *p, size_t n)
+{
+    size_t take = f->literal_left < n ? (size_t)f->literal_left : n;
+    f->data = bytes_of(p, take);
+    f->literal_left -= take;
+    if (f->literal_left == 0)
+        f->streaming = false;
+    return take;
+}
+
 enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_limits *limits,
                                  struct bytes in, size_t *used_out)
 {
     size_t off = 0;
     enum imap_frame answer = IMAP_FRAME_MORE;
+    ASSERT(!f->asked);
     while (off < in.n && answer == IMAP_FRAME_MORE) {
+        if (f->streaming) {
+            off += take_data(f, in.p + off, in.n - off);
+            answer = IMAP_FRAME_DATA;
+            continue;
+        }
         if (f->literal_left > 0) {
             off += take_literal(f, in.p + off, in.n - off);
             continue;
@@ -159,6 +201,38 @@ enum imap_frame imap_framer_feed(struct imap_framer *f, const struct imap_frame_
     return answer;
 }
 
+enum imap_frame imap_framer_collect(struct imap_framer *f, const struct imap_frame_limits *limits)
+{
+    ASSERT(f->asked);
+    f->asked = false;
+    return collect(f, limits);
+}
+
+enum imap_frame imap_framer_stream(struct imap_framer *f)
+{
+    ASSERT(f->asked && f->literal.size < UINT64_MAX);
+    f->asked = false;
+    f->streamed = true;
+    buf_release(&f->command);
+    f->text_bytes = f->literal_total = 0;
+    f->literal_left = f->literal.size;
+    f->streaming = f->literal_left > 0;
+    return f->literal.sync ? IMAP_FRAME_CONTINUE : IMAP_FRAME_MORE;
+}
+
+enum imap_frame imap_framer_refuse(struct imap_framer *f, const struct imap_frame_limits *limits)
+{
+    reject(f, IMAP_REJECT_OWNER);
+    if (f->asked) {
+        f->asked = false;
+        return refuse(f, limits);
+    }
+    uint64_t left = f->literal_left;
+    f->streaming = false;
+    f->literal_left = 0;
+    return skip_literal(f, limits, left) ? IMAP_FRAME_MORE : IMAP_FRAME_CLOSE;
+}
+
 void imap_framer_reset(struct imap_framer *f)
 {
     buf_release(&f->command);
@@ -167,5 +241,6 @@ void imap_framer_reset(struct imap_framer *f)
 
 bool imap_framer_is_empty(const struct imap_framer *f)
 {
-    return f->command.n == 0 && f->tail_n == 0 && f->literal_left == 0 && f->reject == IMAP_REJECT_NONE;
+    return f->command.n == 0 && f->tail_n == 0 && f->literal_left == 0 && f->reject == IMAP_REJECT_NONE &&
+           !f->streamed && !f->asked;
 }

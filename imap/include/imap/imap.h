@@ -40,6 +40,7 @@ struct imap_limits {
     uint32_t write_ms;          /* output not taken; 120,000: dropped */
     uint32_t slice_ms;          /* work of one run; 20 */
     uint32_t bad_commands;      /* BAD answers in a row before BYE; 20 */
+    uint32_t append_bytes;      /* one message of APPEND, announced as APPENDLIMIT; 64 MiB, at most 1 GiB */
 };
 
 struct imap_session;
