@@ -36,11 +36,13 @@ int cmd_build(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_fetch(int argc, char **argv);
+int cmd_import(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_rebuild(int argc, char **argv);
 int cmd_search(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_undelete(int argc, char **argv);
 int cmd_user(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 

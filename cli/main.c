@@ -22,6 +22,8 @@ static const struct command {
     {"stat", cmd_stat, "counters, bytes a table, bytes an item, defects"},
     {"dump", cmd_dump, "write the logical store as text"},
     {"verify", cmd_verify, "check the store, with --items against the vault"},
+    {"import", cmd_import, "copy existing stores of mail into an archive's own vault"},
+    {"undelete", cmd_undelete, "bring back what was expunged"},
     {"rebuild", cmd_rebuild, "make the store anew, keeping UIDs and flags"},
     {"serve", cmd_serve, "serve the store's archives over IMAP"},
     {"user", cmd_user, "add, list and remove logins"},

@@ -52,6 +52,8 @@ void report_print(const char *archive, const struct indexer_report *r)
     print_changes(archive, r);
     printf("\n%s: ", archive);
     print_parsed(r, r->seconds);
+    if (r->own_items)
+        printf(", %.1f MB into the own vault", (double)r->own_bytes / 1e6);
     printf(", %" PRIu64 " of %" PRIu64 " folders unchanged, store %.1f MB\n", r->containers_skipped, r->containers,
            (double)r->file_bytes / 1e6);
     print_troubles(archive, r);
@@ -78,6 +80,8 @@ static void put_counts(json_t *o, const struct indexer_report *r)
         {"duplicates", r->duplicates},
         {"parsed", r->parsed},
         {"failed", r->failed},
+        {"own_items", r->own_items},
+        {"own_bytes", r->own_bytes},
         {"crashed", r->crashed},
         {"hung", r->hung},
         {"containers", r->containers},

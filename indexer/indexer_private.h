@@ -28,6 +28,7 @@
 /* Names in the store's meta table. */
 #define INDEXER_META_HEADERS "headers"      /* field names kept, one a line; "*" for all */
 #define INDEXER_META_RELOCATE "relocate"    /* local: some item's locator may name a place that is gone */
+#define INDEXER_IMPORT "import:"            /* before the name of a source whose items were copied: history, never read again */
 #define INDEXER_META_MATCH "match."         /* + source id: local: the pattern given for an eml-tree */
 
 /* One of build->sources, opened. */
@@ -89,6 +90,7 @@ void *indexer_plan(void *arg);
 /* An mbox as it was: what a rewritten one is matched against (mbox.c). */
 struct indexer_former;
 
+struct indexer_own; /* own.c */
 struct indexer_spool; /* places to be removed at the source's end (remove.c) */
 
 /* A container whose stamp waits until its missing places are dealt with. */
@@ -128,6 +130,7 @@ struct indexer_writer {
     bool container_is_mbox, container_incomplete, container_missing;
     struct indexer_former *former;
 
+    struct indexer_own *own;      /* the own vault; NULL until it is needed */
     bool relocate;                /* the meta mark is set */
     struct buf keywords;          /* scratch: keyword ids of a message */
 };
@@ -189,6 +192,18 @@ bool indexer_is_suspicious(uint64_t lacking, uint64_t total);
 void indexer_spool_free(struct indexer_spool **s);
 /* Expunges the place's message, if it has one. The place row stays. */
 int indexer_place_expunge(struct indexer_writer *w, uint32_t container, const struct mds_place *place, struct error *err);
+
+/* own.c */
+/* The own vault for reading; NULL if it cannot be opened. */
+struct vault *indexer_own_vault(struct indexer_writer *w);
+bool indexer_own_is(const struct vault *v);
+/* The result's bytes into a segment, in the open transaction. *failed_out: they could not be read again (reason in result). */
+int indexer_own_file(struct indexer_writer *w, struct mds_locator *out, bool *failed_out, struct error *err);
+/* Source and container of a segment into l. */
+int indexer_own_container(struct mds_txn *txn, uint32_t segment, struct mds_locator *l, struct error *err);
+/* Before each commit: what was filed is on the disk, and the transaction knows how far. */
+int indexer_own_sync(struct indexer_writer *w, struct error *err);
+void indexer_own_release(struct indexer_writer *w);
 
 /* relocate.c */
 /* Items whose locator names a place that is gone get another of their places. */

@@ -45,7 +45,17 @@ static int place_of(struct indexer_writer *w, const struct mds_item *item, struc
     return 0;
 }
 
-/* 1: the candidate is the result's item; its locator follows if its own bytes are gone. */
+/* Where the result's bytes are read from now on: in place, or copied. *failed_out: could not be copied (reason in result). */
+static int locator_now(struct indexer_writer *w, struct mds_locator *out, bool *failed_out, struct error *err)
+{
+    *failed_out = false;
+    if (w->run->build->import)
+        return indexer_own_file(w, out, failed_out, err);
+    *out = indexer_item_locator(w);
+    return 0;
+}
+
+/* 1: the candidate is the result's item; its locator follows if its own bytes are gone, or have not been copied yet. */
 static int is_candidate(struct indexer_writer *w, uint64_t id, struct error *err)
 {
     struct mds_item item;
@@ -62,10 +72,14 @@ static int is_candidate(struct indexer_writer *w, uint64_t id, struct error *err
     rc = place_of(w, &item, &names, &old, err);
     if (rc == 0)
         rc = indexer_same_bytes(&old, &now, &w->result.hash, w->result.size, &gone);
-    if (rc > 0 && gone && old.vault) {
-        int moved = mds_item_get(w->txn, id, &item, err);
-        item.locator = indexer_item_locator(w);
-        if (moved == 0)
+    if (rc > 0 && (w->run->build->import ? gone || !indexer_own_is(old.vault) : gone && old.vault)) {
+        struct mds_locator now_at;
+        bool failed = false;
+        int moved = locator_now(w, &now_at, &failed, err);
+        if (moved == 0 && !failed)
+            moved = mds_item_get(w->txn, id, &item, err);
+        item.locator = now_at;
+        if (moved == 0 && !failed)
             moved = mds_item_update(w->txn, &item, NULL, err);
         rc = moved < 0 ? moved : 1;
     }
@@ -125,10 +139,14 @@ void indexer_sort_encode(const struct mime_record *r, struct buf *out)
     buf_release(&references);
 }
 
-static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *err)
+static int add_item(struct indexer_writer *w, uint64_t *item_out, bool *failed_out, struct error *err)
 {
     const struct mime_record *r = &w->result.record;
+    struct mds_locator locator;
     struct buf sort = {0};
+    int rc = locator_now(w, &locator, failed_out, err);
+    if (rc < 0 || *failed_out)
+        return rc;
     indexer_sort_encode(r, &sort);
     struct mds_item item = {
         .hash = w->result.hash,
@@ -140,7 +158,7 @@ static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *
         .sent_date = r->sent_date,
         .sent_zone = r->sent_zone,
         .msgid_hash = r->message_id.n ? hash64_of(r->message_id) : 0,
-        .locator = indexer_item_locator(w),
+        .locator = locator,
         .parts = r->parts,
         .crlf_map = r->crlf_map,
     };
@@ -151,7 +169,7 @@ static int add_item(struct indexer_writer *w, uint64_t *item_out, struct error *
         .headers_complete = r->headers_complete,
         .sort = buf_bytes(&sort),
     };
-    int rc = mds_item_add(w->txn, &item, &words, err);
+    rc = mds_item_add(w->txn, &item, &words, err);
     w->batch_bytes += r->envelope.n + r->bodystructure.n + r->headers.n + r->parts.n + sort.n;
     buf_release(&sort);
     if (rc < 0)
@@ -179,7 +197,7 @@ int indexer_item_resolve(struct indexer_writer *w, uint64_t *item_out, bool *fai
         if (*failed_out)
             return 0;
     }
-    return add_item(w, item_out, err);
+    return add_item(w, item_out, failed_out, err);
 }
 
 /* Dates and size of a message of an item that is stored. */
@@ -259,7 +277,7 @@ static int replace(struct indexer_writer *w, const struct op *op, const struct m
     bool failed = false;
     uint64_t item = 0;
     int rc = indexer_item_resolve(w, &item, &failed, err);
-    if (rc == 0)
+    if (rc == 0 && !w->run->build->import)
         rc = indexer_place_expunge(w, w->container.id, place, err);
     if (rc == 0)
         rc = failed ? indexer_item_place_failed(w, op, op->identity, err)

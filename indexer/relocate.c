@@ -80,12 +80,15 @@ static int is_placed(struct mds_txn *txn, const struct mds_item *item, bool *yes
 static int find_displaced(struct indexer_run *run, struct ids *out, struct error *err)
 {
     uint64_t from = 1;
+    uint32_t own = 0; /* items there have no places: their segments are theirs alone */
     int rc = 1;
     while (rc > 0) {
         struct mds_txn *txn = NULL;
         rc = mds_read_begin(run->env, &txn, err);
         if (rc < 0)
             break;
+        if (!own && mds_source_id(txn, BYTES_LIT(MDS_SOURCE_OWN), false, &own, NULL) < 0)
+            own = 0;
         for (unsigned i = 0; i < SLICE; i++) {
             struct mds_item item;
             bool placed;
@@ -93,6 +96,8 @@ static int find_displaced(struct indexer_run *run, struct ids *out, struct error
             if (rc <= 0)
                 break;
             from = item.id + 1;
+            if (own && item.locator.source == own)
+                continue;
             rc = is_placed(txn, &item, &placed, err);
             if (rc < 0)
                 break;
@@ -162,6 +167,10 @@ static int search_container(struct indexer_writer *w, const struct mds_container
         if (rc < 0)
             break;
         rc = mds_source_name(txn, c->source, &source, err);
+        if (rc == 0 && begins_with(source, INDEXER_IMPORT)) { /* its items are in the own vault */
+            mds_read_end(&txn);
+            break;
+        }
         maildir = rc == 0 && begins_with(source, "maildir");
         w->container_is_mbox = rc == 0 && begins_with(source, "mbox");
         rc = rc == 0 ? 1 : rc;

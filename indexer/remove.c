@@ -208,7 +208,9 @@ int indexer_source_finish(struct indexer_writer *w, const struct op *op, struct 
     uint64_t missing = op->rows + w->missing;
     uint64_t lacking = missing > op->moved ? missing - op->moved : 0;
     int rc = 0;
-    if (w->spool && op->complete) {
+    if (w->run->build->import) {
+        rc = stamp_pending(w, err); /* what is gone from a source that was copied stays here */
+    } else if (w->spool && op->complete) {
         if (!w->run->build->allow_removals && indexer_is_suspicious(lacking, w->source_rows)) {
             r->removals_refused++;
             snprintf(r->refused_source, sizeof r->refused_source, "%.150s: lacks %llu of %llu items", w->source->name,

@@ -2,6 +2,7 @@
 #include "indexer_private.h"
 
 #include <glib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,8 @@ int indexer_sources_open(struct indexer_run *run, struct error *err)
             s->vault = NULL;
             continue;
         }
-        s->name = strdup(vault_name(s->vault));
+        if (asprintf(&s->name, "%s%s", b->import ? INDEXER_IMPORT : "", vault_name(s->vault)) < 0)
+            s->name = NULL;
         ASSERT(s->name);
         s->index = run->vaults_n;
         run->vaults[run->vaults_n++] = s->vault;

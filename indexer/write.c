@@ -33,7 +33,11 @@ int indexer_writer_commit(struct indexer_writer *w, struct error *err)
 {
     if (!w->txn)
         return 0;
-    int rc = mds_write_commit(&w->txn, err);
+    int rc = indexer_own_sync(w, err);
+    if (rc < 0)
+        mds_write_abort(&w->txn);
+    else
+        rc = mds_write_commit(&w->txn, err);
     w->txn = NULL;
     if (rc == 0) {
         w->report->commits++;
@@ -125,6 +129,8 @@ struct vault *indexer_writer_vault(struct indexer_writer *w, uint32_t source_id)
     struct bytes name;
     if (mds_source_name(w->txn, source_id, &name, NULL) < 0)
         return NULL;
+    if (bytes_equal(name, BYTES_LIT(MDS_SOURCE_OWN)))
+        return indexer_own_vault(w);
     for (uint32_t i = 0; i < w->run->sources_n; i++) {
         struct indexer_source *s = &w->run->sources[i];
         if (s->vault && bytes_equal(bytes_str(s->name), name))
@@ -290,6 +296,7 @@ static int next_result(struct indexer_writer *w, struct error *err)
 
 static void writer_release(struct indexer_writer *w)
 {
+    indexer_own_release(w);
     mds_write_abort(&w->txn);
     indexer_mbox_release(w);
     indexer_spool_free(&w->spool);

@@ -51,6 +51,7 @@ struct indexer_build {
     uint32_t batch_items;              /* messages a transaction; 0: 10,000 */
     uint64_t batch_bytes;              /* record bytes a transaction; 0: 32 MiB */
     bool full;                         /* look into every container and item: stat and hash again (in-place edits) */
+    bool import;                       /* copy each new item into the archive's own vault; nothing is ever expunged for being gone */
     bool allow_removals;               /* accept that a source lacks more than a tenth of its items, or is gone */
     double max_rate;                   /* items a second; 0: no bound */
     bool io_idle;
@@ -71,6 +72,7 @@ struct indexer_report {
     uint64_t containers, containers_skipped;
     uint64_t commits, yields;
     uint64_t bytes;
+    uint64_t own_items, own_bytes; /* copied into the own vault; as they stand there */
     uint64_t removals_refused; /* sources left alone for lack of --allow-removals */
     double seconds, cpu_seconds;
     uint64_t file_bytes;
