@@ -1,6 +1,6 @@
 # libmds, what `cmake --install` puts down. The library is made of the objects of the rooms below and of query itself; only
 # symbols marked MDSQ_API leave it.
-set(rooms mds_query mds_mds mds_vault mds_mime mds_base)
+set(rooms mds_query mds_filing mds_mds mds_vault mds_mime mds_base)
 mds_rooms_present(complete ${rooms})
 if(complete)
   add_library(mds_shared SHARED)
