@@ -64,10 +64,12 @@ static bool recover_slot(struct nursery *n, uint32_t w, uint32_t slot, enum item
     uint32_t done = atomic_load_explicit(&c->done, memory_order_acquire);
     uint32_t end = c->end;
     bool blamed = false;
-    if (done < end && end <= INGEST_BATCH_ITEMS && atomic_load_explicit(&line->start_ns, memory_order_acquire) != 0 &&
-        atomic_load_explicit(&line->at, memory_order_relaxed) == (slot << 8 | done)) {
-        ingest_blame(&c->mode[done], &c->tries[done], how);
-        blamed = true;
+    if (end <= INGEST_BATCH_ITEMS && atomic_load_explicit(&line->start_ns, memory_order_acquire) != 0) {
+        /* The item at `done`, or one behind it that was being opened ahead. */
+        uint32_t at = atomic_load_explicit(&line->at, memory_order_relaxed), item = at & 0xff;
+        blamed = at >> 8 == slot && item >= done && item < end;
+        if (blamed)
+            ingest_blame(&c->mode[item], &c->tries[item], how);
     }
     c->why = WHY_NOTHING;
     /* release: what the dead worker finished, and the blame, before the new owner looks */

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define AHEAD_ITEMS       14u /* of a slot opened before their turn, so that the disk works while we parse */
 #define CHECK_EVERY_ITEMS 4096u
 #define BIG_ITEM_BYTES    ((uint64_t)4 << 20) /* after one of these the heap is looked at */
 
@@ -23,6 +24,9 @@ struct worker {
     struct worker_line *line;
     struct mime_parser *parser;
     uint64_t born_private_bytes;
+    /* the slot at work */
+    struct vault_body *ahead[AHEAD_ITEMS]; /* of task i at i % AHEAD_ITEMS, NULL: not open */
+    uint32_t ahead_next;                   /* first task not yet looked at */
     /* scratch of one item */
     struct buf encoded;
     struct error reason;
@@ -35,7 +39,8 @@ struct worker {
 struct item_job {
     struct bytes container, name;
     const struct shared_task *task;
-    uint64_t seq; /* of the item, in order of submission */
+    uint64_t seq;            /* of the item, in order of submission */
+    struct vault_body *body; /* opened ahead, or NULL; do_item closes it */
     enum item_mode mode;
     struct bytes record; /* out: what goes behind the entry */
 };
@@ -165,7 +170,7 @@ static void do_item(struct worker *w, struct item_job *job, struct entry *e)
 {
     const struct ingest_settings *s = &w->crew->settings;
     const struct shared_task *t = job->task;
-    struct vault_body *body = NULL;
+    struct vault_body *body = job->body;
     struct bytes item = {0};
     struct vault_locator locator = {job->container, job->name, t->offset, t->length, t->filter};
     buf_reset(&w->encoded);
@@ -174,7 +179,7 @@ static void do_item(struct worker *w, struct item_job *job, struct entry *e)
         fail_untouched(w, job, e);
         return;
     }
-    if (vault_item_open(s->vaults[t->vault], &locator, &body, &w->reason) != BASE_OK) {
+    if (!body && vault_item_open(s->vaults[t->vault], &locator, &body, &w->reason) != BASE_OK) {
         fail(w, job, e);
         return;
     }
@@ -228,6 +233,45 @@ static enum slot_why store(struct worker *w, uint32_t slot, uint32_t k, struct e
     return WHY_NOTHING;
 }
 
+/* From here on the nursery counts the time of task k, and blames it for our death. */
+static void begin_item(struct worker *w, uint32_t slot, uint32_t k)
+{
+    atomic_store_explicit(&w->line->at, slot << 8 | k, memory_order_relaxed);
+    atomic_store_explicit(&w->line->is_parsing, 0, memory_order_relaxed);
+    atomic_store_explicit(&w->line->limit_ms, w->crew->settings.item_ms, memory_order_relaxed);
+    /* release: a nursery that sees this start sees the item and limit that go with it */
+    atomic_store_explicit(&w->line->start_ns, system_now_ns(), memory_order_release);
+}
+
+/* Opens what comes behind task k. What cannot be opened is found so again in its turn; what is filtered is read as it
+ * is opened, and what has done harm is not touched early. */
+static void open_ahead(struct worker *w, uint32_t slot, uint32_t k, uint32_t end)
+{
+    const struct slot_control *c = &w->region->slot[slot];
+    const struct shared_task *tasks = region_tasks(w->region, slot);
+    const uint8_t *text = (const uint8_t *)tasks;
+    for (; w->ahead_next < end && w->ahead_next < k + AHEAD_ITEMS; w->ahead_next++) {
+        const uint32_t i = w->ahead_next;
+        const struct shared_task *t = &tasks[i];
+        struct vault_body **body = &w->ahead[i % AHEAD_ITEMS];
+        if (i <= k || t->pass || t->filter || c->mode[i] != MODE_NORMAL)
+            continue;
+        begin_item(w, slot, i);
+        const struct vault_locator locator = {.container = {text + t->container_off, t->container_n},
+                                              .name = {text + t->name_off, t->name_n},
+                                              .offset = t->offset,
+                                              .length = t->length};
+        if (vault_item_open(w->crew->settings.vaults[t->vault], &locator, body, NULL) == BASE_OK)
+            vault_item_will_read(*body);
+    }
+}
+
+static void close_ahead(struct worker *w)
+{
+    for (uint32_t i = 0; i < AHEAD_ITEMS; i++)
+        vault_item_close(&w->ahead[i]);
+}
+
 static void do_slot(struct worker *w, uint32_t slot)
 {
     const struct region *r = w->region;
@@ -239,6 +283,7 @@ static void do_slot(struct worker *w, uint32_t slot)
     uint32_t end = c->end;
     enum slot_why why = WHY_NOTHING;
     ASSERT(end <= INGEST_BATCH_ITEMS);
+    w->ahead_next = 0;
     /* relaxed: the claim acquired the slot */
     for (uint32_t k = atomic_load_explicit(&c->done, memory_order_relaxed); k < end && why == WHY_NOTHING; k++) {
         struct item_job job = {
@@ -250,11 +295,10 @@ static void do_slot(struct worker *w, uint32_t slot)
         };
         struct entry e = {.index = k, .status = INGEST_PASSED};
         if (!tasks[k].pass) {
-            atomic_store_explicit(&w->line->at, slot << 8 | k, memory_order_relaxed);
-            atomic_store_explicit(&w->line->is_parsing, 0, memory_order_relaxed);
-            atomic_store_explicit(&w->line->limit_ms, w->crew->settings.item_ms, memory_order_relaxed);
-            /* release: a nursery that sees this start sees the item and limit that go with it */
-            atomic_store_explicit(&w->line->start_ns, system_now_ns(), memory_order_release);
+            open_ahead(w, slot, k, end);
+            job.body = w->ahead[k % AHEAD_ITEMS];
+            w->ahead[k % AHEAD_ITEMS] = NULL;
+            begin_item(w, slot, k);
             do_item(w, &job, &e);
             w->items++;
         }
@@ -266,6 +310,7 @@ static void do_slot(struct worker *w, uint32_t slot)
         }
     }
     atomic_store_explicit(&w->line->start_ns, 0, memory_order_release);
+    close_ahead(w);
     c->why = why;
 }
 

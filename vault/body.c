@@ -22,6 +22,7 @@
 #define LOADED_MAX ((uint64_t)16 << 20)
 #define CHECKPOINT_BYTES ((uint64_t)1 << 20)
 #define CHUNK_BYTES ((size_t)256 << 10)
+#define WILL_READ_MAX ((uint64_t)1 << 20)
 
 struct vault_body {
     /* one item */
@@ -404,6 +405,12 @@ uint64_t vault_item_size(const struct vault_body *b)
 int64_t vault_item_mtime_ns(const struct vault_body *b)
 {
     return b->mtime_ns;
+}
+
+void vault_item_will_read(const struct vault_body *b)
+{
+    if (b->fd >= 0 && !b->loaded)
+        vault_os_will_read(b->fd, b->file_off, b->raw_n < WILL_READ_MAX ? b->raw_n : WILL_READ_MAX);
 }
 
 /* The last checkpoint at or before off. */

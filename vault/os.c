@@ -140,6 +140,11 @@ int vault_os_lstat(struct vault *v, const char *path, struct stat *out)
     return rc;
 }
 
+void vault_os_will_read(int fd, uint64_t off, uint64_t n)
+{
+    (void)posix_fadvise(fd, (off_t)off, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 ssize_t vault_os_pread(int fd, void *dst, size_t n, uint64_t off)
 {
     size_t done = 0;

@@ -55,6 +55,7 @@ bool vault_os_path(char *dst, struct bytes dir, struct bytes name);
 int vault_os_lstat(struct vault *v, const char *path, struct stat *out);
 /* All n bytes at off unless the file ends first: count, or -errno. */
 ssize_t vault_os_pread(int fd, void *dst, size_t n, uint64_t off);
+void vault_os_will_read(int fd, uint64_t off, uint64_t n);
 static inline int64_t vault_os_mtime_ns(const struct stat *st)
 {
     return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;

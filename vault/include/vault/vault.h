@@ -216,6 +216,9 @@ int vault_item_read(struct vault_body *b, uint64_t off, void *dst, size_t n, siz
  * temporary file, mapped. View valid until vault_item_close.
  */
 int vault_item_map(struct vault_body *b, struct bytes *out, struct error *err);
+/* The item will be read soon: its bytes begin their way from the disk, without a wait for them. A hint; for items of
+ * our own vault it does nothing. */
+void vault_item_will_read(const struct vault_body *b);
 void vault_item_close(struct vault_body **b);
 
 #endif
