@@ -25,7 +25,7 @@ static int store_dirs_make(const char *store_dir, struct error *err)
         return error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", store_dir);
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return error_errno(err, "create %s", path);
-    return BASE_OK;
+    return dir_parent_sync(store_dir, err); /* what is in it is synced when the catalogue is open */
 }
 
 int mds_catalogue_open(const char *store_dir, bool create, bool read_only, struct mds_catalogue **out,

@@ -3,7 +3,8 @@
  *
  * Layers, each calling only those above it:
  *   keys.c, codec.c, set_codec.c   bytes <-> structs, no LMDB
- *   lmdb_file.c, locks.c, env.c    the file, the locks, the environment and its gate
+ *   lmdb_file.c, locks.c, env.c, map.c, schema.c
+ *                                  the file, the locks, the environment, its map and gate, its tables and features
  *   txn.c                          transactions; get, put and delete of sealed rows
  *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c
  * source.c dump.c verify.c stat.c catalogue.c
@@ -243,6 +244,7 @@ struct mds_env {
     char *dir, *path;
     char *archive_name;
     bool read_only, fixed_map; /* fixed_map: the opener chose a size: grow only when full */
+    bool relaxed;
     size_t page_bytes;
     dev_t dev;
     ino_t ino;
@@ -250,6 +252,7 @@ struct mds_env {
     /* under the registry's mutex */
     struct mds_env *next;
     unsigned refs;
+    uint64_t map_bytes; /* under the budget's mutex (map.c): what it counts there */
     /* under `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -266,9 +269,17 @@ int env_open(const char *dir, const struct schema *schema, const struct mds_opti
              struct error *err);
 int env_enter(struct mds_env *env, struct error *err); /* before a transaction begins; waits at the gate */
 void env_leave(struct mds_env *env);
+/* How large a map it gets: fixed_bytes, or (0) by the file and by what other maps leave of the address space. */
+int env_map_claim(struct mds_env *env, uint64_t fixed_bytes, uint64_t file_bytes, uint64_t *out, struct error *err);
+void env_map_note(struct mds_env *env);                      /* the map's true size */
+void env_map_release(struct mds_env *env);                   /* it has none any more */
 int env_map_follow(struct mds_env *env, struct error *err);  /* another process grew the map */
 int env_map_prepare(struct mds_env *env, struct error *err); /* grow if it is time to */
 int env_lmdb_error(struct mds_env *env, int rc, const char *what, struct error *err);
+int env_durability_check(struct mds_env *env, struct error *err); /* USAGE if LMDB's flags would weaken a commit */
+int dir_sync(const char *dir, struct error *err);
+int dir_parent_sync(const char *dir, struct error *err);
+int store_open(struct mds_env *env, const struct mds_options *opts, struct error *err); /* schema.c */
 
 int locks_open(struct mds_env *env, struct error *err);
 void locks_close(struct mds_env *env);

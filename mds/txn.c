@@ -190,7 +190,8 @@ int txn_write_begin(struct mds_env *env, bool fresh, struct mds_txn **out, struc
     *out = NULL;
     if (env->read_only)
         return error_set(err, BASE_ERR_READONLY, 0, "%s was opened read-only", env->dir);
-    if ((rc = writer_claim(env, err)) != BASE_OK || (rc = locks_queue_enter(env, &fd, err)) != BASE_OK)
+    if ((rc = env_durability_check(env, err)) != BASE_OK || (rc = writer_claim(env, err)) != BASE_OK ||
+        (rc = locks_queue_enter(env, &fd, err)) != BASE_OK)
         return rc;
     if ((rc = env_map_prepare(env, err)) != BASE_OK) {
         (void)close(fd);

@@ -61,7 +61,10 @@ struct mds_options {
 
 struct mds_env;
 /* Opened once a process: opening the same (device, inode) again gives the same env with a higher reference count (USAGE if it is open
- * read-only and writing is asked for). After fork: open anew. NOTFOUND, FORMAT (foreign, empty, newer, unknown feature), CORRUPT (cut off). */
+ * read-only and writing is asked for). After fork: open anew. NOTFOUND, FORMAT (foreign, empty, newer, unknown feature), CORRUPT (cut off), NOMEM
+ * (the maps of this process take 100 TB: close some). A store of an earlier version gets its new tables when it is opened for writing.
+ * Writers sync its directory and the one above, so that the files survive a power cut. Descriptors: 4 (read_only: 2), and one more while a
+ * transaction waits for its turn. */
 int mds_open(const char *dir, const struct mds_options *opts, struct mds_env **out, struct error *err);
 void mds_close(struct mds_env **env); /* drops one reference */
 const char *mds_dir(const struct mds_env *env);
@@ -300,8 +303,9 @@ int mds_segments_put(struct mds_txn *txn, const struct mds_segments *s, struct e
  * payload as stored) and filter (enum vault_filter) in their locator. */
 #define MDS_SOURCE_OWN "own:"
 
-/* A consistent copy of what is committed into `dir` (which must exist and hold no data.mdb), compacted; other processes go on writing. Synced.
- * The snapshot's mds_segments, so that the own vault's files can be copied as far as it reaches. */
+/* A consistent copy of what is committed into `dir` (which must exist and hold no data.mdb: EXISTS), compacted; other processes go on writing.
+ * Synced, with its directory. *out: the copied snapshot's mds_segments, so that the own vault's files can be copied as far as it reaches. Holds a
+ * read transaction as long as it takes: what is freed meanwhile is not used again. A failed copy leaves no data.mdb. */
 int mds_copy(struct mds_env *env, const char *dir, struct mds_segments *out, struct error *err);
 
 /* ---- restoring: a store made anew takes over what clients know (indexer's rebuild) ---- */

@@ -77,7 +77,8 @@ Test(log, pruning_keeps_news_exact_above_the_floor)
     MUST(mds_folder_get(t, f, &after, &err));
     cr_expect(after.changes_floor > 0 && after.highestmodseq == before.highestmodseq);
     cr_expect(rows_of(t, TABLE_CHANGES, f) <= 5 && rows_of(t, TABLE_EXPUNGED, f) <= 5 &&
-              rows_of(t, TABLE_CHANGES, f) == 5, "%llu, %llu", (unsigned long long)rows_of(t, TABLE_CHANGES, f),
+                  rows_of(t, TABLE_CHANGES, f) == 5,
+              "%llu, %llu", (unsigned long long)rows_of(t, TABLE_CHANGES, f),
               (unsigned long long)rows_of(t, TABLE_EXPUNGED, f));
     for (uint64_t since = 0; since <= before.highestmodseq; since++) {
         struct news have = news(t, f, since);
