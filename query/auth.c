@@ -1,25 +1,15 @@
 /*
- * Logins: yescrypt by libxcrypt, SCRAM-SHA-256 keys by OpenSSL.
- *
- * The time of a check does not tell whether a user exists: an unknown one is hashed against a setting of the same
- * cost. Passwords are wiped from every buffer of ours. Neither is ever logged.
+ * Users and what they prove themselves by: yescrypt by libxcrypt, SCRAM-SHA-256 keys by OpenSSL. How one logs in: login.c.
+ * Passwords are wiped from every buffer of ours. Neither they nor hashes are ever logged.
  */
-#include "query_private.h"
+#include "auth_private.h"
 
-#include <crypt.h>
 #include <glib.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
-
-#define USER_BYTES_MAX 255
-#define PASSWORD_BYTES_MAX 512 /* CRYPT_MAX_PASSPHRASE_SIZE, NUL included */
-#define SCRAM_ITERATIONS 10000 /* RFC 7677 asks for 4,096 and more */
-
-/* A setting of the cost that new users get, for users that do not exist. */
-#define DUMMY_SETTING "$y$j9T$F5Jx5fExrKuPp53xLKQ..1"
 
 /* ---- preparation (RFC 4013) ----------------------------------------------------------------- */
 
@@ -46,7 +36,7 @@ static bool is_prohibited(gunichar c)
  * SASLprep without its rule for mixed directions (GLib does not know them): blanks of any kind become one kind,
  * invisible characters go, NFKC, control characters and the like are refused. Owned, or NULL.
  */
-static char *prepare(const char *text, size_t max_bytes)
+char *query_auth_prepare(const char *text, size_t max_bytes)
 {
     char *mapped = NULL, *normal = NULL;
     size_t n = 0;
@@ -78,7 +68,7 @@ static char *prepare(const char *text, size_t max_bytes)
     return normal;
 }
 
-static void wipe(char *secret)
+void query_auth_wipe(char *secret)
 {
     if (secret) {
         explicit_bzero(secret, strlen(secret));
@@ -105,7 +95,7 @@ static bool hash_password(const char *password, const char *setting, char out[CR
     return ok;
 }
 
-static bool is_password(const char *password, const char *verifier)
+bool query_auth_is_password(const char *password, const char *verifier)
 {
     char hash[CRYPT_OUTPUT_SIZE] = "";
     const bool ok = hash_password(password, verifier, hash);
@@ -153,70 +143,12 @@ static int make_scram(const char *password, struct mds_user *user, struct error 
 
 /* ---- the public functions ------------------------------------------------------------------------ */
 
-static int refused(struct error *err)
+/* A user that is given another password keeps the archives that he was granted besides. */
+static void keep_grants(const struct mds_user *before, struct mds_user *row)
 {
-    return error_set(err, BASE_ERR_AUTH, 0, "unknown user or wrong password");
-}
-
-static int user_get(struct mdsq_store *store, const char *name, struct mds_user *out, struct error *err)
-{
-    struct mds_catalogue *catalogue = NULL;
-    int rc;
-
-    (void)pthread_mutex_lock(&store->lock);
-    rc = query_store_catalogue(store, false, &catalogue, err);
-    if (rc >= 0)
-        rc = mds_catalogue_user_get(catalogue, name, out, err);
-    (void)pthread_mutex_unlock(&store->lock);
-    return rc;
-}
-
-static bool archive_is_enabled(struct mdsq_store *store, const char *name)
-{
-    struct mds_archive_info info;
-    struct mds_catalogue *catalogue = NULL;
-    int rc;
-
-    (void)pthread_mutex_lock(&store->lock);
-    rc = query_store_catalogue(store, false, &catalogue, NULL);
-    if (rc >= 0)
-        rc = mds_catalogue_archive_find(catalogue, name, false, &info, NULL);
-    (void)pthread_mutex_unlock(&store->lock);
-    return rc >= 0 && info.enabled;
-}
-
-int mdsq_login(struct mdsq_store *store, const char *user, const char *password, char archive_out[256],
-               struct mdsq_error *err)
-{
-    struct error e;
-    struct mds_user found = {.verifier = DUMMY_SETTING};
-    char *name = prepare(user, USER_BYTES_MAX);
-    char *secret = prepare(password, PASSWORD_BYTES_MAX - 1);
-    int rc = BASE_ERR_NOTFOUND;
-    bool known;
-
-    query_error_init(&e);
-    archive_out[0] = 0;
-    if (name)
-        rc = user_get(store, name, &found, &e);
-    known = rc >= 0 && secret;
-    if (rc < 0) {
-        found = (struct mds_user){0};
-        g_strlcpy(found.verifier, DUMMY_SETTING, sizeof found.verifier);
-    }
-    /* Both are always computed, whatever is known by now. */
-    const bool same = is_password(secret ? secret : "", found.verifier);
-
-    if (rc < 0 && rc != BASE_ERR_NOTFOUND)
-        ; /* the catalogue failed: say so */
-    else if (!known || !same || !archive_is_enabled(store, found.archive))
-        rc = refused(&e);
-    else
-        g_strlcpy(archive_out, found.archive, 256);
-    explicit_bzero(&found, sizeof found);
-    wipe(secret);
-    g_free(name);
-    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
+    for (uint32_t i = 0; i < before->grants_n; i++)
+        if (strcmp(before->grants[i], row->archive) != 0)
+            g_strlcpy(row->grants[row->grants_n++], before->grants[i], sizeof row->grants[0]);
 }
 
 static int user_add(struct mdsq_store *store, const char *user, const char *password, const char *archive, bool scram,
@@ -224,9 +156,9 @@ static int user_add(struct mdsq_store *store, const char *user, const char *pass
 {
     struct mds_archive_info info;
     struct mds_catalogue *catalogue = NULL;
-    struct mds_user row = {0};
-    char *name = prepare(user, USER_BYTES_MAX);
-    char *secret = prepare(password, PASSWORD_BYTES_MAX - 1);
+    struct mds_user row = {0}, before = {0};
+    char *name = query_auth_prepare(user, USER_BYTES_MAX);
+    char *secret = query_auth_prepare(password, PASSWORD_BYTES_MAX - 1);
     int rc = BASE_OK;
 
     if (name == NULL)
@@ -247,12 +179,15 @@ static int user_add(struct mdsq_store *store, const char *user, const char *pass
         if (rc >= 0) {
             g_strlcpy(row.name, name, sizeof row.name);
             g_strlcpy(row.archive, info.name, sizeof row.archive);
+            if (mds_catalogue_user_get(catalogue, name, &before, NULL) >= 0)
+                keep_grants(&before, &row);
             rc = mds_catalogue_user_put(catalogue, &row, err);
         }
         (void)pthread_mutex_unlock(&store->lock);
     }
     explicit_bzero(&row, sizeof row);
-    wipe(secret);
+    explicit_bzero(&before, sizeof before);
+    query_auth_wipe(secret);
     g_free(name);
     return rc;
 }
@@ -270,7 +205,7 @@ int mdsq_user_remove(struct mdsq_store *store, const char *user, struct mdsq_err
 {
     struct error e;
     struct mds_catalogue *catalogue = NULL;
-    char *name = prepare(user, USER_BYTES_MAX);
+    char *name = query_auth_prepare(user, USER_BYTES_MAX);
     int rc;
 
     query_error_init(&e);
@@ -310,4 +245,116 @@ int mdsq_users(struct mdsq_store *store, mdsq_user_fn *fn, void *arg, struct mds
     const struct query_walk walk = {user_next, user_tell, &listener};
 
     return query_store_walk(store, &walk, &user, err);
+}
+
+/* ---- several archives -------------------------------------------------------------------------------- */
+
+static bool has_archive(const struct mds_user *user, const char *archive)
+{
+    bool has = strcmp(user->archive, archive) == 0;
+
+    for (uint32_t i = 0; i < user->grants_n; i++)
+        has = has || strcmp(user->grants[i], archive) == 0;
+    return has;
+}
+
+static int give(struct mds_catalogue *catalogue, struct mds_user *user, const char *archive, struct error *err)
+{
+    struct mds_archive_info info;
+    int rc = mds_catalogue_archive_find(catalogue, archive, false, &info, err);
+
+    if (rc < 0 || has_archive(user, archive))
+        return rc;
+    if (user->grants_n == MDS_USER_GRANTS_MAX)
+        return error_set(err, BASE_ERR_LIMIT, 0, "a user has at most %d archives", MDS_USER_GRANTS_MAX + 1);
+    g_strlcpy(user->grants[user->grants_n++], archive, sizeof user->grants[0]);
+    return mds_catalogue_user_put(catalogue, user, err);
+}
+
+/* The archive may be gone from the store by now. */
+static int take_back(struct mds_catalogue *catalogue, struct mds_user *user, const char *archive, struct error *err)
+{
+    struct mds_user left = *user;
+
+    if (!has_archive(user, archive))
+        return error_set(err, BASE_ERR_NOTFOUND, 0, "user '%s' does not have archive '%s'", user->name, archive);
+    if (user->grants_n == 0)
+        return error_set(err, BASE_ERR_USAGE, 0, "'%s' is the only archive of user '%s': remove the user, or grant another first",
+                         archive, user->name);
+    left.grants_n = 0;
+    memset(left.grants, 0, sizeof left.grants);
+    if (strcmp(user->archive, archive) == 0)
+        left.archive[0] = 0; /* the next one becomes what is opened if none is named */
+    for (uint32_t i = 0; i < user->grants_n; i++) {
+        if (strcmp(user->grants[i], archive) == 0)
+            continue;
+        if (left.archive[0])
+            g_strlcpy(left.grants[left.grants_n++], user->grants[i], sizeof left.grants[0]);
+        else
+            g_strlcpy(left.archive, user->grants[i], sizeof left.archive);
+    }
+    const int rc = mds_catalogue_user_put(catalogue, &left, err);
+
+    explicit_bzero(&left, sizeof left);
+    return rc;
+}
+
+typedef int edit_fn(struct mds_catalogue *catalogue, struct mds_user *user, const char *archive, struct error *err);
+
+static int user_edit(struct mdsq_store *store, const char *user, const char *archive, edit_fn *edit, struct mdsq_error *err)
+{
+    struct error e;
+    struct mds_catalogue *catalogue = NULL;
+    struct mds_user row = {0};
+    char *name = query_auth_prepare(user, USER_BYTES_MAX);
+    int rc;
+
+    query_error_init(&e);
+    if (name == NULL)
+        return query_result(error_set(&e, BASE_ERR_NOTFOUND, 0, "no such user"), &e, err);
+    (void)pthread_mutex_lock(&store->lock);
+    rc = query_store_catalogue(store, true, &catalogue, &e);
+    if (rc >= 0)
+        rc = mds_catalogue_user_get(catalogue, name, &row, &e);
+    if (rc >= 0)
+        rc = edit(catalogue, &row, archive, &e);
+    (void)pthread_mutex_unlock(&store->lock);
+    explicit_bzero(&row, sizeof row);
+    g_free(name);
+    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
+}
+
+int mdsq_user_grant(struct mdsq_store *store, const char *user, const char *archive, struct mdsq_error *err)
+{
+    return user_edit(store, user, archive, give, err);
+}
+
+int mdsq_user_revoke(struct mdsq_store *store, const char *user, const char *archive, struct mdsq_error *err)
+{
+    return user_edit(store, user, archive, take_back, err);
+}
+
+int mdsq_user_archives(struct mdsq_store *store, const char *user, mdsq_name_fn *fn, void *arg, struct mdsq_error *err)
+{
+    struct error e;
+    struct mds_catalogue *catalogue = NULL;
+    struct mds_user row = {0};
+    char *name = query_auth_prepare(user, USER_BYTES_MAX);
+    int rc;
+
+    query_error_init(&e);
+    if (name == NULL)
+        return query_result(error_set(&e, BASE_ERR_NOTFOUND, 0, "no such user"), &e, err);
+    (void)pthread_mutex_lock(&store->lock);
+    rc = query_store_catalogue(store, false, &catalogue, &e);
+    if (rc >= 0)
+        rc = mds_catalogue_user_get(catalogue, name, &row, &e);
+    (void)pthread_mutex_unlock(&store->lock);
+    bool stop = rc < 0 || fn(row.archive, arg) != 0;
+
+    for (uint32_t i = 0; i < row.grants_n && !stop; i++)
+        stop = fn(row.grants[i], arg) != 0;
+    explicit_bzero(&row, sizeof row);
+    g_free(name);
+    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
 }

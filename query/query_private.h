@@ -121,9 +121,11 @@ struct mdsq_store {
     pthread_mutex_t lock;  /* guards what follows */
     struct mds_catalogue *catalogue;
     bool catalogue_writable;
+    struct query_auth *auth; /* auth_private.h; NULL before the first login */
     struct mdsq_archive *archives; /* list, most recently used first */
     unsigned idle;
 };
+void query_auth_free(struct query_auth **auth);
 /* The catalogue, ready to write if asked (it is opened for reading until somebody does). Call with store.lock held. */
 int query_store_catalogue(struct mdsq_store *store, bool write, struct mds_catalogue **out, struct error *err);
 

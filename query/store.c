@@ -68,6 +68,7 @@ void mdsq_store_close(struct mdsq_store **store)
     if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     query_archive_forget_all(s);
+    query_auth_free(&s->auth);
     mds_catalogue_close(&s->catalogue);
     (void)pthread_mutex_destroy(&s->lock);
     g_free(s->dir);

@@ -103,6 +103,55 @@ MDSQ_API int mdsq_store_archives(struct mdsq_store *store, mdsq_name_fn *fn, voi
  * archive that is disabled. Names and passwords are prepared as SASLprep (RFC 4013) says, but for its rule on mixed directions.
  */
 MDSQ_API int mdsq_login(struct mdsq_store *store, const char *user, const char *password, char archive_out[256], struct mdsq_error *err);
+
+/*
+ * Logins of a server: one attempt at a time, which may have to wait.
+ *
+ *     mdsq_attempt_new(store, "ann", "192.0.2.7", &attempt, &err);
+ *     while ((rc = mdsq_attempt_password(attempt, password, &err)) == MDSQ_ERR_AGAIN)
+ *         ...                                         // come back after mdsq_attempt_wait_ms(attempt)
+ *     mdsq_attempt_free(&attempt);
+ *
+ * A name is `user`, `user\archive` or `domain\user\archive`. `a\b` is the account of that very name if there is one, else the account b@a, else, if a
+ * is a domain of the settings, the account b, else archive b of account a; in `a\b\c` the archive is c. '@' is a letter of account names; `user@domain`
+ * is also `user` if there is no such account and the domain is one of the settings. Without an archive it is the account's first that is enabled.
+ * Failed attempts cost the next ones of the account and of the address time: 1, 2, 4, ... seconds before they are checked, but not where
+ * the account has lately logged in from that address. They are forgotten by half every five minutes. A password that was right is remembered (its
+ * MAC under a key of this process), so that the next login is cheap; a new password or the user's end makes that void. So many passwords
+ * as the settings say are hashed at a time.
+ */
+struct mdsq_login_settings { /* zero means default */
+    uint32_t remember_s;  /* 600; UINT32_MAX: nothing is remembered */
+    uint32_t delay_max_s; /* of failed logins; 60 */
+    uint32_t hashes_max;  /* half of the cores, at least one */
+    const char *domains;  /* separated by blanks or commas, "*" is any; none */
+};
+/* Any thread, at any time. */
+MDSQ_API void mdsq_login_configure(struct mdsq_store *store, const struct mdsq_login_settings *settings);
+struct mdsq_attempt;
+/* address: the client's, as text; NULL: the administrator, who is never held back. An unknown name is no error here. */
+MDSQ_API int mdsq_attempt_new(struct mdsq_store *store, const char *user, const char *address, struct mdsq_attempt **out, struct mdsq_error *err);
+/* 0, MDSQ_ERR_AUTH (for whatever reason), or MDSQ_ERR_AGAIN: nothing was checked yet, come back after mdsq_attempt_wait_ms. */
+MDSQ_API int mdsq_attempt_password(struct mdsq_attempt *attempt, const char *password, struct mdsq_error *err);
+/*
+ * For proofs that the caller checks (SCRAM, a certificate): the keys; then admit, which may say AGAIN or AUTH, then check the proof and say what it was.
+ * Keys of an account that does not exist or has none look real and are always the same.
+ */
+struct mdsq_scram {
+    uint32_t iterations;
+    uint8_t salt[16], stored_key[32], server_key[32];
+};
+MDSQ_API void mdsq_attempt_scram(struct mdsq_attempt *attempt, struct mdsq_scram *out);
+MDSQ_API int mdsq_attempt_admit(struct mdsq_attempt *attempt, struct mdsq_error *err);
+/* 0, or MDSQ_ERR_AUTH: it was not right, or right for nobody. */
+MDSQ_API int mdsq_attempt_accept(struct mdsq_attempt *attempt, bool right, struct mdsq_error *err);
+MDSQ_API uint32_t mdsq_attempt_wait_ms(const struct mdsq_attempt *attempt);
+/* Views of the attempt: the account's name (what was said, if there is none), the archive to open ("" if there is no account). */
+MDSQ_API const char *mdsq_attempt_account(const struct mdsq_attempt *attempt);
+MDSQ_API const char *mdsq_attempt_archive(const struct mdsq_attempt *attempt);
+MDSQ_API bool mdsq_attempt_remembered(const struct mdsq_attempt *attempt);
+/* One that was begun to be checked and not decided counts as failed. */
+MDSQ_API void mdsq_attempt_free(struct mdsq_attempt **attempt);
 /*
  * Users, for administration. Adding one that exists gives it the new password and archive. scram: keep SCRAM-SHA-256 keys (10,000 rounds) beside the
  * yescrypt verifier: the record is then as strong as the weaker of the two. user: 1..255 bytes, password: 1..511 bytes of UTF-8
@@ -113,6 +162,12 @@ MDSQ_API int mdsq_user_add(struct mdsq_store *store, const char *user, const cha
 MDSQ_API int mdsq_user_remove(struct mdsq_store *store, const char *user, struct mdsq_error *err);
 typedef int mdsq_user_fn(const char *user, const char *archive, bool scram, void *arg);
 MDSQ_API int mdsq_users(struct mdsq_store *store, mdsq_user_fn *fn, void *arg, struct mdsq_error *err);
+/* A user may have up to 33 archives; the first is opened if a login names none. Adding a user again keeps what was granted. */
+MDSQ_API int mdsq_user_grant(struct mdsq_store *store, const char *user, const char *archive, struct mdsq_error *err);
+/* MDSQ_ERR_USAGE for the last one. If it was the first, the next one takes its place. */
+MDSQ_API int mdsq_user_revoke(struct mdsq_store *store, const char *user, const char *archive, struct mdsq_error *err);
+/* In order, the first first; stops if fn returns nonzero. */
+MDSQ_API int mdsq_user_archives(struct mdsq_store *store, const char *user, mdsq_name_fn *fn, void *arg, struct mdsq_error *err);
 
 /*
  * Opened archives are shared by reference; up to 64 that nobody uses stay open. The catalogue is asked each time: MDSQ_ERR_NOTFOUND for an
