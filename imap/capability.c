@@ -67,6 +67,10 @@ void imap_session_capabilities(const struct imap_session *s, struct buf *out)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].when != other)
             say(s, out, begin, rows[i].name);
+    if (s->transport && s->transport->starttls && !s->archive)
+        say(s, out, begin, "STARTTLS");
+    if (s->transport && s->transport->compress && s->archive)
+        say(s, out, begin, "COMPRESS=DEFLATE");
     if (!s->archive)
         say(s, out, begin, s->allow_login ? "AUTH=PLAIN" : "LOGINDISABLED");
 }

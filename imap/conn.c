@@ -5,57 +5,77 @@
  *
  *     BUSY    a run on the pool               -> done: WRITE, or NEXT by what the run returned
  *     WRITE   its output on the way           -> written: NEXT
- *     NEXT    MORE: BUSY. WAIT: PAUSE. CLOSE: LINGER. PARKED: PARKED. IDLE: feed and BUSY, or IDLE
- *     IDLE    input or a wake                 -> read: feed, BUSY. Wake: BUSY. Timer: BYE
+ *     NEXT    MORE: BUSY. WAIT: PAUSE. CLOSE: LINGER. PARKED: PARKED. IDLE: BUSY with input, or IDLE
+ *     IDLE    input or a wake                 -> read: BUSY. Wake: BUSY. Timer: BYE
  *     PARKED  a wake (a commit)               -> wake: BUSY. It ends by itself: no timer
- *     PAUSE   a failed login's delay          -> timer: BUSY
+ *     PAUSE   a failed login's delay, or the time that a client over its rate must wait -> timer: BUSY
  *     LINGER  the client to see the end       -> EOF or timer: CLOSED
  *     CLOSED  libuv's close callbacks         -> freed
  *
  * A wake (imap_session_set_wake) comes from any thread. It puts the connection on the loop's list, once however often
  * it comes; the loop runs the session again when it is IDLE or PARKED, or as soon as the run at work and its output are done.
  *
- * Memory: at most PENDING_BYTES and one read of input that the session has no room for; reading stops then.
- * Output is the session's own buffer, which does not grow while it is written.
+ * What the pool does with it is in conn_work.c.
+ *
+ * Memory: at most PENDING_BYTES and one read of input that the channel has no room for, and as much inside the channel; reading stops then.
+ * Output is the session's own buffer, or the channel's, which do not grow while they are written.
  */
-#include "server_private.h"
+#include "conn_private.h"
 
-#include "base/bytes.h"
 #include "base/log.h"
 
-#include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { PENDING_BYTES = 64 << 10, LINGER_MS = 1000 };
-
-enum conn_state { CONN_BUSY, CONN_WRITE, CONN_IDLE, CONN_PARKED, CONN_PAUSE, CONN_LINGER, CONN_CLOSED };
-
-struct imap_conn {
-    struct imap_job job; /* first: the job is the connection */
-    struct imap_loop *loop;
-    struct imap_conn *prev, *next, *next_done;
-    struct imap_conn *next_woken; /* with wake_queued, guarded by the loop's done_lock */
-    bool wake_queued;
-    struct imap_conn *next_ready; /* the loop's, as woken: since its last run began */
-    bool woken;
-    uv_tcp_t tcp;
-    uv_timer_t timer;
-    uv_write_t write;
-    uv_shutdown_t shutdown;
-    struct imap_session *session; /* the job's while BUSY; NULL if there was no room for one */
-    enum conn_state state;
-    enum imap_run how; /* of the last run: written by the job, read after it was taken back */
-    bool reading, eof, doomed, stopped;
-    unsigned handles;                             /* open ones */
-    uint64_t login_deadline_ms, idle_deadline_ms; /* the latter from the last answer on: half a command is none */
-    size_t write_left;                            /* when the write timer last looked */
-    struct buf pending;
+enum {
+    PENDING_BYTES = 64 << 10,
+    LINGER_MS = 1000,
+    REST_MS = 10000,  /* idle so long: compression gives its memory back */
+    PROBE_MS = 1000,  /* how often a client that has ended its side is asked for a sign during a long command */
+    TURNED_AWAY_MAX = 1000,
+    KEEPALIVE_S = 600,
 };
 
 static void next(struct imap_conn *c);
 static void on_timer(uv_timer_t *timer);
+static void set_reading(struct imap_conn *c, bool on);
+
+static uint64_t now_ms(const struct imap_conn *c)
+{
+    return uv_now(&c->loop->uv);
+}
+
+static void end_because(struct imap_conn *c, const char *why)
+{
+    if (!c->why)
+        c->why = why;
+}
 
 /* ---- the end ---------------------------------------------------------------------------------- */
+
+static void forget(struct imap_conn *c)
+{
+    struct imap_server *server = c->loop->server;
+    const struct imap_events *events = server->events;
+    if (c->counted) {
+        const struct imap_closed_event e = {
+            .ns = uv_hrtime() - c->accepted_ns,
+            .bytes_in = c->bytes_in,
+            .bytes_out = c->bytes_out,
+            .commands = c->commands,
+            .why = c->why ? c->why : "client",
+        };
+        if (events->closed)
+            events->closed(events->arg, &c->transport, &e);
+        atomic_fetch_sub(&server->connections, 1);
+        atomic_fetch_sub(&server->ports[c->port].connections, 1);
+        imap_counts_drop(server->addresses, bytes_of(c->client, sizeof c->client));
+    } else {
+        atomic_fetch_sub(&server->turned_away, 1);
+    }
+    if (c->account)
+        imap_counts_drop(server->accounts, bytes_str(c->account));
+}
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -64,7 +84,6 @@ static void on_closed(uv_handle_t *handle)
         return;
     struct imap_loop *loop = c->loop;
     /* Once the session is gone nobody wakes it; what was queued before still stands in the list. */
-    const bool had_session = c->session != NULL;
     imap_session_free(&c->session);
     imap_conn_drain_woken(loop);
     if (c->prev)
@@ -74,9 +93,11 @@ static void on_closed(uv_handle_t *handle)
     if (c->next)
         c->next->prev = c->prev;
     loop->conns_n--;
-    if (had_session)
-        atomic_fetch_sub(&loop->server->sessions, 1);
+    forget(c);
+    imap_channel_release(&c->channel);
+    imap_config_unref(&c->config);
     buf_release(&c->pending);
+    free(c->account);
     free(c);
     imap_loop_close_if_drained(loop);
 }
@@ -102,8 +123,6 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     (void)req, (void)status;
 }
 
-static void set_reading(struct imap_conn *c, bool on);
-
 /*
  * Closing a socket with unread input resets it, and the client may lose our last words: so say that we are
  * done and throw away what it still sends, for a moment.
@@ -120,19 +139,6 @@ static void linger(struct imap_conn *c)
 }
 
 /* ---- runs ---------------------------------------------------------------------------------- */
-
-static void run_job(struct imap_job *job)
-{
-    struct imap_conn *c = (struct imap_conn *)job;
-    struct imap_loop *loop = c->loop;
-    c->how = imap_session_run(c->session);
-    pthread_mutex_lock(&loop->done_lock);
-    c->next_done = loop->done;
-    loop->done = c;
-    uv_async_send(&loop->wake);
-    pthread_mutex_unlock(&loop->done_lock);
-    /* From here on it is the loop's. */
-}
 
 /* From any thread, until imap_session_free has returned. */
 static void on_session_wake(void *arg)
@@ -153,8 +159,31 @@ static void submit(struct imap_conn *c)
 {
     c->state = CONN_BUSY;
     c->woken = false; /* a wake from here on may be news that this run does not see */
+    imap_channel_put(&c->channel, &c->pending);
+    if (c->pending.n < PENDING_BYTES)
+        set_reading(c, true);
     uv_timer_stop(&c->timer);
     imap_pool_submit(c->loop->server->pool, &c->job);
+}
+
+/* Who is over its rate waits before it is run again. */
+static void submit_in_turn(struct imap_conn *c)
+{
+    const struct imap_server_limits *l = &c->config->server;
+    const uint64_t now = now_ms(c), bytes = imap_meter_wait(&c->bytes_meter, l->bytes_per_s, l->burst_s, now),
+                   commands = imap_meter_wait(&c->commands_meter, l->commands_per_s, l->burst_s, now);
+    if (bytes == 0 && commands == 0) {
+        submit(c);
+        return;
+    }
+    c->state = CONN_PAUSE;
+    set_timer(c, bytes > commands ? bytes : commands);
+}
+
+static void count_bytes(struct imap_conn *c, size_t n)
+{
+    const struct imap_server_limits *l = &c->config->server;
+    imap_meter_take(&c->bytes_meter, n, l->bytes_per_s, l->burst_s, now_ms(c));
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -166,9 +195,8 @@ static void on_written(uv_write_t *req, int status)
         close_now(c);
         return;
     }
-    c->idle_deadline_ms = uv_now(&c->loop->uv) + c->loop->server->limits.idle_ms;
-    if (c->session)
-        imap_session_wrote(c->session, imap_session_output(c->session).n);
+    c->idle_deadline_ms = now_ms(c) + c->config->limits.idle_ms;
+    imap_channel_wrote(&c->channel, c->session);
     next(c);
 }
 
@@ -181,14 +209,16 @@ static void write_bytes(struct imap_conn *c, struct bytes out)
         close_now(c);
         return;
     }
+    c->bytes_out += out.n;
+    count_bytes(c, out.n);
     c->write_left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-    set_timer(c, c->loop->server->limits.write_ms);
+    set_timer(c, c->config->limits.write_ms);
 }
 
 /* Hands the session's output on, then goes by what its last run returned. */
 static void write_or_next(struct imap_conn *c)
 {
-    struct bytes out = imap_session_output(c->session);
+    struct bytes out = imap_channel_output(&c->channel, c->session);
     if (c->doomed)
         close_now(c);
     else if (out.n)
@@ -197,36 +227,34 @@ static void write_or_next(struct imap_conn *c)
         next(c);
 }
 
-static void end_session(struct imap_conn *c, const char *text)
+static void end_session(struct imap_conn *c, const char *why, const char *text)
 {
+    end_because(c, why);
+    if (c->channel.handshaking || c->channel.broken) {
+        close_now(c);
+        return;
+    }
     imap_session_shutdown(c->session, text);
+    imap_channel_drain(&c->channel, c->session, true);
+    imap_channel_close(&c->channel);
     c->how = IMAP_RUN_CLOSE;
     write_or_next(c);
 }
 
-/* What the client sent goes to the session, as far as it has room. True if there was anything. */
-static bool feed(struct imap_conn *c)
+static uint64_t deadline_of(const struct imap_conn *c)
 {
-    if (c->pending.n == 0)
-        return false;
-    size_t took = imap_session_feed(c->session, c->pending.p, c->pending.n);
-    size_t left = c->pending.n - took;
-    if (left)
-        memmove(c->pending.p, c->pending.p + took, left);
-    explicit_bzero(c->pending.p + left, took); /* it may have been a password */
-    c->pending.n = left;
-    if (left == 0)
-        buf_release(&c->pending);
-    return took > 0;
+    if (c->channel.handshaking)
+        return c->handshake_deadline_ms;
+    return imap_session_logged_in(c->session) ? c->idle_deadline_ms : c->login_deadline_ms;
 }
 
 static void wait_for_input(struct imap_conn *c)
 {
-    const uint64_t now = uv_now(&c->loop->uv);
-    const uint64_t deadline = imap_session_logged_in(c->session) ? c->idle_deadline_ms : c->login_deadline_ms;
+    const uint64_t now = now_ms(c), deadline = deadline_of(c);
+    uint64_t wait = now < deadline ? deadline - now : 0;
     c->state = CONN_IDLE;
     set_reading(c, true);
-    set_timer(c, now < deadline ? deadline - now : 0);
+    set_timer(c, c->channel.deflate && wait > REST_MS ? REST_MS : wait);
 }
 
 /* What it waits for is on its way whatever the client does: the answer is told even to half a connection. */
@@ -250,27 +278,66 @@ static void next(struct imap_conn *c)
     }
     if (c->loop->stopping && !c->stopped && c->how != IMAP_RUN_CLOSE && c->how != IMAP_RUN_PARKED) {
         c->stopped = true;
-        end_session(c, "Server is shutting down");
+        end_session(c, "shutdown", "Server is shutting down");
         return;
     }
     switch (c->how) {
-    case IMAP_RUN_MORE: submit(c); return;
+    case IMAP_RUN_STARTTLS:
+    case IMAP_RUN_COMPRESS:
+    case IMAP_RUN_MORE: submit_in_turn(c); return;
     case IMAP_RUN_CLOSE: linger(c); return;
     case IMAP_RUN_WAIT:
         c->state = CONN_PAUSE;
         set_timer(c, imap_session_wait_ms(c->session));
         return;
     case IMAP_RUN_PARKED: park(c); return;
-    case IMAP_RUN_STARTTLS:
-    case IMAP_RUN_COMPRESS:
     case IMAP_RUN_IDLE: break;
     }
-    if (feed(c) || c->woken)
+    if (c->pending.n > 0 || imap_channel_has_input(&c->channel))
+        submit_in_turn(c);
+    else if (c->woken)
         submit(c);
     else if (c->eof)
         close_now(c);
     else
         wait_for_input(c);
+}
+
+/* After a half-close what was asked is still answered, if somebody is there: only writing tells. */
+static void probe(struct imap_conn *c)
+{
+    const uint64_t now = now_ms(c);
+    if (!c->eof || c->doomed || c->how != IMAP_RUN_MORE || imap_channel_output(&c->channel, c->session).n > 0)
+        return;
+    if (c->probe_at_ms == 0)
+        c->probe_at_ms = now + PROBE_MS;
+    if (now < c->probe_at_ms || !imap_session_probe(c->session))
+        return;
+    imap_channel_drain(&c->channel, c->session, true);
+    c->probe_at_ms = now + PROBE_MS;
+}
+
+static void take_back(struct imap_conn *c)
+{
+    const struct imap_server_limits *l = &c->config->server;
+    const uint64_t commands = imap_session_commands(c->session);
+    c->state = CONN_WRITE; /* the loop's again */
+    imap_meter_take(&c->commands_meter, commands - c->commands, l->commands_per_s, l->burst_s, now_ms(c));
+    c->commands = commands;
+    if (c->channel.ended)
+        c->eof = true;
+    if (c->how == IMAP_RUN_STARTTLS) {
+        /* Whatever came before we even said OK is somebody's attempt to be taken for the client (CVE-2011-0411). */
+        if (c->pending.n)
+            explicit_bzero(c->pending.p, c->pending.n);
+        buf_release(&c->pending);
+        c->handshake_deadline_ms = now_ms(c) + l->handshake_ms;
+        c->how = IMAP_RUN_IDLE;
+    } else if (c->how == IMAP_RUN_CLOSE) {
+        end_because(c, c->channel.broken ? "layer" : "logout");
+    }
+    probe(c);
+    write_or_next(c);
 }
 
 void imap_conn_drain_done(struct imap_loop *loop)
@@ -281,8 +348,7 @@ void imap_conn_drain_done(struct imap_loop *loop)
     pthread_mutex_unlock(&loop->done_lock);
     while (c) {
         struct imap_conn *following = c->next_done;
-        c->state = CONN_WRITE; /* the loop's again */
-        write_or_next(c);
+        take_back(c);
         c = following;
     }
 }
@@ -307,25 +373,36 @@ void imap_conn_drain_woken(struct imap_loop *loop)
 
 /* ---- timers ------------------------------------------------------------------------------------ */
 
+static void on_idle_timer(struct imap_conn *c)
+{
+    if (now_ms(c) < deadline_of(c)) {
+        imap_channel_rest(&c->channel);
+        set_timer(c, deadline_of(c) - now_ms(c));
+    } else {
+        end_session(c, "timeout", imap_session_logged_in(c->session) ? "Idle for too long" : "Login took too long");
+    }
+}
+
+static void on_write_timer(struct imap_conn *c)
+{
+    const size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    if (left < c->write_left) { /* slowly, but it reads */
+        c->write_left = left;
+        set_timer(c, c->config->limits.write_ms);
+        return;
+    }
+    log_to(LOG_LEVEL_INFO, "imap: client does not read, dropped: bytes_waiting=%zu", left);
+    end_because(c, "does not read");
+    close_now(c);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct imap_conn *c = timer->data;
-    size_t left;
     switch (c->state) {
-    case CONN_IDLE:
-        end_session(c, imap_session_logged_in(c->session) ? "Idle for too long" : "Login took too long");
-        return;
+    case CONN_IDLE: on_idle_timer(c); return;
     case CONN_PAUSE: submit(c); return;
-    case CONN_WRITE:
-        left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-        if (left < c->write_left) { /* slowly, but it reads */
-            c->write_left = left;
-            set_timer(c, c->loop->server->limits.write_ms);
-            return;
-        }
-        log_to(LOG_LEVEL_INFO, "imap: client does not read, dropped: bytes_waiting=%zu", left);
-        close_now(c);
-        return;
+    case CONN_WRITE: on_write_timer(c); return;
     case CONN_LINGER: close_now(c); return;
     case CONN_PARKED:
     case CONN_BUSY:
@@ -365,10 +442,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     if (n == 0 || c->state == CONN_LINGER)
         return;
+    c->bytes_in += (uint64_t)n;
+    count_bytes(c, (size_t)n);
     buf_append(&c->pending, buf->base, (size_t)n);
     explicit_bzero(buf->base, (size_t)n);
-    if (c->state == CONN_IDLE && feed(c))
-        submit(c);
+    if (c->state == CONN_IDLE)
+        submit_in_turn(c);
     if (c->pending.n >= PENDING_BYTES)
         set_reading(c, false);
 }
@@ -386,54 +465,130 @@ static void set_reading(struct imap_conn *c, bool on)
 
 /* ---- the beginning -------------------------------------------------------------------------------- */
 
-static bool is_loopback(const struct sockaddr_storage *a)
+/* Called by the session's job. */
+static bool on_admit(void *arg, const char *account)
 {
-    if (a->ss_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    if (a->ss_family != AF_INET6)
-        return false;
-    const struct in6_addr *six = &((const struct sockaddr_in6 *)a)->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
+    struct imap_conn *c = arg;
+    struct imap_server *server = c->loop->server;
+    if (c->account)
+        return true;
+    if (imap_counts_add(server->accounts, bytes_str(account), c->config->server.connections_per_account)) {
+        c->account = strdup(account);
+        ASSERT(c->account);
+        return true;
+    }
+    if (server->events->refused)
+        server->events->refused(server->events->arg, c->rules->name, c->peer, IMAP_REFUSED_ACCOUNT);
+    return false;
 }
 
-/* Passwords travel in clear only where both ends are this machine. */
-static bool both_ends_loopback(const uv_tcp_t *tcp)
+static void learn_addresses(struct imap_conn *c, const struct sockaddr *peer)
 {
-    struct sockaddr_storage here = {0}, there = {0};
-    int here_n = sizeof here, there_n = sizeof there;
-    return uv_tcp_getsockname(tcp, (struct sockaddr *)&here, &here_n) == 0 &&
-           uv_tcp_getpeername(tcp, (struct sockaddr *)&there, &there_n) == 0 && is_loopback(&here) &&
-           is_loopback(&there);
+    struct sockaddr_storage here = {0};
+    int here_n = sizeof here;
+    struct imap_address local = {0};
+    imap_address_of(peer, &c->address);
+    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&here, &here_n) == 0)
+        imap_address_of((struct sockaddr *)&here, &local);
+    imap_address_format(&c->address, c->peer);
+    imap_address_format(&local, c->local);
+    imap_address_client(&c->address, c->client);
+    c->local_address = local;
+}
+
+static void learn_transport(struct imap_conn *c)
+{
+    const struct imap_listener_rules *r = c->rules;
+    c->transport = (struct imap_transport){
+        .id = atomic_fetch_add(&c->loop->server->next_id, 1) + 1,
+        .listener = r->name,
+        .peer = c->peer,
+        .local = c->local,
+        .peer_port = c->address.port,
+        .local_port = c->local_address.port,
+        .login = imap_config_login_rule(r, &c->address, &c->local_address, false),
+        .mechanisms = r->mechanisms,
+        .starttls = r->mode == IMAP_LISTEN_STARTTLS && r->tls,
+        .compress = r->compress,
+        .admit = on_admit,
+        .arg = c,
+        .events = c->loop->server->events,
+    };
+}
+
+/* Is there room for one more, by all the limits? What was counted for a connection that is refused is given back. */
+static bool count(struct imap_conn *c, enum imap_refused *why)
+{
+    struct imap_server *server = c->loop->server;
+    const struct imap_server_limits *l = &c->config->server;
+    const uint32_t per_address = imap_address_is_loopback(&c->address) ? 0 : l->connections_per_address,
+                   per_port = c->rules->max_connections;
+    *why = IMAP_REFUSED_TOTAL;
+    if (atomic_fetch_add(&server->connections, 1) < l->connections) {
+        if (atomic_fetch_add(&server->ports[c->port].connections, 1) < (per_port ? per_port : UINT32_MAX)) {
+            if (imap_counts_add(server->addresses, bytes_of(c->client, sizeof c->client), per_address))
+                return true;
+            *why = IMAP_REFUSED_ADDRESS;
+        }
+        atomic_fetch_sub(&server->ports[c->port].connections, 1);
+    }
+    atomic_fetch_sub(&server->connections, 1);
+    return false;
+}
+
+static void refuse(struct imap_conn *c, enum imap_refused why)
+{
+    static const char full[] = "* BYE Too many connections, try again later\r\n";
+    struct imap_server *server = c->loop->server;
+    if (server->events->refused)
+        server->events->refused(server->events->arg, c->rules->name, c->peer, why);
+    /* Its few bytes are polite; a flood does not get them, nor does who expects TLS. */
+    if (atomic_fetch_add(&server->turned_away, 1) >= TURNED_AWAY_MAX || c->rules->mode == IMAP_LISTEN_TLS)
+        close_now(c);
+    else
+        write_bytes(c, BYTES_LIT(full));
 }
 
 static void begin(struct imap_conn *c)
 {
     struct imap_server *server = c->loop->server;
-    static const char full[] = "* BYE Too many connections, try again later\r\n";
+    enum imap_refused why;
     uv_tcp_nodelay(&c->tcp, 1);
-    uv_tcp_keepalive(&c->tcp, 1, 600);
-    if (c->loop->stopping || atomic_fetch_add(&server->sessions, 1) >= server->max_sessions) {
-        if (!c->loop->stopping)
-            atomic_fetch_sub(&server->sessions, 1);
-        write_bytes(c, BYTES_LIT(full));
+    uv_tcp_keepalive(&c->tcp, 1, KEEPALIVE_S);
+    learn_transport(c);
+    if (c->loop->stopping || !count(c, &why)) {
+        refuse(c, c->loop->stopping ? IMAP_REFUSED_TOTAL : why);
         return;
     }
-    c->session = imap_session_new(server->settings->store, &server->limits);
+    c->counted = true;
+    c->session = imap_session_new(server->store, &c->config->limits);
     imap_session_set_wake(c->session, on_session_wake, c);
-    if (both_ends_loopback(&c->tcp))
-        imap_session_allow_login(c->session);
-    c->login_deadline_ms = uv_now(&c->loop->uv) + server->limits.login_ms;
-    submit(c);
-    set_reading(c, true);
+    imap_session_set_transport(c->session, &c->transport);
+    c->login_deadline_ms = now_ms(c) + c->config->limits.login_ms;
+    c->handshake_deadline_ms = now_ms(c) + c->config->server.handshake_ms;
+    if (server->events->opened)
+        server->events->opened(server->events->arg, &c->transport);
+    if (c->rules->mode == IMAP_LISTEN_TLS) {
+        imap_channel_begin_tls(&c->channel, c->rules->tls);
+        c->how = IMAP_RUN_IDLE;
+        wait_for_input(c);
+    } else {
+        submit(c);
+    }
 }
 
-void imap_conn_accept(struct imap_loop *loop)
+void imap_conn_accept(struct imap_listener *listener, int fd, const struct sockaddr *peer)
 {
+    struct imap_loop *loop = listener->loop;
     struct imap_conn *c = calloc(1, sizeof *c);
     ASSERT(c);
-    c->job.run = run_job;
+    c->job.run = imap_conn_work;
     c->loop = loop;
     c->state = CONN_WRITE;
+    c->port = listener->index;
+    c->config = imap_server_config(loop->server);
+    c->rules = &c->config->listeners[listener->index];
+    c->accepted_ns = uv_hrtime();
     c->next = loop->conns;
     if (c->next)
         c->next->prev = c;
@@ -443,10 +598,14 @@ void imap_conn_accept(struct imap_loop *loop)
     uv_tcp_init(&loop->uv, &c->tcp);
     uv_timer_init(&loop->uv, &c->timer);
     c->tcp.data = c->timer.data = c;
-    if (uv_accept((uv_stream_t *)&loop->listener, (uv_stream_t *)&c->tcp) == 0)
+    if (uv_tcp_open(&c->tcp, fd) == 0) {
+        learn_addresses(c, peer);
         begin(c);
-    else
+    } else {
+        close(fd);
+        atomic_fetch_add(&loop->server->turned_away, 1);
         close_now(c);
+    }
 }
 
 void imap_conn_stop_all(struct imap_loop *loop, bool now)

@@ -1,18 +1,13 @@
 /*
- * server: imap_serve: sockets, loops, their threads, and the end of it all.
- *
- * One libuv loop a core, each with its own listening socket on the same address (SO_REUSEPORT), so that the
- * kernel deals out connections and loops share nothing but the pool. libuv 1.44 knows no such flag: the
- * socket is made here and given to uv_tcp_open.
+ * server: opening (as root, then as an ordinary user), loops and their threads, new configurations, and the end of it all.
  */
 #include "server_private.h"
 
 #include "base/log.h"
+#include "privileges.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,103 +15,15 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096,
-    MAX_SESSIONS = 10000,
     LOOPS_MAX = 64,
     DRAIN_MS = 5000,
-    STOP_LOOK_MS = 50,
+    LOOK_MS = 50,
+    DESCRIPTORS_BESIDE = 256, /* files of archives that are open, and the like */
 };
 
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-struct address {
-    struct sockaddr_storage any;
-    socklen_t n;
-};
-
-/* "HOST:PORT" or "[HOST]:PORT" */
-static int parse_listen(const char *text, struct address *out, struct error *err)
-{
-    char host[256];
-    const char *colon = strrchr(text, ':');
-    const char *begin = text;
-    size_t n = colon ? (size_t)(colon - text) : 0;
-    if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
-        begin++;
-        n -= 2;
-    }
-    if (!colon || n == 0 || n >= sizeof host || !colon[1])
-        return error_set(err, BASE_ERR_USAGE, 0, "listen address \"%s\" is not HOST:PORT", text);
-    memcpy(host, begin, n);
-    host[n] = 0;
-    /* getaddrinfo takes 99999 for 34463. */
-    const size_t digits = strspn(colon + 1, "0123456789");
-    if (colon[1 + digits] || digits > 5 || strtoul(colon + 1, NULL, 10) > 65535)
-        return error_set(err, BASE_ERR_USAGE, 0, "listen address \"%s\": a port is a number from 0 to 65535", text);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int rc = getaddrinfo(host, colon + 1, &hints, &found);
-    if (rc != 0)
-        return error_set(err, BASE_ERR_USAGE, 0, "listen address \"%s\": %s", text, gai_strerror(rc));
-    memcpy(&out->any, found->ai_addr, found->ai_addrlen);
-    out->n = found->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
-}
-
-static in_port_t *port_of(struct address *a)
-{
-    return a->any.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&a->any)->sin6_port
-                                        : &((struct sockaddr_in *)&a->any)->sin_port;
-}
-
-static int open_socket(struct address *a, bool shared, int *out, struct error *err)
-{
-    int one = 1;
-    int fd = socket(a->any.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return error_errno(err, "cannot make a socket");
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0) {
-        int rc = error_errno(err, "cannot share a port among loops");
-        close(fd);
-        return rc;
-    }
-    if (bind(fd, (struct sockaddr *)&a->any, a->n) != 0) {
-        int rc = error_errno(err, "cannot listen on port %u", (unsigned)ntohs(*port_of(a)));
-        close(fd);
-        return rc;
-    }
-    *out = fd;
-    return 0;
-}
-
-/* With SO_REUSEPORT a second server of the same user would silently share our clients: see that the port is
- * free first. */
-static int check_free(struct address *a, struct error *err)
-{
-    int fd = -1, rc = 0;
-    if (*port_of(a) == 0)
-        return 0;
-    if ((rc = open_socket(a, false, &fd, err)) != 0)
-        return rc;
-    if (listen(fd, 1) != 0)
-        rc = error_errno(err, "cannot listen on port %u", (unsigned)ntohs(*port_of(a)));
-    close(fd);
-    return rc;
-}
+static const struct imap_events no_events;
 
 /* ---- one loop ----------------------------------------------------------------------------------- */
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-    struct imap_loop *loop = listener->data;
-    if (status < 0) { /* EMFILE and its like: libuv has refused the client and goes on */
-        log_to(LOG_LEVEL_WARN, "imap: cannot accept: error=%s", uv_strerror(status));
-        return;
-    }
-    imap_conn_accept(loop);
-}
 
 static void on_drain_end(uv_timer_t *timer)
 {
@@ -134,6 +41,7 @@ void imap_loop_close_if_drained(struct imap_loop *loop)
     pthread_mutex_unlock(&loop->done_lock);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->drain, NULL);
+    uv_close((uv_handle_t *)&loop->accept_again, NULL);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -144,7 +52,7 @@ static void on_wake(uv_async_t *wake)
     if (!atomic_load(&loop->stop) || loop->stopping)
         return;
     loop->stopping = true;
-    uv_close((uv_handle_t *)&loop->listener, NULL);
+    imap_listeners_stop(loop);
     uv_timer_start(&loop->drain, on_drain_end, DRAIN_MS, 0);
     imap_conn_stop_all(loop, false);
     imap_loop_close_if_drained(loop);
@@ -157,51 +65,96 @@ static void *loop_main(void *arg)
     return NULL;
 }
 
-static int uv_failed(struct error *err, const char *what, int rc)
-{
-    return error_set(err, BASE_ERR_IO, -rc, "%s: %s", what, uv_strerror(rc));
-}
-
 /* Handles are made here, on the caller's thread, before the loop's thread begins. */
-static int loop_open(struct imap_server *server, struct imap_loop *loop, struct address *address, struct error *err)
+static int loop_open(struct imap_loop *loop, struct error *err)
 {
-    int fd = -1;
-    int rc = open_socket(address, true, &fd, err);
-    if (rc != 0)
-        return rc;
-    loop->server = server;
     pthread_mutex_init(&loop->done_lock, NULL);
     ASSERT(uv_loop_init(&loop->uv) == 0);
     loop->started = true;
-    uv_tcp_init(&loop->uv, &loop->listener);
     uv_async_init(&loop->uv, &loop->wake, on_wake);
     uv_timer_init(&loop->uv, &loop->drain);
-    loop->listener.data = loop->wake.data = loop->drain.data = loop;
-    if ((rc = uv_tcp_open(&loop->listener, fd)) != 0) {
-        close(fd);
-        return uv_failed(err, "cannot use a socket", rc);
-    }
-    if ((rc = uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection)) != 0)
-        return uv_failed(err, "cannot listen", rc);
-    /* Port 0 was any port: the next loops take the same. */
-    address->n = sizeof address->any;
-    if (getsockname(fd, (struct sockaddr *)&address->any, &address->n) != 0)
-        return error_errno(err, "cannot ask for the port");
-    return 0;
+    uv_timer_init(&loop->uv, &loop->accept_again);
+    loop->wake.data = loop->drain.data = loop->accept_again.data = loop;
+    return imap_listeners_start(loop, err);
 }
 
 /* After its thread was joined, or if it never had one. */
 static void loop_close(struct imap_loop *loop)
 {
-    if (!loop->started)
-        return;
-    uv_handle_t *handles[] = {(uv_handle_t *)&loop->listener, (uv_handle_t *)&loop->wake, (uv_handle_t *)&loop->drain};
-    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
-        if (!uv_is_closing(handles[i]))
-            uv_close(handles[i], NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-    ASSERT(uv_loop_close(&loop->uv) == 0);
-    pthread_mutex_destroy(&loop->done_lock);
+    uv_handle_t *handles[] = {(uv_handle_t *)&loop->wake, (uv_handle_t *)&loop->drain, (uv_handle_t *)&loop->accept_again};
+    if (loop->started) {
+        imap_listeners_stop(loop);
+        for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
+            if (!uv_is_closing(handles[i]))
+                uv_close(handles[i], NULL);
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        ASSERT(uv_loop_close(&loop->uv) == 0);
+        pthread_mutex_destroy(&loop->done_lock);
+        loop->started = false;
+    }
+    imap_listeners_close(loop);
+    free(loop->listeners);
+    loop->listeners = NULL;
+}
+
+/* ---- configurations --------------------------------------------------------------------------------- */
+
+struct imap_config *imap_server_config(struct imap_server *server)
+{
+    pthread_mutex_lock(&server->config_lock);
+    struct imap_config *config = imap_config_ref(server->config);
+    pthread_mutex_unlock(&server->config_lock);
+    return config;
+}
+
+/* Puts the listeners of fresh in the order of now: sockets are known by their place. */
+static int match_listeners(const struct imap_config *now, struct imap_config *fresh, struct error *err)
+{
+    if (fresh->listeners_n != now->listeners_n)
+        return error_set(err, BASE_ERR_USAGE, 0, "listeners were added or removed: that takes a restart");
+    for (size_t i = 0; i < now->listeners_n; i++) {
+        size_t j = i;
+        while (j < fresh->listeners_n && strcmp(fresh->listeners[j].address, now->listeners[i].address) != 0)
+            j++;
+        if (j == fresh->listeners_n)
+            return error_set(err, BASE_ERR_USAGE, 0, "listener %s is gone: that takes a restart", now->listeners[i].address);
+        const struct imap_listener_rules swap = fresh->listeners[i];
+        fresh->listeners[i] = fresh->listeners[j];
+        fresh->listeners[j] = swap;
+    }
+    return 0;
+}
+
+static int load_config(struct imap_server *server, const struct imap_server_settings *settings, struct error *err)
+{
+    struct imap_config *fresh = NULL, *before = server->config; /* only this thread replaces it */
+    int rc = imap_config_new(settings, server->keys, &fresh, err);
+    if (rc == 0 && before)
+        rc = match_listeners(before, fresh, err);
+    if (rc != 0) {
+        imap_config_unref(&fresh);
+        return rc;
+    }
+    pthread_mutex_lock(&server->config_lock);
+    server->config = fresh;
+    pthread_mutex_unlock(&server->config_lock);
+    imap_config_unref(&before);
+    return 0;
+}
+
+static void reload(struct imap_server *server)
+{
+    struct imap_server_settings settings = {0};
+    struct error err = {0};
+    int rc = server->reload(&settings, server->arg, &err);
+    if (rc == 0)
+        rc = load_config(server, &settings, &err);
+    if (rc != 0)
+        log_to(LOG_LEVEL_ERROR, "imap: configuration was not reloaded, the old one stays: error=%s", err.text);
+    else
+        log_to(LOG_LEVEL_INFO, "imap: configuration reloaded");
+    if (server->events->reloaded)
+        server->events->reloaded(server->events->arg, rc != 0 ? err.text : NULL);
 }
 
 /* ---- the server ------------------------------------------------------------------------------------ */
@@ -212,23 +165,130 @@ static unsigned cores(void)
     return n < 1 ? 1 : n > LOOPS_MAX ? LOOPS_MAX : (unsigned)n;
 }
 
-static void announce(const struct imap_server_settings *settings, const struct address *address)
+int imap_server_check(const struct imap_server_settings *settings, struct error *err)
 {
-    char text[INET6_ADDRSTRLEN] = "?";
-    struct address copy = *address;
-    const void *raw = copy.any.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&copy.any)->sin6_addr
-                                                     : (const void *)&((struct sockaddr_in *)&copy.any)->sin_addr;
-    inet_ntop(copy.any.ss_family, raw, text, sizeof text);
-    if (settings->on_listen)
-        settings->on_listen(text, ntohs(*port_of(&copy)), settings->arg);
+    struct imap_tls_keys *keys = imap_tls_keys_new(0);
+    struct imap_config *config = NULL;
+    int rc = imap_config_new(settings, keys, &config, err);
+    for (size_t i = 0; rc == 0 && i < config->listeners_n; i++)
+        rc = imap_listen_address_check(config->listeners[i].address, err);
+    imap_config_unref(&config);
+    imap_tls_keys_free(&keys);
+    return rc;
 }
 
-/* The caller's thread looks for the stop flag; a signal that sets it also ends the sleep. */
-static void wait_for_stop(const volatile int *stop)
+static void check_descriptors(const struct imap_server *server)
 {
-    const struct timespec look = {0, STOP_LOOK_MS * 1000000L};
-    while (!stop || !__atomic_load_n(stop, __ATOMIC_ACQUIRE))
+    const unsigned long limit = imap_privileges_raise_descriptors();
+    if (limit < server->config->server.connections + DESCRIPTORS_BESIDE)
+        log_to(LOG_LEVEL_WARN, "imap: fewer descriptors than connections allowed: descriptors=%lu connections=%u", limit,
+               server->config->server.connections);
+}
+
+static struct imap_server *server_new(const struct imap_server_settings *settings)
+{
+    struct imap_server *s = calloc(1, sizeof *s);
+    ASSERT(s);
+    s->loops_n = settings->loops ? (settings->loops < LOOPS_MAX ? settings->loops : LOOPS_MAX) : cores();
+    s->threads_n = settings->threads ? settings->threads : 4 * cores();
+    s->on_listen = settings->on_listen;
+    s->arg = settings->arg;
+    s->stop = settings->stop;
+    s->reload_asked = settings->reload_asked;
+    s->reload = settings->reload;
+    s->events = settings->events ? settings->events : &no_events;
+    s->addresses = imap_counts_new();
+    s->accounts = imap_counts_new();
+    pthread_mutex_init(&s->config_lock, NULL);
+    return s;
+}
+
+static void make_loops(struct imap_server *s)
+{
+    s->ports_n = s->config->listeners_n;
+    s->ports = calloc(s->ports_n, sizeof *s->ports);
+    s->loops = calloc(s->loops_n, sizeof *s->loops);
+    ASSERT(s->ports && s->loops);
+    for (unsigned i = 0; i < s->loops_n; i++) {
+        struct imap_loop *loop = &s->loops[i];
+        loop->server = s;
+        loop->reserve_fd = -1;
+        loop->listeners = calloc(s->ports_n, sizeof *loop->listeners);
+        ASSERT(loop->listeners);
+        for (unsigned j = 0; j < s->ports_n; j++)
+            loop->listeners[j] = (struct imap_listener){.loop = loop, .index = j, .fd = -1};
+    }
+}
+
+int imap_server_open(const struct imap_server_settings *settings, struct imap_server **out, struct error *err)
+{
+    struct imap_server *s = server_new(settings);
+    /* First without certificates: those are read as the user who will have to read them again. */
+    int rc = load_config(s, settings, err);
+    if (rc == 0) {
+        make_loops(s);
+        rc = imap_listeners_bind(s, err);
+    }
+    if (rc == 0) {
+        check_descriptors(s);
+        rc = imap_privileges_drop(settings->user, settings->group, err);
+    }
+    if (rc == 0) {
+        s->keys = imap_tls_keys_new(settings->server.ticket_key_s);
+        rc = load_config(s, settings, err);
+    }
+    if (rc == 0)
+        *out = s;
+    else
+        imap_server_close(&s);
+    return rc;
+}
+
+void imap_server_close(struct imap_server **server)
+{
+    struct imap_server *s = *server;
+    if (!s)
+        return;
+    *server = NULL;
+    for (unsigned i = 0; s->loops && i < s->loops_n; i++)
+        loop_close(&s->loops[i]);
+    free(s->loops);
+    free(s->ports);
+    imap_config_unref(&s->config);
+    imap_tls_keys_free(&s->keys);
+    imap_counts_free(&s->addresses);
+    imap_counts_free(&s->accounts);
+    pthread_mutex_destroy(&s->config_lock);
+    free(s);
+}
+
+/* ---- running it ------------------------------------------------------------------------------------ */
+
+static void announce(struct imap_server *s)
+{
+    for (size_t i = 0; s->on_listen && i < s->ports_n; i++) {
+        char text[INET6_ADDRSTRLEN] = "?";
+        struct imap_port *p = &s->ports[i];
+        const void *raw = p->bound.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&p->bound)->sin6_addr
+                                                         : (const void *)&((struct sockaddr_in *)&p->bound)->sin_addr;
+        inet_ntop(p->bound.ss_family, raw, text, sizeof text);
+        s->on_listen(text, imap_port_number(p), s->arg);
+    }
+}
+
+/* The caller's thread looks for the flags; a signal that sets one also ends the sleep. */
+static void wait_for_stop(struct imap_server *s)
+{
+    const struct timespec look = {0, LOOK_MS * 1000000L};
+    int seen = s->reload_asked ? __atomic_load_n(s->reload_asked, __ATOMIC_ACQUIRE) : 0;
+    while (!s->stop || !__atomic_load_n(s->stop, __ATOMIC_ACQUIRE)) {
+        const int asked = s->reload_asked ? __atomic_load_n(s->reload_asked, __ATOMIC_ACQUIRE) : 0;
+        if (asked != seen && s->reload) {
+            seen = asked;
+            reload(s);
+        }
         nanosleep(&look, NULL);
+    }
 }
 
 static int start_threads(struct imap_loop *loops, unsigned n, unsigned *started, struct error *err)
@@ -255,50 +315,40 @@ static void stop_loops(struct imap_loop *loops, unsigned started)
         pthread_join(loops[i].thread, NULL);
 }
 
-static struct imap_limits server_limits(const struct imap_limits *given)
+int imap_server_run(struct imap_server *s, struct mdsq_store *store, struct error *err)
 {
-    struct imap_limits l = *given;
-    l.login_ms = l.login_ms ? l.login_ms : 60000;
-    l.idle_ms = l.idle_ms ? l.idle_ms : 30 * 60000;
-    l.write_ms = l.write_ms ? l.write_ms : 120000;
-    return l;
-}
-
-int imap_serve(const struct imap_server_settings *settings, struct error *err)
-{
-    const unsigned loops_n = settings->loops ? (settings->loops < LOOPS_MAX ? settings->loops : LOOPS_MAX) : cores();
-    struct imap_server server = {
-        .settings = settings,
-        .limits = server_limits(&settings->limits),
-        .max_sessions = settings->max_sessions ? settings->max_sessions : MAX_SESSIONS,
-    };
-    struct address address = {0};
     unsigned started = 0;
     sigset_t all, before;
-    int rc = parse_listen(settings->listen ? settings->listen : "127.0.0.1:1143", &address, err);
-    if (rc != 0 || (rc = check_free(&address, err)) != 0)
-        return rc;
-    struct imap_loop *loops = calloc(loops_n, sizeof *loops);
-    ASSERT(loops);
+    int rc = 0;
+    s->store = store;
     /* A client that goes away is an error of the write, not a signal; signals are for the caller's thread. */
     signal(SIGPIPE, SIG_IGN);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (unsigned i = 0; i < loops_n && rc == 0; i++)
-        rc = loop_open(&server, &loops[i], &address, err);
+    for (unsigned i = 0; i < s->loops_n && rc == 0; i++)
+        rc = loop_open(&s->loops[i], err);
     if (rc == 0)
-        rc = imap_pool_new(settings->threads ? settings->threads : 4 * cores(), &server.pool, err);
+        rc = imap_pool_new(s->threads_n, &s->pool, err);
     if (rc == 0)
-        rc = start_threads(loops, loops_n, &started, err);
+        rc = start_threads(s->loops, s->loops_n, &started, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
-        announce(settings, &address);
-        wait_for_stop(settings->stop);
+        announce(s);
+        wait_for_stop(s);
     }
-    stop_loops(loops, started);
-    imap_pool_free(&server.pool);
-    for (unsigned i = 0; i < loops_n; i++)
-        loop_close(&loops[i]);
-    free(loops);
+    stop_loops(s->loops, started);
+    imap_pool_free(&s->pool);
+    for (unsigned i = 0; i < s->loops_n; i++)
+        loop_close(&s->loops[i]);
+    return rc;
+}
+
+int imap_serve(const struct imap_server_settings *settings, struct error *err)
+{
+    struct imap_server *server = NULL;
+    int rc = imap_server_open(settings, &server, err);
+    if (rc == 0)
+        rc = imap_server_run(server, settings->store, err);
+    imap_server_close(&server);
     return rc;
 }

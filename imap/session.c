@@ -206,6 +206,7 @@ static void end_command(struct imap_session *s)
 {
     struct imap_command *c = s->command;
     bool bad = c->status == IMAP_BAD;
+    imap_session_tell_command(s, c);
     s->bad_in_row = bad ? s->bad_in_row + 1 : 0;
     bool wipe = s->state == IMAP_STATE_NONAUTH || (c->row && c->row->flags & IMAP_ROW_SECRET);
     imap_command_free(&s->command);
@@ -253,6 +254,8 @@ static bool step_news(struct imap_session *s, struct imap_command *c)
 static enum imap_run step_command(struct imap_session *s)
 {
     struct imap_command *c = s->command;
+    if (c->began_ns == 0)
+        c->began_ns = imap_system_now_ns();
     if (c->stage == IMAP_STAGE_RUN) {
         enum imap_run how = step_run(s, c);
         if (how != IMAP_RUN_IDLE || c->stage == IMAP_STAGE_RUN || c->data_waits)
@@ -282,6 +285,11 @@ static enum imap_run run(struct imap_session *s)
             enum imap_run how = step_command(s);
             if (how != IMAP_RUN_IDLE)
                 return how;
+            if (s->upgrade != IMAP_RUN_IDLE) {
+                how = s->upgrade;
+                s->upgrade = IMAP_RUN_IDLE;
+                return how;
+            }
         } else if (!imap_session_input(s)) {
             if (imap_idle_news(s))
                 return IMAP_RUN_IDLE;
@@ -295,7 +303,11 @@ static enum imap_run run(struct imap_session *s)
 enum imap_run imap_session_run(struct imap_session *s)
 {
     s->slice_end_ms = imap_system_now_ms() + s->limits.slice_ms;
+    s->run_began_ns = imap_system_now_ns();
     enum imap_run how = run(s);
     mdsq_reader_end(&s->reader);
+    if (s->command && s->command->began_ns)
+        s->command->work_ns += imap_system_now_ns() -
+                               (s->command->began_ns > s->run_began_ns ? s->command->began_ns : s->run_began_ns);
     return how;
 }

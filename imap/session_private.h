@@ -18,6 +18,7 @@
 #define IMAP_SESSION_PRIVATE_H
 
 #include "imap/imap.h"
+#include "imap/transport.h"
 #include "mds/query.h"
 #include "wire/cursor.h"
 #include "wire/framer.h"
@@ -110,6 +111,7 @@ struct imap_command {
     struct bytes rest;                  /* text not yet parsed; view until run returns IMAP_STEP_DATA */
     const struct imap_literal *literal; /* announced at its end, or NULL */
     bool data_waits, refused;           /* refused: the answer is there, the rest of the command is skipped */
+    uint64_t began_ns, work_ns; /* when it was whole; spent in runs before this one */
     struct mdsq_change *change; /* imap_commit's; freed with the command */
     bool submitted;
     /* The answer, once run is done. */
@@ -138,6 +140,7 @@ struct imap_session {
     struct mdsq_store *store;
     struct imap_limits limits; /* no zeros */
     bool local, allow_login;
+    const struct imap_transport *transport; /* NULL: none (tests, the command line) */
     imap_wake_fn *wake; /* may be NULL */
     void *wake_arg;
     /* Written by threads of the library, which then call wake: */
@@ -154,6 +157,9 @@ struct imap_session {
     size_t out_off;
     const char *bye_after; /* said when the command at work has ended */
     unsigned bad_in_row, login_failures;
+    uint64_t commands;     /* answered */
+    enum imap_run upgrade; /* STARTTLS or COMPRESS was answered and the transport has to do it; else IDLE */
+    bool compressed;
     uint32_t wait_ms;
     /* from login on */
     struct mdsq_archive *archive;
@@ -186,6 +192,7 @@ struct imap_session {
     /* one run */
     struct mdsq_reader *reader;
     int64_t slice_end_ms;
+    uint64_t run_began_ns;
     /* one command */
     struct imap_command *command;
 };
@@ -286,6 +293,12 @@ bool imap_parse_mailbox_only(struct imap_session *s, struct imap_command *c, str
 #define IMAP_PARSE(name) bool name(struct imap_session *s, struct imap_command *c, struct imap_cursor *at)
 #define IMAP_RUN(name)   enum imap_step name(struct imap_session *s, struct imap_command *c)
 
+/* A command was answered: counts it, tells the events. */
+void imap_session_tell_command(struct imap_session *s, const struct imap_command *c);
+
+IMAP_RUN(imap_cmd_starttls);
+IMAP_PARSE(imap_parse_compress);
+IMAP_RUN(imap_cmd_compress);
 IMAP_RUN(imap_cmd_capability);
 IMAP_RUN(imap_cmd_noop);
 IMAP_RUN(imap_cmd_logout);

@@ -6,5 +6,6 @@
 
 /* Milliseconds of a clock that never goes back. */
 int64_t imap_system_now_ms(void);
+uint64_t imap_system_now_ns(void);
 
 #endif

@@ -67,7 +67,7 @@ Test(session, any_state)
         {"a  NOOP\r\n", "a BAD expected an atom\r\n"},
         {"a FROB\r\n", "a BAD Unknown command\r\n"},
         {"a UID NOOP\r\n", "a BAD Unknown command\r\n"},
-        {"a STARTTLS\r\n", "a BAD Unknown command\r\n"},
+        {"a STARTTLS\r\n", "a BAD TLS is not to be had here\r\n"},
         {"a SELECT INBOX\r\n", "a BAD Log in first\r\n"},
         {"a FETCH 1 FLAGS\r\n", "a BAD Log in first\r\n"},
         {"a LOGOUT\r\n", "* BYE Logging out\r\na OK LOGOUT completed\r\n"},
