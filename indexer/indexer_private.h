@@ -128,6 +128,7 @@ struct indexer_writer {
     struct vault_stamp stamp;
     int64_t scanned_ns;
     bool container_is_mbox, container_incomplete, container_missing;
+    bool folder_gone; /* its folder was deleted by a client */
     struct indexer_former *former;
 
     struct indexer_own *own;      /* the own vault; NULL until it is needed */
@@ -140,6 +141,8 @@ int indexer_write(struct indexer_run *run, struct error *err);
 
 /* Opens a transaction if none is open. */
 int indexer_writer_txn(struct indexer_writer *w, struct error *err);
+/* The container's folder stands after it, for a message to be filed. */
+int indexer_writer_folder(struct indexer_writer *w, struct error *err);
 /* Durable now; lets a waiting writer have its turn. */
 int indexer_writer_commit(struct indexer_writer *w, struct error *err);
 /* After each step: commits if the batch is full, old, or waited for; shows progress. BASE_ERR_CANCELLED. */

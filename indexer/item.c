@@ -45,7 +45,8 @@ static int place_of(struct indexer_writer *w, const struct mds_item *item, struc
     return 0;
 }
 
-/* Where the result's bytes are read from now on: in place, or copied. *failed_out: could not be copied (reason in result). */
+/* Where the result's bytes are read from now on: in place, or copied. *failed_out: could not be copied (reason in
+ * result). */
 static int locator_now(struct indexer_writer *w, struct mds_locator *out, bool *failed_out, struct error *err)
 {
     *failed_out = false;
@@ -232,9 +233,12 @@ static struct mds_place place_from_op(const struct op *op, struct bytes identity
 int indexer_item_file(struct indexer_writer *w, const struct op *op, struct bytes identity, uint64_t item,
                       struct error *err)
 {
-    struct mds_message m = {.folder = w->container.folder, .flags = op->flags & MDS_FLAGS_ALL};
+    struct mds_message m = {.flags = op->flags & MDS_FLAGS_ALL};
     struct hash128 hash;
-    int rc = message_from_item(w, item, &m, &hash, err);
+    int rc = indexer_writer_folder(w, err);
+    m.folder = w->container.folder;
+    if (rc == 0)
+        rc = message_from_item(w, item, &m, &hash, err);
     if (rc == 0)
         rc = indexer_keywords_ids(w, op->keywords, err);
     if (rc < 0)
@@ -302,6 +306,14 @@ static int reread(struct indexer_writer *w, const struct op *op, struct error *e
     if (rc < 0 && rc != BASE_ERR_NOTFOUND)
         return rc;
     bool same = rc == 0 && hash128_compare(&item.hash, &w->result.hash) == 0 && item.size == w->result.size;
+    if (rc == BASE_ERR_NOTFOUND) {
+        /* Let go by a client, and for good: whether these are the same bytes cannot be told, so it stays let go. */
+        struct mds_message m;
+        rc = mds_message_get(w->txn, place.folder, place.uid, &m, err);
+        if (rc < 0 && rc != BASE_ERR_NOTFOUND)
+            return rc;
+        same = rc == BASE_ERR_NOTFOUND;
+    }
     uint64_t keywords_hash = indexer_keywords_hash(op->keywords);
     bool still = place.flags == op->flags && place.keywords_hash == keywords_hash &&
                  (!op->has_stat || (place.size == op->size && place.mtime_ns == op->mtime_ns));

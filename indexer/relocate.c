@@ -1,7 +1,7 @@
 /*
- * An item that several messages share is read from one place. When that place goes, another takes over. Which
- * items are concerned is found by looking, not by remembering: a mark in the store says that it is needed, so that a
- * killed build's successor does it.
+ * An item that several messages share is read from one place. When that place goes, another takes over; when there is
+ * no other, messages that clients copied or moved away from it go too. Which items are concerned is found by looking,
+ * not by remembering: a mark in the store says that it is needed, so that a killed build's successor does it.
  */
 #include "indexer_private.h"
 
@@ -191,8 +191,8 @@ static int search_container(struct indexer_writer *w, const struct mds_container
         }
         mds_read_end(&txn);
         for (size_t i = 0; rc >= 0 && i < n; i++) {
-            int applied = apply(w, c, maildir, &found[i],
-                                bytes_of(text.p + found[i].identity_at, found[i].identity_n), err);
+            int applied =
+                apply(w, c, maildir, &found[i], bytes_of(text.p + found[i].identity_at, found[i].identity_n), err);
             rc = applied < 0 ? applied : rc;
         }
         if (n) { /* no transaction may wait for the next slice's */
@@ -203,6 +203,41 @@ static int search_container(struct indexer_writer *w, const struct mds_container
     buf_release(&last);
     buf_release(&text);
     return rc;
+}
+
+/* Nothing holds the item's bytes any more: what clients made of it (copies, moves, messages kept aside) goes with them.
+ */
+static int let_go(struct indexer_writer *w, uint64_t id, struct error *err)
+{
+    struct mds_item item;
+    bool placed = false, gone = false;
+    uint32_t folder, uid;
+    int rc = indexer_writer_txn(w, err);
+    if (rc == 0)
+        rc = mds_item_get(w->txn, id, &item, err);
+    if (rc == 0)
+        rc = is_placed(w->txn, &item, &placed, err);
+    if (rc < 0 || placed)
+        return rc == BASE_ERR_NOTFOUND ? 0 : rc;
+    rc = 1;
+    while (!gone && rc > 0) {
+        uint64_t pos = 0;
+        rc = mds_item_messages(w->txn, id, &pos, &folder, &uid, err);
+        if (rc > 0) {
+            int removed = mds_message_remove(w->txn, folder, uid, &gone, err);
+            w->report->messages_expunged += removed == 0;
+            rc = removed < 0 ? removed : rc;
+        }
+    }
+    while (!gone && rc >= 0) {
+        uint64_t pos = 0;
+        rc = mds_item_removed(w->txn, id, &pos, &folder, &uid, err);
+        if (rc <= 0)
+            break;
+        int purged = mds_removed_purge(w->txn, folder, uid, &gone, err);
+        rc = purged < 0 ? purged : rc;
+    }
+    return rc < 0 ? rc : indexer_writer_breathe(w, err);
 }
 
 int indexer_relocate(struct indexer_writer *w, struct error *err)
@@ -224,6 +259,8 @@ int indexer_relocate(struct indexer_writer *w, struct error *err)
         c.name = (struct bytes){0};
         rc = search_container(w, &c, &wanted, err);
     }
+    for (size_t i = 0; rc == 0 && i < wanted.n; i++)
+        rc = let_go(w, wanted.v[i], err);
     free(wanted.v);
     if (rc == 0)
         rc = indexer_writer_txn(w, err);

@@ -1,7 +1,7 @@
 /*
- * What is gone from the vault. Missing places are written to a spool while the source is scanned; at its end it is decided
- * whether so much may be gone, and only then something is removed. A container with missing places gets its stamp
- * after that, so that a killed build finds them missing again.
+ * What is gone from the vault. Missing places are written to a spool while the source is scanned; at its end it is
+ * decided whether so much may be gone, and only then something is removed. A container with missing places gets its
+ * stamp after that, so that a killed build finds them missing again.
  */
 #include "indexer_private.h"
 #include "system.h"
@@ -102,11 +102,10 @@ int indexer_place_expunge(struct indexer_writer *w, uint32_t container, const st
         return 0;
     uint64_t id = place->item;
     int rc = mds_message_remove(w->txn, place->folder, place->uid, &item_gone, err);
-    if (rc == BASE_ERR_NOTFOUND)
-        return 0; /* the archive let it go before */
-    if (rc < 0)
+    if (rc < 0 && rc != BASE_ERR_NOTFOUND)
         return rc;
-    w->report->messages_expunged++;
+    /* Not found: a client let it go before, but may have copied it, or it is kept aside. */
+    w->report->messages_expunged += rc == 0;
     if (item_gone || w->relocate)
         return 0;
     rc = mds_item_get(w->txn, id, &item, err);

@@ -158,17 +158,39 @@ static int source_begin(struct indexer_writer *w, const struct op *op, struct er
     return rc;
 }
 
+static int folder_make(struct indexer_writer *w, bool *new_out, struct error *err)
+{
+    *new_out = true;
+    int rc = mds_folder_create(w->txn, buf_bytes(&w->folder_name), &w->container.folder, err);
+    return rc == BASE_ERR_EXISTS ? 0 : rc;
+}
+
 /* The container's folder: that of its first build while it exists, else the one of its name. */
 static int container_folder(struct indexer_writer *w, bool *new_out, struct error *err)
 {
     struct mds_folder folder;
     *new_out = false;
     int rc = w->container.folder ? mds_folder_get(w->txn, w->container.folder, &folder, err) : BASE_ERR_NOTFOUND;
+    w->folder_gone = false;
     if (rc != BASE_ERR_NOTFOUND)
         return rc;
-    *new_out = true;
-    rc = mds_folder_create(w->txn, buf_bytes(&w->folder_name), &w->container.folder, err);
-    return rc == BASE_ERR_EXISTS ? 0 : rc;
+    if (w->container.folder && w->container.rows) {
+        w->folder_gone = true; /* deleted by a client: it comes back only for mail that is new */
+        return 0;
+    }
+    return folder_make(w, new_out, err);
+}
+
+int indexer_writer_folder(struct indexer_writer *w, struct error *err)
+{
+    bool fresh;
+    if (!w->folder_gone)
+        return 0;
+    int rc = folder_make(w, &fresh, err);
+    if (rc == 0)
+        rc = mds_container_put(w->txn, &w->container, err);
+    w->folder_gone = rc < 0;
+    return rc;
 }
 
 static int container_begin(struct indexer_writer *w, const struct op *op, struct error *err)

@@ -1,8 +1,9 @@
 /*
  * Random changes of a vault (mail comes, goes, is moved, edited, flagged; folders come and go; an mbox is
- * rewritten), a build after each, and a naive model of what the archive must say: UIDs never
- * move, expunged UIDs never come back, flags follow the three-way rule. Two stores are built side by side with other numbers of
- * workers and other batches: their dumps must be the same.
+ * rewritten), changes by clients (mail is expunged, moved and copied away, its folder deleted), a build after each, and
+ * a naive model of what the archive must say: what a client let go stays so, what it moved or copied lives as long as
+ * the vault has its bytes, UIDs never move, expunged UIDs never come back, flags follow the three-way rule. Two stores
+ * are built side by side with other numbers of workers and other batches: their dumps must be the same.
  */
 #include <criterion/criterion.h>
 
@@ -20,7 +21,8 @@
 
 #define FOLDERS 5
 #define ENTRIES 600
-#define STEPS 10
+#define STEPS   10
+#define COPIES  400
 
 static const char *const folder_dirs[FOLDERS] = {"", ".One", ".One.Two", ".Three", ".Four"};
 static const char *const folder_names[FOLDERS + 1] = {"INBOX", "One", "One/Two", "Three", "Four", "Box"};
@@ -28,12 +30,13 @@ static const char *const folder_names[FOLDERS + 1] = {"INBOX", "One", "One/Two",
 
 /* One mail of the vault, or one that was there. */
 struct entry {
-    bool alive, fresh;      /* fresh: came since the last build */
-    bool went;              /* since the last build */
+    bool alive, fresh; /* fresh: came since the last build */
+    bool went;         /* since the last build */
     unsigned folder;
     unsigned name, content;
     uint32_t vault_flags;   /* in the file name now */
     uint32_t seen_flags;    /* at the last build */
+    bool let_go;            /* by a client: the vault has it still, its folder not */
     uint32_t archive_flags; /* what the message must have */
     uint32_t uid;
 };
@@ -45,6 +48,12 @@ struct model {
     unsigned n, names;
     unsigned box_content[ENTRIES], box_n;
     uint32_t uidnext[FOLDERS + 1];
+    struct copy { /* what clients made, in folder "Client" */
+        unsigned content;
+        uint32_t uid;
+        bool aside; /* expunged there, kept aside */
+    } copies[COPIES];
+    unsigned copies_n;
 };
 
 struct store {
@@ -133,6 +142,21 @@ static void remove_mail(struct model *m)
     entry_go(e);
 }
 
+/* The vault loses every mail of which some client has a copy. */
+static void lose_copied_mail(struct model *m)
+{
+    if (!m->copies_n)
+        return;
+    unsigned content = m->copies[rng_below(&m->rng, m->copies_n)].content;
+    for (unsigned i = 0; i < m->n; i++) {
+        struct entry *e = &m->entries[i];
+        if (!e->alive || e->content != content)
+            continue;
+        cr_assert_eq(unlink(entry_path(m, e)), 0);
+        entry_go(e);
+    }
+}
+
 static void flag_mail(struct model *m)
 {
     struct entry *e = any_entry(m);
@@ -162,6 +186,7 @@ static struct entry *entry_arrive(struct model *m, const struct entry *e, unsign
     to->fresh = true;
     to->went = false;
     to->alive = true;
+    to->let_go = false;
     to->uid = 0;
     return to;
 }
@@ -237,7 +262,7 @@ static void change(struct model *m)
 {
     unsigned times = 1 + (unsigned)rng_below(&m->rng, 12);
     for (unsigned i = 0; i < times; i++)
-        switch (rng_below(&m->rng, 9)) {
+        switch (rng_below(&m->rng, 10)) {
         case 0:
         case 1:
         case 2: add_mail(m); break;
@@ -245,6 +270,7 @@ static void change(struct model *m)
         case 4: flag_mail(m); break;
         case 5: move_mail(m); break;
         case 6: rename_folder(m); break;
+        case 7: lose_copied_mail(m); break;
         default: change_box(m); break;
         }
 }
@@ -372,6 +398,11 @@ static void expect_maildir(struct model *m, unsigned folder, struct found *found
             }
             e->fresh = false;
             e->seen_flags = e->vault_flags;
+            if (e->let_go) {
+                for (size_t at = 0; at < n; at++)
+                    cr_assert_neq(found[at].uid, e->uid, "%s: UID %u came back", folder_names[folder], e->uid);
+                continue;
+            }
             alive++;
             size_t at = 0;
             while (at < n && found[at].uid != e->uid)
@@ -415,6 +446,36 @@ static void expect_box(const struct model *m, const struct found *before, size_t
     }
 }
 
+static bool vault_has(const struct model *m, unsigned content)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->entries[i].alive && m->entries[i].content == content)
+            return true;
+    return false;
+}
+
+/* Copies live as long as the vault has their bytes. */
+static void expect_copies(struct model *m, const struct found *found, size_t n)
+{
+    unsigned kept = 0, alive = 0;
+    for (unsigned i = 0; i < m->copies_n; i++) {
+        struct copy *c = &m->copies[i];
+        if (!vault_has(m, c->content))
+            continue;
+        m->copies[kept++] = *c;
+        alive += !c->aside;
+        for (size_t at = 0; !c->aside && at <= n; at++) {
+            cr_assert_lt(at, n, "copy %u of mail %u is gone", c->uid, c->content);
+            if (found[at].uid == c->uid) {
+                cr_assert(is_content(&found[at], c->content));
+                break;
+            }
+        }
+    }
+    m->copies_n = kept;
+    cr_assert_eq(n, alive, "%zu copies, not %u", n, alive);
+}
+
 static void check_and_flag(struct model *m, const struct store *s, struct found *box, size_t *box_n)
 {
     struct mds_env *env = NULL;
@@ -429,7 +490,9 @@ static void check_and_flag(struct model *m, const struct store *s, struct found 
         expect_maildir(m, f, found, n, uidnext);
         m->uidnext[f] = uidnext;
     }
-    uint32_t uidnext = m->uidnext[BOX];
+    uint32_t uidnext = 0;
+    expect_copies(m, found, read_folder(txn, "Client", found, ENTRIES, &uidnext));
+    uidnext = m->uidnext[BOX];
     size_t n = read_folder(txn, "Box", found, ENTRIES, &uidnext);
     expect_box(m, box, *box_n, found, n);
     memcpy(box, found, n * sizeof *found);
@@ -444,7 +507,7 @@ static void flag_in_archive(struct model *m, const struct store *stores)
 {
     for (unsigned i = 0; i < 3; i++) {
         struct entry *e = any_entry(m);
-        if (!e || !e->uid)
+        if (!e || !e->uid || e->let_go)
             continue;
         e->archive_flags = (uint32_t)rng_below(&m->rng, 64) & MDS_FLAGS_ALL;
         for (unsigned s = 0; s < 2; s++) {
@@ -459,6 +522,59 @@ static void flag_in_archive(struct model *m, const struct store *stores)
             cr_assert_eq(mds_write_commit(&txn, NULL), 0);
             mds_close(&env);
         }
+    }
+}
+
+enum client_act { CLIENT_EXPUNGE, CLIENT_MOVE, CLIENT_COPY, CLIENT_EXPUNGE_COPY };
+
+/* One act in one store; *uid_out: of the copy. */
+static void client_act(const char *store, enum client_act act, const char *folder, uint32_t uid, uint32_t *uid_out)
+{
+    struct mds_env *env = NULL;
+    struct mds_txn *txn = NULL;
+    struct mds_folder f;
+    struct mds_options opts = {.archive_name = "mail"};
+    struct error err = {0};
+    uint32_t client = 0;
+    cr_assert_eq(mds_open(archive_dir(store), &opts, &env, NULL), 0);
+    cr_assert_eq(mds_write_begin(env, &txn, NULL), 0);
+    int rc = mds_folder_create(txn, BYTES_LIT("Client"), &client, &err);
+    cr_assert(rc == 0 || rc == BASE_ERR_EXISTS, "%s", err.text);
+    cr_assert_eq(mds_folder_find(txn, bytes_str(folder), &f, &err), 0, "%s", err.text);
+    if (act == CLIENT_MOVE)
+        rc = mds_message_move(txn, f.id, uid, client, 1, uid_out, &err);
+    else if (act == CLIENT_COPY)
+        rc = mds_message_copy(txn, f.id, uid, client, 1, uid_out, &err);
+    else
+        rc = mds_message_expunge(txn, f.id, uid, 1, &err);
+    cr_assert_eq(rc, 0, "%s", err.text);
+    cr_assert_eq(mds_write_commit(&txn, &err), 0, "%s", err.text);
+    mds_close(&env);
+}
+
+/* Clients at work, in both stores alike. */
+static void act_in_archive(struct model *m, const struct store *stores)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        enum client_act act = (enum client_act)rng_below(&m->rng, 4);
+        struct entry *e = any_entry(m);
+        struct copy *c = m->copies_n ? &m->copies[rng_below(&m->rng, m->copies_n)] : NULL;
+        uint32_t uid = 0;
+        if (act == CLIENT_EXPUNGE_COPY) {
+            if (!c || c->aside)
+                continue;
+            for (unsigned s = 0; s < 2; s++)
+                client_act(stores[s].dir, act, "Client", c->uid, NULL);
+            c->aside = true;
+            continue;
+        }
+        if (!e || !e->uid || e->let_go || m->copies_n == COPIES)
+            continue;
+        for (unsigned s = 0; s < 2; s++)
+            client_act(stores[s].dir, act, folder_names[e->folder], e->uid, &uid);
+        e->let_go = act != CLIENT_COPY;
+        if (act != CLIENT_EXPUNGE)
+            m->copies[m->copies_n++] = (struct copy){.content = e->content, .uid = uid};
     }
 }
 
@@ -481,8 +597,7 @@ Test(indexer_model, random_vaults_and_rebuilds)
     for (unsigned step = 0; step < STEPS; step++) {
         struct store stores[2] = {
             {path_join(dir, "store1"), 2, 10000, 0},
-            {path_join(dir, "store2"), 1, 1 + (uint32_t)rng_below(&m->rng, 20),
-             rng_once_in(&m->rng, 2) ? 400 : 0},
+            {path_join(dir, "store2"), 1, 1 + (uint32_t)rng_below(&m->rng, 20), rng_once_in(&m->rng, 2) ? 400 : 0},
         };
         bool full = rng_once_in(&m->rng, 4);
         for (unsigned s = 0; s < 2; s++)
@@ -495,6 +610,7 @@ Test(indexer_model, random_vaults_and_rebuilds)
         check_and_flag(m, &stores[0], box, &box_n);
         check_sound(stores[0].dir);
         flag_in_archive(m, stores);
+        act_in_archive(m, stores);
         change(m);
     }
     free(m);
