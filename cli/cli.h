@@ -33,6 +33,7 @@ enum cli_status {
 
 /* The table's rows. argv[0] is the subcommand's name, argv[argc] NULL. */
 int cmd_build(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_fetch(int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct command {
     {"verify", cmd_verify, "check the store, with --items against the vault"},
     {"import", cmd_import, "copy existing stores of mail into an archive's own vault"},
     {"undelete", cmd_undelete, "bring back what was expunged"},
+    {"compact", cmd_compact, "let go of what was expunged long ago, free its space"},
     {"rebuild", cmd_rebuild, "make the store anew, keeping UIDs and flags"},
     {"serve", cmd_serve, "serve the store's archives over IMAP"},
     {"user", cmd_user, "add, list and remove logins"},

@@ -2,6 +2,8 @@
 #include "archive_private.h"
 #include "system.h"
 
+#include "vault/segment.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,18 +32,61 @@ int archive_check_cancel(const struct indexer_archive *a, struct error *err)
     return a->cancel && *a->cancel ? error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED) : 0;
 }
 
-int archive_turn(struct archive_turn *t, const struct indexer_archive *a, struct mds_env *env, struct error *err)
+int archive_turn_writer(struct archive_turn *t, struct segment_writer **out, struct error *err)
+{
+    struct mds_segments at;
+    int rc = t->writer ? 0 : mds_segments_get(t->txn, &at, err);
+    if (rc == 0 && !t->writer)
+        rc = segment_writer_open(mds_dir(t->env), at.active, at.tail, &t->writer, err);
+    *out = t->writer;
+    return rc;
+}
+
+int archive_turn_commit(struct archive_turn *t, struct error *err)
+{
+    struct mds_segments at;
+    int rc = 0;
+    if (!t->txn)
+        return 0;
+    if (t->writer) {
+        rc = segment_writer_sync(t->writer, &at.active, &at.tail, err);
+        if (rc == 0)
+            rc = mds_segments_put(t->txn, &at, err);
+        segment_writer_close(&t->writer);
+    }
+    if (rc < 0)
+        mds_write_abort(&t->txn);
+    else
+        rc = mds_write_commit(&t->txn, err);
+    t->txn = NULL;
+    return rc;
+}
+
+int archive_turn_next(struct archive_turn *t, struct error *err)
 {
     const int64_t now = indexer_monotonic_ns();
     const bool full = ++t->n >= ARCHIVE_TURN_ROWS || now - t->began_ns > ARCHIVE_TURN_NS;
-    int rc = archive_check_cancel(a, err);
-    if (rc < 0 || (t->txn && !full && !(t->n % 16 == 0 && mds_writer_waiting(env))))
+    int rc = archive_check_cancel(t->at, err);
+    if (rc < 0 || (t->txn && !full && !(t->n % 16 == 0 && mds_writer_waiting(t->env))))
         return rc;
-    if (t->txn && (rc = mds_write_commit(&t->txn, err)) < 0)
-        return rc;
+    rc = archive_turn_commit(t, err);
+    if (rc == 0)
+        rc = mds_write_begin(t->env, &t->txn, err); /* turns are given in order: who waits goes first */
+    if (rc < 0)
+        t->txn = NULL;
     t->n = 0;
-    rc = mds_write_begin(env, &t->txn, err); /* turns are given in order: who waits goes first */
     t->began_ns = indexer_monotonic_ns();
+    return rc;
+}
+
+int archive_turn_end(struct archive_turn *t, int rc, struct error *err)
+{
+    if (rc == 0 || rc == BASE_ERR_CANCELLED) {
+        int committed = archive_turn_commit(t, rc == 0 ? err : NULL);
+        rc = rc == 0 ? committed : rc;
+    }
+    segment_writer_close(&t->writer);
+    mds_write_abort(&t->txn);
     return rc;
 }
 

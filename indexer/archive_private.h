@@ -11,14 +11,24 @@
 int archive_open(const struct indexer_archive *a, bool write, struct mds_env **out, struct error *err);
 int archive_check_cancel(const struct indexer_archive *a, struct error *err);
 
-/* A write transaction that ends by itself. Zeroed: none. */
+struct segment_writer;
+
+/* A write transaction that ends by itself. */
 struct archive_turn {
-    struct mds_txn *txn;
+    const struct indexer_archive *at;
+    struct mds_env *env;
+    struct mds_txn *txn;           /* NULL: none */
+    struct segment_writer *writer; /* own vault: synced and closed by each commit. NULL: nothing is written there */
     unsigned n;
     int64_t began_ns;
 };
-/* Before each step: opens, or commits and opens anew when it is time. CANCELLED leaves it open, to be committed or aborted. */
-int archive_turn(struct archive_turn *t, const struct indexer_archive *a, struct mds_env *env, struct error *err);
+/* Before each step: opens, or commits and opens anew when it is time. CANCELLED leaves it open. */
+int archive_turn_next(struct archive_turn *t, struct error *err);
+/* The own vault's writer, opened where the transaction says. */
+int archive_turn_writer(struct archive_turn *t, struct segment_writer **out, struct error *err);
+int archive_turn_commit(struct archive_turn *t, struct error *err);
+/* Commits if rc says that all went well or somebody stopped it, else aborts. The first error counts. */
+int archive_turn_end(struct archive_turn *t, int rc, struct error *err);
 /* fsync of a directory. */
 int archive_sync_dir(const char *path, struct error *err);
 

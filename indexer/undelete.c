@@ -82,10 +82,10 @@ static int destination(struct mds_txn *txn, const struct kept *k, uint32_t *out,
 
 static int restore_all(const struct indexer_undelete *u, struct mds_env *env, uint64_t *count, struct error *err)
 {
-    struct archive_turn t = {0};
+    struct archive_turn t = {.at = &u->at, .env = env};
     struct kept k = {0};
     int rc = 1;
-    while (rc > 0 && (rc = archive_turn(&t, &u->at, env, err)) == 0 && (rc = kept_next(u, t.txn, &k, err)) > 0) {
+    while (rc > 0 && (rc = archive_turn_next(&t, err)) == 0 && (rc = kept_next(u, t.txn, &k, err)) > 0) {
         uint32_t dest = 0, uid = 0;
         int done = destination(t.txn, &k, &dest, err);
         if (done == 0)
@@ -97,11 +97,7 @@ static int restore_all(const struct indexer_undelete *u, struct mds_env *env, ui
         tell(u, &k);
         ++*count;
     }
-    if (t.txn && (rc == 0 || rc == BASE_ERR_CANCELLED)) {
-        int committed = mds_write_commit(&t.txn, err);
-        rc = committed < 0 ? committed : rc;
-    }
-    mds_write_abort(&t.txn);
+    rc = archive_turn_end(&t, rc, err);
     buf_release(&k.name);
     return rc;
 }
