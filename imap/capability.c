@@ -17,6 +17,9 @@ static const struct {
     {"IMAP4rev1", ALWAYS},   {"LITERAL+", ALWAYS}, {"SASL-IR", ALWAYS},  {"ID", ALWAYS},
     {"ENABLE", ALWAYS},      {"NAMESPACE", ALWAYS}, {"UNSELECT", ALWAYS}, {"CHILDREN", ALWAYS},
     {"SPECIAL-USE", ALWAYS},
+    {"ESEARCH", AFTER_LOGIN},       {"SEARCHRES", AFTER_LOGIN},   {"WITHIN", AFTER_LOGIN},
+    {"LIST-EXTENDED", AFTER_LOGIN}, {"LIST-STATUS", AFTER_LOGIN}, {"STATUS=SIZE", AFTER_LOGIN},
+    {"SAVEDATE", AFTER_LOGIN},      {"PREVIEW", AFTER_LOGIN},
 };
 
 void imap_session_mask(struct imap_session *s, const char *names)

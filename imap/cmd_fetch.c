@@ -1,5 +1,5 @@
 /*
- * cmd_fetch: FETCH and UID FETCH.
+ * cmd_fetch: FETCH and UID FETCH, with CHANGEDSINCE and VANISHED (RFC 7162).
  *
  * An answer is made message by message: first the metadata, copied out of the store in one go (its views die
  * with the reader), then the body sections, each streamed in chunks over as many slices as it takes. The size
@@ -16,32 +16,67 @@
 #include "fetch_att.h"
 #include "wire/writer.h"
 
-enum { CHUNK_BYTES = 64 << 10 };
+enum { CHUNK_BYTES = 64 << 10, SEEN_AT_ONCE = 500 };
 
 struct fetch_args {
     struct bytes set_text;
     struct imap_fetch_atts atts;
+    bool has_since, wants_vanished;
+    uint64_t since;
     /* where it stands */
-    struct mdsq_set *set;
+    struct mdsq_set *set, *vanished;
+    uint64_t vanished_at;
     struct mdsq_fetch *fetch;
     uint32_t seq, uid;
+    bool unseen;                             /* the message at hand */
+    struct buf seen;                         /* UIDs to become \Seen, as the text of a set */
+    unsigned seen_n;
     bool line_open;                          /* "* n FETCH (" was written */
     const struct imap_fetch_body *next_body; /* of the message at hand */
     struct mdsq_body *body;                  /* being streamed */
     uint64_t body_at, body_end;
     /* what could not be given */
-    bool gone, unreadable, corrupt;
+    bool gone, unreadable, corrupt, unknown_encoding, too_large;
 };
 
-/* fetch = "FETCH" SP sequence-set SP ... */
+/* SP "(" fetch-modifier *(SP fetch-modifier) ")": "CHANGEDSINCE" SP mod-sequence-value, "VANISHED" */
+static bool take_modifiers(struct imap_cursor *at, struct fetch_args *a)
+{
+    if (!imap_take_sp(at) || !imap_take_byte(at, '('))
+        return false;
+    for (;;) {
+        if (imap_at_word(at, "CHANGEDSINCE") && !a->has_since) {
+            a->has_since = true;
+            /* iOS says 0, which the grammar does not have: all messages. */
+            if (!imap_take_word(at, "CHANGEDSINCE") || !imap_take_sp(at) || !imap_take_number64(at, &a->since))
+                return false;
+        } else if (imap_at_word(at, "VANISHED") && !a->wants_vanished) {
+            a->wants_vanished = true;
+            if (!imap_take_word(at, "VANISHED"))
+                return false;
+        } else {
+            return imap_cursor_fail(at, "unknown FETCH modifier");
+        }
+        if (!imap_at_byte(at, ' '))
+            return imap_take_byte(at, ')');
+        at->p++;
+    }
+}
+
+/* fetch = "FETCH" SP sequence-set SP ... [fetch-modifiers] */
 IMAP_PARSE(imap_parse_fetch)
 {
     struct fetch_args *a = imap_command_args(c, sizeof *a);
-    (void)s;
     if (!a || !imap_take_sp(at) || !imap_take_sequence_set(at, &a->set_text) || !imap_take_sp(at) ||
         !imap_take_fetch_atts(at, &a->atts))
         return false;
+    if (!imap_at_end(at) && !take_modifiers(at, a))
+        return false;
+    if (a->wants_vanished && (!c->uid || !a->has_since || !(s->enabled & IMAP_ENABLED_QRESYNC)))
+        return imap_cursor_fail(at, "VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC enabled");
     a->atts.uid |= c->uid;
+    if (a->has_since)
+        a->atts.attrs |= MDSQ_FETCH_MODSEQ;
     return true;
 }
 
@@ -51,6 +86,8 @@ void imap_release_fetch(struct imap_command *c)
     mdsq_body_close(&a->body);
     mdsq_fetch_free(&a->fetch);
     mdsq_set_free(&a->set);
+    mdsq_set_free(&a->vanished);
+    buf_release(&a->seen);
 }
 
 /* ---- one message's line -------------------------------------------------------------- */
@@ -79,6 +116,35 @@ static void put_attribute(struct imap_session *s, struct fetch_args *a, const ch
     buf_append(&s->out, v.p, v.n);
 }
 
+static void put_extensions(struct imap_session *s, struct fetch_args *a, const struct mdsq_message *m)
+{
+    const unsigned attrs = a->atts.attrs;
+    /* RFC 7162 3.1: once a client knows modseqs, flags come with theirs. */
+    if (attrs & MDSQ_FETCH_MODSEQ || (attrs & MDSQ_FETCH_FLAGS && s->enabled & IMAP_ENABLED_CONDSTORE)) {
+        next_attribute(s, a);
+        buf_append_str(&s->out, "MODSEQ (");
+        buf_append_u64_dec(&s->out, m->modseq);
+        buf_append_byte(&s->out, ')');
+    }
+    if (a->atts.email_id) {
+        next_attribute(s, a);
+        buf_printf(&s->out, "EMAILID (%s)", m->email_id);
+    }
+    if (a->atts.thread_id) {
+        next_attribute(s, a);
+        buf_printf(&s->out, "THREADID (%s)", m->thread_id);
+    }
+    if (attrs & MDSQ_FETCH_SAVEDATE) {
+        next_attribute(s, a);
+        buf_printf(&s->out, "SAVEDATE \"%s\"", m->save_date_text);
+    }
+    if (attrs & MDSQ_FETCH_PREVIEW) {
+        next_attribute(s, a);
+        buf_append_str(&s->out, "PREVIEW ");
+        imap_write_string(&s->out, bytes_of(m->preview.p, m->preview.n));
+    }
+}
+
 static void put_metadata(struct imap_session *s, struct fetch_args *a, const struct mdsq_message *m)
 {
     const unsigned attrs = a->atts.attrs;
@@ -103,6 +169,7 @@ static void put_metadata(struct imap_session *s, struct fetch_args *a, const str
         put_attribute(s, a, "BODYSTRUCTURE ", m->bodystructure);
     if (attrs & MDSQ_FETCH_BODY)
         put_attribute(s, a, "BODY ", m->body);
+    put_extensions(s, a, m);
 }
 
 /* ---- one body section -------------------------------------------------------------------- */
@@ -114,32 +181,58 @@ static void put_label(struct imap_session *s, struct fetch_args *a, const struct
     buf_append_byte(&s->out, ' ');
 }
 
+/* What a section that does not open means for the answer. */
+static void note_unopened(struct fetch_args *a, const struct imap_fetch_body *b, const struct mdsq_error *err)
+{
+    const bool binary = b->section.kind == MDSQ_SECTION_BINARY;
+    if (binary && err->code == MDSQ_ERR_USAGE)
+        a->unknown_encoding = true;
+    else if (err->code == MDSQ_ERR_LIMIT)
+        a->too_large = true;
+    else
+        a->unreadable = true;
+    if (!binary || err->code != MDSQ_ERR_USAGE)
+        log_to(LOG_LEVEL_WARN, "imap: body does not open: uid=%u code=%d error=%s", a->uid, err->code, err->text);
+}
+
+/* Sets where the partial begins and ends in a section of that size. */
+static void cut_partial(struct fetch_args *a, const struct imap_fetch_body *b, uint64_t size)
+{
+    a->body_at = b->partial ? b->first : 0;
+    if (a->body_at > size)
+        a->body_at = size;
+    a->body_end = b->partial && b->count < size - a->body_at ? a->body_at + b->count : size;
+}
+
 /* Opens the section and says its label and size. What cannot be opened is left out and counted. */
 static void open_body(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b)
 {
     struct mdsq_error err = {0};
     int rc = imap_session_reader(s, &err) ? mdsq_body_open(s->reader, s->view, a->uid, &b->section, &a->body, &err)
                                           : err.code;
+    if (rc < 0)
+        a->body = NULL;
     if (rc == MDSQ_ERR_NOTFOUND) {
         put_label(s, a, b);
-        buf_append_str(&s->out, "NIL");
+        buf_append_str(&s->out, b->size_only ? "0" : "NIL");
         return;
     }
     if (rc < 0) {
-        a->body = NULL;
-        a->unreadable = true;
-        log_to(LOG_LEVEL_WARN, "imap: body does not open: uid=%u code=%d error=%s", a->uid, rc, err.text);
+        note_unopened(a, b, &err);
         return;
     }
-    uint64_t size = mdsq_body_size(a->body);
-    a->body_at = b->partial ? b->first : 0;
-    if (a->body_at > size)
-        a->body_at = size;
-    a->body_end = b->partial && b->count < size - a->body_at ? a->body_at + b->count : size;
     put_label(s, a, b);
+    if (b->size_only) {
+        buf_append_u64_dec(&s->out, mdsq_body_size(a->body));
+        mdsq_body_close(&a->body);
+        return;
+    }
+    cut_partial(a, b, mdsq_body_size(a->body));
     if (a->body_at == a->body_end) {
         buf_append_str(&s->out, "\"\"");
         mdsq_body_close(&a->body);
+    } else if (b->section.kind == MDSQ_SECTION_BINARY) {
+        imap_write_literal8_head(&s->out, a->body_end - a->body_at);
     } else {
         imap_write_literal_head(&s->out, a->body_end - a->body_at);
     }
@@ -185,6 +278,58 @@ static enum imap_step put_bodies(struct imap_session *s, struct fetch_args *a)
     return IMAP_STEP_DONE;
 }
 
+/* ---- \Seen -------------------------------------------------------------------------------- */
+
+static bool marks_seen(const struct imap_session *s, const struct fetch_args *a)
+{
+    return a->atts.sees && !s->read_only;
+}
+
+static bool is_unseen(struct mdsq_bytes flags)
+{
+    static const char seen[] = "\\Seen";
+    return memmem(flags.p, flags.n, seen, sizeof seen - 1) == NULL;
+}
+
+static void note_read(struct imap_session *s, struct fetch_args *a)
+{
+    if (!a->unseen || !marks_seen(s, a))
+        return;
+    buf_printf(&a->seen, "%s%u", a->seen_n ? "," : "", a->uid);
+    a->seen_n++;
+}
+
+static int make_seen(struct imap_session *s, struct imap_command *c, struct fetch_args *a, struct mdsq_error *err)
+{
+    const struct mdsq_flags seen = {.flags = 1};
+    struct mdsq_set *set = NULL;
+    int rc = mdsq_set_parse(s->view, (const char *)a->seen.p, a->seen.n, true, &set, err);
+    if (rc >= 0)
+        rc = mdsq_change_store(s->archive, s->view, set, MDSQ_STORE_ADD, &seen, NULL, &c->change, err);
+    mdsq_set_free(&set);
+    return rc;
+}
+
+/* PARK or DONE. */
+static enum imap_step mark_seen(struct imap_session *s, struct imap_command *c, struct fetch_args *a)
+{
+    struct mdsq_outcome outcome;
+    struct mdsq_error err = {0};
+    int rc = c->change ? 0 : make_seen(s, c, a, &err);
+    if (rc >= 0) {
+        enum imap_step step = imap_commit(s, c);
+        if (step != IMAP_STEP_DONE)
+            return step;
+        rc = mdsq_change_outcome(c->change, &outcome, &err);
+        imap_commit_drop(c);
+    }
+    if (rc < 0)
+        log_to(LOG_LEVEL_WARN, "imap: cannot mark messages as seen: code=%d error=%s", rc, err.text);
+    buf_reset(&a->seen);
+    a->seen_n = 0;
+    return IMAP_STEP_DONE;
+}
+
 /* ---- the command ---------------------------------------------------------------------------- */
 
 static enum imap_step finish(struct imap_command *c, const struct fetch_args *a)
@@ -194,18 +339,77 @@ static enum imap_step finish(struct imap_command *c, const struct fetch_args *a)
                           "Some of the messages' records are damaged, tell the administrator");
     if (a->unreadable)
         return imap_reply(c, IMAP_NO, "UNAVAILABLE", "Some of the messages cannot be read from the vault");
+    if (a->unknown_encoding)
+        return imap_reply(c, IMAP_NO, "UNKNOWN-CTE", "Some of the parts are in an unknown transfer encoding");
+    if (a->too_large)
+        return imap_reply(c, IMAP_NO, "LIMIT", "Some of the parts are too large to be decoded");
     if (a->gone && !c->uid)
         return imap_reply(c, IMAP_NO, "EXPUNGEISSUED", "Some of the requested messages no longer exist");
     return imap_reply(c, IMAP_OK, NULL, "FETCH completed");
 }
 
+static void replace(struct mdsq_set **set, struct mdsq_set **by)
+{
+    mdsq_set_free(set);
+    *set = *by;
+    *by = NULL;
+}
+
+/* The UIDs that the client names and that went since, but those that it will be told of as news. */
+static int find_vanished(struct imap_session *s, struct fetch_args *a, const struct mdsq_set *expunged,
+                         struct mdsq_error *err)
+{
+    struct mdsq_set *named = NULL, *known = NULL, *gone = NULL;
+    struct mdsq_view_info info = {0};
+    const bool saved = a->set_text.p[0] == '$';
+    int rc = mdsq_view_get_info(s->reader, s->view, &info, err);
+    if (rc >= 0 && saved && s->saved)
+        rc = mdsq_set_and(s->saved, s->saved, &named, err);
+    else if (rc >= 0)
+        rc = mdsq_set_numbers((const char *)a->set_text.p, saved ? 0 : a->set_text.n,
+                              info.uidnext > 1 ? info.uidnext - 1 : 1, &named, err);
+    if (rc >= 0)
+        rc = mdsq_set_and(expunged, named, &gone, err);
+    if (rc >= 0)
+        rc = mdsq_set_in_view(gone, s->view, &known, err);
+    if (rc >= 0)
+        rc = mdsq_set_minus(gone, known, &a->vanished, err);
+    mdsq_set_free(&named);
+    mdsq_set_free(&known);
+    mdsq_set_free(&gone);
+    return rc;
+}
+
+/* Of the set what changed; a log that was pruned gives all, and next_message looks at each. */
+static int keep_changed(struct imap_session *s, struct fetch_args *a, struct mdsq_error *err)
+{
+    struct mdsq_set *changed = NULL, *expunged = NULL, *left = NULL;
+    bool complete;
+    int rc = mdsq_view_changes(s->reader, s->view, a->since, &changed, &expunged, &complete, err);
+    if (rc >= 0)
+        rc = mdsq_set_and(a->set, changed, &left, err);
+    if (rc >= 0) {
+        replace(&a->set, &left);
+        if (a->wants_vanished)
+            rc = find_vanished(s, a, expunged, err);
+    }
+    mdsq_set_free(&changed);
+    mdsq_set_free(&expunged);
+    return rc;
+}
+
 static enum imap_step begin(struct imap_session *s, struct imap_command *c, struct fetch_args *a)
 {
     struct mdsq_error err = {0};
-    if (!imap_session_reader(s, &err) ||
-        mdsq_set_parse(s->view, (const char *)a->set_text.p, a->set_text.n, c->uid, &a->set, &err) < 0 ||
-        mdsq_fetch_new(s->reader, s->view, a->set, a->atts.attrs, &a->fetch, &err) < 0)
+    unsigned attrs = a->atts.attrs | (marks_seen(s, a) ? (unsigned)MDSQ_FETCH_FLAGS : 0);
+    if (a->atts.attrs & MDSQ_FETCH_MODSEQ)
+        imap_enable_condstore(s);
+    if (!imap_session_reader(s, &err) || imap_set_parse(s, a->set_text, c->uid, &a->set, &err) < 0 ||
+        (a->has_since && keep_changed(s, a, &err) < 0) ||
+        mdsq_fetch_new(s->reader, s->view, a->set, attrs, &a->fetch, &err) < 0)
         return imap_reply_error(s, c, &err);
+    if (a->atts.attrs & MDSQ_FETCH_FLAGS)
+        imap_say_keywords(s);
     return IMAP_STEP_MORE;
 }
 
@@ -225,11 +429,14 @@ static bool next_message(struct imap_session *s, struct imap_command *c, struct 
         return false;
     }
     if (m.gone) {
-        a->gone = true;
+        a->gone |= !a->has_since;
         return true;
     }
+    if (a->has_since && m.modseq <= a->since)
+        return true;
     a->seq = m.seq;
     a->uid = m.uid;
+    a->unseen = is_unseen(m.flags);
     put_metadata(s, a, &m);
     a->next_body = a->atts.bodies;
     if (!a->next_body)
@@ -237,23 +444,56 @@ static bool next_message(struct imap_session *s, struct imap_command *c, struct 
     return true;
 }
 
+/* Messages, each with its bodies, until the slice or the set ends. */
+static enum imap_step put_messages(struct imap_session *s, struct imap_command *c, struct fetch_args *a)
+{
+    enum imap_step step = IMAP_STEP_MORE;
+    while (a->seen_n < SEEN_AT_ONCE) {
+        if (a->body || a->next_body) {
+            if ((step = put_bodies(s, a)) != IMAP_STEP_DONE)
+                return step;
+            note_read(s, a);
+        }
+        if (imap_session_should_yield(s))
+            return IMAP_STEP_MORE;
+        if (!next_message(s, c, a, &step))
+            return step;
+    }
+    return IMAP_STEP_MORE;
+}
+
+enum { STAND_BEGIN, STAND_VANISHED, STAND_MESSAGES, STAND_SEEN, STAND_LAST_SEEN };
+
 IMAP_RUN(imap_cmd_fetch)
 {
     struct fetch_args *a = c->args;
     struct mdsq_error err = {0};
     enum imap_step step = IMAP_STEP_MORE;
-    if (!a->fetch && (step = begin(s, c, a)) == IMAP_STEP_DONE)
-        return step;
-    if ((a->body || a->next_body) && (step = put_bodies(s, a)) != IMAP_STEP_DONE)
-        return step;
-    if (!imap_session_reader(s, &err))
-        return imap_reply_error(s, c, &err);
-    mdsq_fetch_rebind(a->fetch, s->reader);
-    while (!imap_session_should_yield(s)) {
-        if (!next_message(s, c, a, &step))
-            return step;
-        if (a->next_body && (step = put_bodies(s, a)) != IMAP_STEP_DONE)
-            return step;
+    if (c->where == STAND_BEGIN) {
+        if (begin(s, c, a) == IMAP_STEP_DONE)
+            return IMAP_STEP_DONE;
+        c->where = STAND_VANISHED;
     }
+    if (c->where == STAND_VANISHED) {
+        if (a->vanished && !imap_say_vanished_earlier(s, a->vanished, &a->vanished_at))
+            return IMAP_STEP_MORE;
+        c->where = STAND_MESSAGES;
+    }
+    if (c->where == STAND_MESSAGES) {
+        if (!imap_session_reader(s, &err))
+            return imap_reply_error(s, c, &err);
+        mdsq_fetch_rebind(a->fetch, s->reader);
+        step = put_messages(s, c, a);
+        if (step == IMAP_STEP_BREAK || (step == IMAP_STEP_MORE && a->seen_n < SEEN_AT_ONCE))
+            return step;
+        if (a->seen_n == 0)
+            return step;
+        c->where = step == IMAP_STEP_DONE ? STAND_LAST_SEEN : STAND_SEEN;
+    }
+    /* The answer to the last is there already; otherwise more messages follow. */
+    step = mark_seen(s, c, a);
+    if (step != IMAP_STEP_DONE || c->where == STAND_LAST_SEEN)
+        return step;
+    c->where = STAND_MESSAGES;
     return IMAP_STEP_MORE;
 }

@@ -1,6 +1,7 @@
 /* extend: what the extensions give all commands: "$", names in UTF-8, keywords as they come up. */
 #include "session_private.h"
 
+#include "base/log.h"
 #include "wire/writer.h"
 
 void imap_say_mailbox(struct imap_session *s, const char *utf8)
@@ -33,21 +34,62 @@ static int say_keyword(const char *name, void *arg)
     return 0;
 }
 
+static void say_permanent(struct imap_session *s, struct bytes keywords)
+{
+    if (s->read_only) {
+        buf_append_str(&s->out, "* OK [PERMANENTFLAGS ()] Read-only\r\n");
+        return;
+    }
+    buf_append_str(&s->out, "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+    buf_append_bytes(&s->out, keywords);
+    buf_append_str(&s->out, " \\*)] Flags permitted\r\n");
+}
+
 void imap_say_keywords(struct imap_session *s)
 {
     struct mdsq_error err = {0};
     struct buf names = {0};
     uint32_t n = 0;
-    if (!s->view || !imap_session_reader(s, &err) || mdsq_keywords(s->reader, NULL, NULL, &n, &err) < 0 ||
-        n <= s->told_keywords)
+    /* Without the store the five are all that is known: FLAGS is told in any case. */
+    if (imap_session_reader(s, &err) && mdsq_keywords(s->reader, NULL, NULL, &n, &err) >= 0 && n <= s->told_keywords)
         return;
-    if (mdsq_keywords(s->reader, say_keyword, &names, &n, &err) >= 0) {
-        buf_printf(&s->out, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft%.*s)\r\n", (int)names.n,
-                   names.n ? (const char *)names.p : "");
-        if (!s->read_only)
-            buf_printf(&s->out, "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft%.*s \\*)] Flags permitted\r\n",
-                       (int)names.n, names.n ? (const char *)names.p : "");
-        s->told_keywords = n;
-    }
+    if (!s->reader || mdsq_keywords(s->reader, say_keyword, &names, &n, &err) < 0)
+        log_to(LOG_LEVEL_WARN, "imap: cannot tell keywords: code=%d error=%s", err.code, err.text);
+    buf_append_str(&s->out, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+    buf_append_bytes(&s->out, buf_bytes(&names));
+    buf_append_str(&s->out, ")\r\n");
+    say_permanent(s, buf_bytes(&names));
+    s->told_keywords = n;
     buf_release(&names);
+}
+
+void imap_enable_condstore(struct imap_session *s)
+{
+    if (s->enabled & IMAP_ENABLED_CONDSTORE)
+        return;
+    s->enabled |= IMAP_ENABLED_CONDSTORE;
+    if (!s->view)
+        return;
+    buf_append_str(&s->out, "* OK [HIGHESTMODSEQ ");
+    buf_append_u64_dec(&s->out, s->told_modseq);
+    buf_append_str(&s->out, "] Now told with flags\r\n");
+}
+
+bool imap_say_vanished_earlier(struct imap_session *s, const struct mdsq_set *set, uint64_t *pos)
+{
+    enum { RANGES_A_LINE = 500 };
+    uint32_t first, last;
+    for (;;) {
+        size_t n = 0;
+        for (; n < RANGES_A_LINE && mdsq_set_next_range(set, NULL, pos, &first, &last); n++) {
+            buf_append_str(&s->out, n ? "," : "* VANISHED (EARLIER) ");
+            imap_write_range(&s->out, first, last);
+        }
+        if (n > 0)
+            buf_append_str(&s->out, "\r\n");
+        if (n < RANGES_A_LINE)
+            return true;
+        if (imap_session_should_yield(s))
+            return false;
+    }
 }

@@ -15,6 +15,8 @@ static const struct {
         {"RFC822.SIZE", MDSQ_FETCH_SIZE, false},
         {"ENVELOPE", MDSQ_FETCH_ENVELOPE, false},
         {"BODYSTRUCTURE", MDSQ_FETCH_BODYSTRUCTURE, false},
+        {"MODSEQ", MDSQ_FETCH_MODSEQ, false},
+        {"SAVEDATE", MDSQ_FETCH_SAVEDATE, false},
 },
   macros[] = {
       {"ALL", MDSQ_FETCH_FLAGS | MDSQ_FETCH_INTERNALDATE | MDSQ_FETCH_SIZE | MDSQ_FETCH_ENVELOPE, false},
@@ -26,10 +28,20 @@ static const struct {
 static const struct {
     const char *name;
     enum mdsq_section_kind kind;
+    bool sees;
 } whole[] = {
-    {"RFC822", MDSQ_SECTION_ALL},
-    {"RFC822.HEADER", MDSQ_SECTION_HEADER},
-    {"RFC822.TEXT", MDSQ_SECTION_TEXT},
+    {"RFC822", MDSQ_SECTION_ALL, true},
+    {"RFC822.HEADER", MDSQ_SECTION_HEADER, false},
+    {"RFC822.TEXT", MDSQ_SECTION_TEXT, true},
+};
+
+static const struct {
+    const char *name;
+    bool peek, size;
+} binaries[] = {
+    {"BINARY", false, false},
+    {"BINARY.PEEK", true, false},
+    {"BINARY.SIZE", true, true},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -138,23 +150,23 @@ static bool take_section(struct imap_cursor *at, struct mdsq_section *section)
     return (!text || take_section_text(at, section)) && imap_take_byte(at, ']');
 }
 
-/* "<" number "." nz-number ">" */
+/* "<" number64 "." nz-number64 ">" (RFC 9051; RFC 3501 has 32 bits) */
 static bool take_partial(struct imap_cursor *at, struct imap_fetch_body *b)
 {
     if (!imap_at_byte(at, '<'))
         return true;
     b->partial = true;
     at->p++;
-    return imap_take_number(at, &b->first) && imap_take_byte(at, '.') && imap_take_nz_number(at, &b->count) &&
-           imap_take_byte(at, '>');
+    return imap_take_number64(at, &b->first) && imap_take_byte(at, '.') && imap_take_number64(at, &b->count) &&
+           (b->count > 0 || imap_cursor_fail(at, "expected a number above 0")) && imap_take_byte(at, '>');
 }
 
-static bool set_label(struct imap_cursor *at, struct imap_fetch_body *b)
+static bool set_label(struct imap_cursor *at, const char *word, struct imap_fetch_body *b)
 {
     static const char *const names[] = {"", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME", ""};
     const struct mdsq_section *s = &b->section;
     struct buf label = {0};
-    buf_append_str(&label, "BODY[");
+    buf_printf(&label, "%s[", word);
     for (size_t i = 0; i < s->path_n; i++)
         buf_printf(&label, "%s%u", i ? "." : "", s->path[i]);
     if (s->path_n && names[s->kind][0])
@@ -166,14 +178,13 @@ static bool set_label(struct imap_cursor *at, struct imap_fetch_body *b)
     }
     buf_append_str(&label, s->fields_n ? ")]" : "]");
     if (b->partial)
-        buf_printf(&label, "<%u>", b->first);
+        buf_printf(&label, "<%llu>", (unsigned long long)b->first);
     b->label = arena_dup(at->arena, buf_bytes(&label));
     buf_release(&label);
     return b->label.n > 0 || imap_cursor_fail(at, "command too large");
 }
 
-/* "BODY" / "BODY" section [partial] / "BODY.PEEK" section [partial]; reading sets no \Seen in a read-only
- * folder */
+/* "BODY" / "BODY" section [partial] / "BODY.PEEK" section [partial] */
 static bool take_body(struct imap_cursor *at, struct imap_fetch_atts *out, bool peek)
 {
     if (!peek && !imap_at_byte(at, '[')) {
@@ -181,7 +192,49 @@ static bool take_body(struct imap_cursor *at, struct imap_fetch_atts *out, bool 
         return true;
     }
     struct imap_fetch_body *b = add_body(at, out);
-    return b && take_section(at, &b->section) && take_partial(at, b) && set_label(at, b);
+    out->sees |= !peek;
+    return b && take_section(at, &b->section) && take_partial(at, b) && set_label(at, "BODY", b);
+}
+
+/*
+ * "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary
+ * section-binary = "[" [section-part] "]"
+ */
+static bool take_binary(struct imap_cursor *at, struct imap_fetch_atts *out, bool peek, bool size)
+{
+    struct imap_fetch_body *b = add_body(at, out);
+    if (!b || !take_section(at, &b->section))
+        return false;
+    if (b->section.kind != MDSQ_SECTION_ALL)
+        return imap_cursor_fail(at, "BINARY takes a part's number");
+    b->section.kind = MDSQ_SECTION_BINARY;
+    b->size_only = size;
+    out->sees |= !peek;
+    return (size || take_partial(at, b)) && set_label(at, size ? "BINARY.SIZE" : "BINARY", b);
+}
+
+/* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]; what is in other parentheses is a modifier of the FETCH. */
+static bool take_preview(struct imap_cursor *at, struct imap_fetch_atts *out)
+{
+    out->attrs |= MDSQ_FETCH_PREVIEW;
+    struct imap_cursor ahead = *at;
+    if (!imap_at_byte(at, ' '))
+        return true;
+    ahead.p++;
+    if (!imap_at_byte(&ahead, '('))
+        return true;
+    ahead.p++;
+    if (!imap_at_word(&ahead, "LAZY"))
+        return true;
+    at->p = ahead.p;
+    for (;;) {
+        /* Previews are made when a message is filed: there is nothing to be lazy about. */
+        if (!imap_take_word(at, "LAZY"))
+            return false;
+        if (!imap_at_byte(at, ' '))
+            return imap_take_byte(at, ')');
+        at->p++;
+    }
 }
 
 static bool take_att(struct imap_cursor *at, struct imap_fetch_atts *out)
@@ -202,8 +255,20 @@ static bool take_att(struct imap_cursor *at, struct imap_fetch_atts *out)
         if (b) {
             b->section.kind = whole[i].kind;
             b->label = bytes_str(whole[i].name);
+            out->sees |= whole[i].sees;
         }
         return b != NULL;
+    }
+    for (size_t i = 0; i < COUNT(binaries); i++)
+        if (bytes_equal_nocase(name, bytes_str(binaries[i].name)))
+            return take_binary(at, out, binaries[i].peek, binaries[i].size);
+    if (bytes_equal_nocase(name, BYTES_LIT("PREVIEW")))
+        return take_preview(at, out);
+    bool email = bytes_equal_nocase(name, BYTES_LIT("EMAILID"));
+    if (email || bytes_equal_nocase(name, BYTES_LIT("THREADID"))) {
+        out->attrs |= MDSQ_FETCH_IDS;
+        *(email ? &out->email_id : &out->thread_id) = true;
+        return true;
     }
     bool peek = bytes_equal_nocase(name, BYTES_LIT("BODY.PEEK"));
     if (peek || bytes_equal_nocase(name, BYTES_LIT("BODY")))

@@ -214,6 +214,7 @@ static bool say_changed(struct imap_session *s, struct imap_news *news)
     struct mdsq_error err = {0};
     if (news->changed.n == 0 || !imap_session_reader(s, &err))
         return true;
+    imap_say_keywords(s);
     if (news->fetch)
         mdsq_fetch_rebind(news->fetch, s->reader);
     while (news->fetch || next_changed(s, news)) {

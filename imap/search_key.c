@@ -11,6 +11,9 @@ enum argument {
     ARG_UID_SET,
     ARG_NOT,
     ARG_OR,
+    ARG_INTERVAL, /* seconds before now */
+    ARG_MODSEQ,   /* [SP entry-name SP entry-type-req] SP mod-sequence-valzer */
+    ARG_OBJECT_ID,
 };
 
 enum { FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16 };
@@ -30,17 +33,24 @@ static const struct word {
     {"CC", ARG_TEXT, MDSQ_KEY_CC, 0, false},
     {"DELETED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DELETED, false},
     {"DRAFT", ARG_NONE, MDSQ_KEY_FLAG, FLAG_DRAFT, false},
+    {"EMAILID", ARG_OBJECT_ID, MDSQ_KEY_EMAILID, 0, false},
     {"FLAGGED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_FLAGGED, false},
     {"FROM", ARG_TEXT, MDSQ_KEY_FROM, 0, false},
     {"HEADER", ARG_FIELD_TEXT, MDSQ_KEY_HEADER, 0, false},
     {"KEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, false},
     {"LARGER", ARG_NUMBER, MDSQ_KEY_LARGER, 0, false},
+    {"MODSEQ", ARG_MODSEQ, MDSQ_KEY_MODSEQ, 0, false},
     {"NEW", ARG_NONE, MDSQ_KEY_NONE, 0, false}, /* nothing is \Recent here */
     {"NOT", ARG_NOT, MDSQ_KEY_NOT, 0, false},
     {"OLD", ARG_NONE, MDSQ_KEY_ALL, 0, false},
+    {"OLDER", ARG_INTERVAL, MDSQ_KEY_OLDER, 0, false},
     {"ON", ARG_DATE, MDSQ_KEY_ON, 0, false},
     {"OR", ARG_OR, MDSQ_KEY_OR, 0, false},
     {"RECENT", ARG_NONE, MDSQ_KEY_NONE, 0, false},
+    {"SAVEDATESUPPORTED", ARG_NONE, MDSQ_KEY_ALL, 0, false},
+    {"SAVEDBEFORE", ARG_DATE, MDSQ_KEY_SAVEDBEFORE, 0, false},
+    {"SAVEDON", ARG_DATE, MDSQ_KEY_SAVEDON, 0, false},
+    {"SAVEDSINCE", ARG_DATE, MDSQ_KEY_SAVEDSINCE, 0, false},
     {"SEEN", ARG_NONE, MDSQ_KEY_FLAG, FLAG_SEEN, false},
     {"SENTBEFORE", ARG_DATE, MDSQ_KEY_SENTBEFORE, 0, false},
     {"SENTON", ARG_DATE, MDSQ_KEY_SENTON, 0, false},
@@ -49,6 +59,7 @@ static const struct word {
     {"SMALLER", ARG_NUMBER, MDSQ_KEY_SMALLER, 0, false},
     {"SUBJECT", ARG_TEXT, MDSQ_KEY_SUBJECT, 0, false},
     {"TEXT", ARG_TEXT, MDSQ_KEY_TEXT, 0, false},
+    {"THREADID", ARG_OBJECT_ID, MDSQ_KEY_THREADID, 0, false},
     {"TO", ARG_TEXT, MDSQ_KEY_TO, 0, false},
     {"UID", ARG_UID_SET, MDSQ_KEY_UID_SET, 0, false},
     {"UNANSWERED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_ANSWERED, true},
@@ -57,6 +68,7 @@ static const struct word {
     {"UNFLAGGED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_FLAGGED, true},
     {"UNKEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, true},
     {"UNSEEN", ARG_NONE, MDSQ_KEY_FLAG, FLAG_SEEN, true},
+    {"YOUNGER", ARG_INTERVAL, MDSQ_KEY_YOUNGER, 0, false},
 };
 
 enum charset { CHARSET_NONE, CHARSET_ASCII, CHARSET_UTF8 };
@@ -65,6 +77,7 @@ struct parser {
     struct imap_cursor *at;
     unsigned depth_max;
     enum charset charset;
+    struct imap_search_program *program;
 };
 
 static bool take_key(struct parser *p, unsigned depth, struct mdsq_key *out);
@@ -160,10 +173,53 @@ static bool take_all(struct parser *p, unsigned depth, char end, struct mdsq_key
     return true;
 }
 
+/* entry-name = DQUOTE "/flags/" attr-flag DQUOTE: metadata items have no modseqs of their own here, the message's counts. */
+static bool take_modseq(struct parser *p, uint64_t *out)
+{
+    struct bytes name, type;
+    p->program->has_modseq = true;
+    if (!imap_take_sp(p->at))
+        return false;
+    if (imap_at_byte(p->at, '"')) {
+        if (!imap_take_string(p->at, &name) || !imap_take_sp(p->at) || !imap_take_atom(p->at, &type) ||
+            !imap_take_sp(p->at))
+            return false;
+        if (name.n < 7 || !bytes_equal_nocase(bytes_of(name.p, 7), BYTES_LIT("/flags/")) ||
+            !(bytes_equal_nocase(type, BYTES_LIT("all")) || bytes_equal_nocase(type, BYTES_LIT("priv")) ||
+              bytes_equal_nocase(type, BYTES_LIT("shared"))))
+            return imap_cursor_fail(p->at, "unknown entry");
+    }
+    return imap_take_number64(p->at, out);
+}
+
+static bool take_interval(struct parser *p, uint64_t *out)
+{
+    uint32_t seconds;
+    if (!imap_take_sp(p->at) || !imap_take_nz_number(p->at, &seconds))
+        return false;
+    *out = (uint64_t)(p->program->now_s - seconds);
+    return true;
+}
+
+/* A sequence set, or what the last SEARCH saved. */
+static bool take_set(struct parser *p, enum mdsq_key_kind kind, struct mdsq_key *out)
+{
+    struct bytes set;
+    if (!imap_take_sequence_set(p->at, &set))
+        return false;
+    if (set.p[0] != '$') {
+        out->kind = kind;
+        out->text = (struct mdsq_bytes){set.p, set.n};
+        return true;
+    }
+    out->kind = p->program->saved ? MDSQ_KEY_SET : MDSQ_KEY_NONE;
+    out->set = p->program->saved;
+    return true;
+}
+
 static bool take_argument(struct parser *p, const struct word *word, unsigned depth, struct mdsq_key *out)
 {
     struct bytes v;
-    uint32_t number;
     int64_t days;
     switch (word->argument) {
     case ARG_NONE: return true;
@@ -177,20 +233,20 @@ static bool take_argument(struct parser *p, const struct word *word, unsigned de
         out->number = (uint64_t)days; /* an int64_t for query/: mail may be older than 1970 */
         return true;
     case ARG_NUMBER:
-        if (!imap_take_sp(p->at) || !imap_take_number(p->at, &number))
+        return imap_take_sp(p->at) && imap_take_number64(p->at, &out->number);
+    case ARG_INTERVAL: return take_interval(p, &out->number);
+    case ARG_MODSEQ: return take_modseq(p, &out->number);
+    case ARG_OBJECT_ID:
+        if (!imap_take_sp(p->at) || !imap_take_atom(p->at, &v))
             return false;
-        out->number = number;
+        out->text = (struct mdsq_bytes){v.p, v.n};
         return true;
     case ARG_KEYWORD:
         if (!imap_take_sp(p->at) || !imap_take_atom(p->at, &v))
             return false;
         out->text = (struct mdsq_bytes){v.p, v.n};
         return true;
-    case ARG_UID_SET:
-        if (!imap_take_sp(p->at) || !imap_take_sequence_set(p->at, &v))
-            return false;
-        out->text = (struct mdsq_bytes){v.p, v.n};
-        return true;
+    case ARG_UID_SET: return imap_take_sp(p->at) && take_set(p, MDSQ_KEY_UID_SET, out);
     }
     return false;
 }
@@ -226,13 +282,8 @@ static bool take_key(struct parser *p, unsigned depth, struct mdsq_key *out)
         at->p++;
         return take_all(p, depth, ')', out) && imap_take_byte(at, ')');
     }
-    if (at->p < at->end && (*at->p == '*' || (*at->p >= '0' && *at->p <= '9'))) {
-        struct bytes set;
-        if (!imap_take_sequence_set(at, &set))
-            return false;
-        *out = (struct mdsq_key){.kind = MDSQ_KEY_SEQ_SET, .text = {set.p, set.n}};
-        return true;
-    }
+    if (at->p < at->end && (*at->p == '*' || *at->p == '$' || (*at->p >= '0' && *at->p <= '9')))
+        return take_set(p, MDSQ_KEY_SEQ_SET, out);
     return take_word_key(p, depth, out);
 }
 
@@ -243,6 +294,7 @@ static bool take_charset(struct parser *p, bool *known_out)
     *known_out = true;
     if (!imap_at_word(p->at, "CHARSET"))
         return true;
+    p->program->has_charset = true;
     if (!imap_take_word(p->at, "CHARSET") || !imap_take_sp(p->at) || !imap_take_astring(p->at, &name))
         return false;
     if (bytes_equal_nocase(name, BYTES_LIT("UTF-8")))
@@ -254,14 +306,39 @@ static bool take_charset(struct parser *p, bool *known_out)
     return imap_take_sp(p->at);
 }
 
+/* "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP */
+static bool take_return(struct imap_cursor *at, struct imap_search_program *out)
+{
+    static const char *const names[] = {"MIN", "MAX", "ALL", "COUNT", "SAVE"};
+    if (!imap_at_word(at, "RETURN"))
+        return true;
+    out->has_return = true;
+    if (!imap_take_word(at, "RETURN") || !imap_take_sp(at) || !imap_take_byte(at, '('))
+        return false;
+    for (bool first = true; !imap_at_byte(at, ')'); first = false) {
+        struct bytes name;
+        size_t k = 0;
+        if ((!first && !imap_take_sp(at)) || !imap_take_atom(at, &name))
+            return false;
+        while (k < sizeof names / sizeof names[0] && !bytes_equal_nocase(name, bytes_str(names[k])))
+            k++;
+        if (k == sizeof names / sizeof names[0])
+            return imap_cursor_fail(at, "unknown RETURN option");
+        out->returns |= 1u << k;
+    }
+    if (out->returns == 0)
+        out->returns = IMAP_SEARCH_ALL;
+    return imap_take_byte(at, ')') && imap_take_sp(at);
+}
+
 bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
 {
     /* A negated flag and the list that holds it are levels of the tree that take_key does not count. */
     const unsigned deepest = MDSQ_KEY_DEPTH_MAX - 2;
-    struct parser p = {.at = at, .depth_max = depth_max < deepest ? depth_max : deepest};
+    struct parser p = {.at = at, .depth_max = depth_max < deepest ? depth_max : deepest, .program = out};
     bool known;
-    *out = (struct imap_search_program){0};
-    if (!imap_take_sp(at) || !take_charset(&p, &known))
+    *out = (struct imap_search_program){.now_s = out->now_s, .saved = out->saved};
+    if (!imap_take_sp(at) || !take_return(at, out) || !take_charset(&p, &known))
         return false;
     if (!known) {
         out->bad_charset = true;

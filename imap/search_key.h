@@ -1,5 +1,5 @@
 /*
- * search_key: search criteria (RFC 3501 section 9, search-key) as a tree for query/. Pure.
+ * search_key: search criteria (RFC 3501 section 9, search-key; RFC 5032, 5182, 7162, 8474, 8514) as a tree for query/. Pure.
  *
  * Keys and their texts are UTF-8 in the cursor's arena or views of the command. The tree is no deeper than
  * the given depth (at most MDSQ_KEY_DEPTH_MAX), parentheses, NOT and OR counted.
@@ -10,12 +10,29 @@
 #include "mds/query.h"
 #include "wire/cursor.h"
 
-struct imap_search_program {
-    const struct mdsq_key *key;
-    bool bad_charset; /* the rest was not looked at: NO [BADCHARSET] */
+/* RFC 4731, RFC 5182 */
+enum imap_search_return {
+    IMAP_SEARCH_MIN = 1 << 0,
+    IMAP_SEARCH_MAX = 1 << 1,
+    IMAP_SEARCH_ALL = 1 << 2,
+    IMAP_SEARCH_COUNT = 1 << 3,
+    IMAP_SEARCH_SAVE = 1 << 4,
 };
 
-/* [SP "CHARSET" SP astring] 1*(SP search-key), to the end of the command. */
+struct imap_search_program {
+    /* given by the caller */
+    int64_t now_s;                /* for OLDER and YOUNGER */
+    const struct mdsq_set *saved; /* "$": not copied; NULL: empty */
+    /* parsed */
+    const struct mdsq_key *key;
+    bool bad_charset; /* the rest was not looked at: NO [BADCHARSET] */
+    bool has_charset;
+    bool has_modseq;  /* some key is MODSEQ: the answer tells the highest one */
+    bool has_return;  /* the answer is ESEARCH */
+    unsigned returns; /* enum imap_search_return; "RETURN ()" is ALL */
+};
+
+/* [SP "RETURN" SP "(" ... ")"] [SP "CHARSET" SP astring] 1*(SP search-key), to the end of the command. */
 bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out);
 
 #endif

@@ -111,6 +111,7 @@ void imap_session_free(struct imap_session **session)
     mdsq_set_free(&s->saved);
     mdsq_archive_close(&s->archive);
     free(s->mask);
+    free(s->client);
     imap_framer_reset(&s->framer);
     buf_release(&s->in);
     buf_release(&s->out);

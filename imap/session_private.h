@@ -166,6 +166,9 @@ struct imap_session {
     char archive_name[256];
     char *mask;       /* capabilities hidden from this client: " NAME NAME ", or NULL */
     unsigned enabled; /* enum imap_enabled */
+    char *client;     /* what ID gave as its name and version, or NULL */
+    imap_identify_fn *identify; /* may be NULL */
+    void *identify_arg;
     /* selected */
     struct mdsq_view *view;
     bool read_only;         /* EXAMINE, or an archive that cannot be written: no STORE, no EXPUNGE, no \Seen */
@@ -243,6 +246,12 @@ static inline bool imap_session_utf8(const struct imap_session *s)
 }
 /* A mailbox name as this client reads it. */
 void imap_say_mailbox(struct imap_session *s, const char *utf8);
+/* "* LIST": a folder as LIST tells it. subscribed: \Subscribed may be said. old_name: OLDNAME (RFC 9051 7.3.1), or NULL. */
+void imap_say_folder(struct imap_session *s, const struct mdsq_folder *folder, bool subscribed, const char *old_name);
+/* CONDSTORE is on from now on (RFC 7162 3.1): the client asked for a modseq. Tells HIGHESTMODSEQ if a mailbox is selected. */
+void imap_enable_condstore(struct imap_session *s);
+/* "* VANISHED (EARLIER)" of a set of UIDs in slices, *pos begins at 0; false: call again in the next run. */
+bool imap_say_vanished_earlier(struct imap_session *s, const struct mdsq_set *set, uint64_t *pos);
 /* "* FLAGS" and PERMANENTFLAGS, if the archive has keywords that this client was not told: before a FETCH may name one. */
 void imap_say_keywords(struct imap_session *s);
 /*
@@ -314,10 +323,14 @@ IMAP_PARSE(imap_parse_authenticate);
 IMAP_RUN(imap_cmd_authenticate);
 IMAP_PARSE(imap_parse_list);
 IMAP_RUN(imap_cmd_list);
+IMAP_PARSE(imap_parse_lsub);
 IMAP_RUN(imap_cmd_lsub);
+void imap_release_list(struct imap_command *c);
 IMAP_PARSE(imap_parse_status);
 IMAP_RUN(imap_cmd_status);
+IMAP_PARSE(imap_parse_select);
 IMAP_RUN(imap_cmd_select);
+void imap_release_select(struct imap_command *c);
 IMAP_RUN(imap_cmd_close);
 IMAP_PARSE(imap_parse_fetch);
 IMAP_RUN(imap_cmd_fetch);

@@ -10,6 +10,11 @@ int64_t imap_system_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t imap_system_time_s(void)
+{
+    return (int64_t)time(NULL);
+}
+
 uint64_t imap_system_now_ns(void)
 {
     struct timespec now;

@@ -7,5 +7,7 @@
 /* Milliseconds of a clock that never goes back. */
 int64_t imap_system_now_ms(void);
 uint64_t imap_system_now_ns(void);
+/* Seconds since 1970 as people count them. */
+int64_t imap_system_time_s(void);
 
 #endif

@@ -89,3 +89,12 @@ void imap_write_mailbox_utf8(struct buf *out, const char *utf8)
     else
         imap_write_astring(out, name);
 }
+
+void imap_write_range(struct buf *out, uint32_t first, uint32_t last)
+{
+    buf_append_u64_dec(out, first);
+    if (last == first)
+        return;
+    buf_append_byte(out, ':');
+    buf_append_u64_dec(out, last);
+}

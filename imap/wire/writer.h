@@ -16,6 +16,8 @@ void imap_write_mailbox(struct buf *out, const char *utf8);
 void imap_write_mailbox_utf8(struct buf *out, const char *utf8);
 /* literal8 = "~{n}" CRLF: the caller sends the n bytes, which may hold NULs. */
 void imap_write_literal8_head(struct buf *out, uint64_t n);
+/* "7" or "7:9" */
+void imap_write_range(struct buf *out, uint32_t first, uint32_t last);
 /* "{n}" CRLF; the caller sends the n bytes. */
 void imap_write_literal_head(struct buf *out, uint64_t n);
 

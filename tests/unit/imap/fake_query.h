@@ -24,6 +24,7 @@ struct fake_message {
     bool corrupt;    /* fetch_next: CORRUPT */
     size_t break_at; /* body_read fails from here on, if not 0 */
     bool changed;    /* flags, told by the next advance */
+    uint64_t modseq;
 };
 
 struct fake {
@@ -33,6 +34,15 @@ struct fake {
     unsigned keywords_n;
     uint64_t tick;
     bool writable;
+    uint64_t modseq;
+    int change_result; /* of every commit, if negative */
+    unsigned commits;
+    int watch_result;     /* of watch_new, if negative */
+    size_t draft_room;    /* a draft is FULL beyond, if not 0 */
+    bool delete_selected; /* DELETE takes the selected folder */
+    bool hold; /* a submitted change is not done before fake_done */
+    char log[8192]; /* the changes that were committed, a line each */
+    void (*in_commit)(void); /* called before a change is applied: somebody else was faster */
     int advance_result; /* negative: advance fails so */
     int open_result;    /* of an archive, likewise */
     int login_result;
@@ -50,5 +60,8 @@ void fake_reset(void);
 void fake_add(unsigned n);
 void fake_expunge(uint32_t uid);
 void fake_flag(uint32_t uid, const char *flags);
+/* What is held is done; the watches are told. */
+void fake_done(void);
+void fake_stir(void);
 
 #endif

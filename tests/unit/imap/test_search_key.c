@@ -11,7 +11,8 @@ static void describe(const struct mdsq_key *k, struct buf *to)
     static const char *const names[] = {"ALL",     "AND",     "OR",     "NOT",    "FLAG",       "KEYWORD", "SEQ",
                                         "UID",     "BEFORE",  "ON",     "SINCE",  "SENTBEFORE", "SENTON",  "SENTSINCE",
                                         "LARGER",  "SMALLER", "HEADER", "FROM",   "TO",         "CC",      "BCC",
-                                        "SUBJECT", "BODY",    "TEXT",   "MODSEQ", "NONE"};
+                                        "SUBJECT", "BODY",    "TEXT",   "MODSEQ", "NONE",       "SET",     "OLDER",
+                                        "YOUNGER", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE", "EMAILID", "THREADID"};
     buf_append_str(to, names[k->kind]);
     if (k->number)
         buf_printf(to, "=%lld", (long long)k->number); /* days are signed */
@@ -27,11 +28,14 @@ static void describe(const struct mdsq_key *k, struct buf *to)
         buf_append_str(to, ")");
 }
 
+/* Never looked into by the parser. */
+static const struct mdsq_set *const saved = (const struct mdsq_set *)(const void *)"$";
+
 /* NULL if refused; "BADCHARSET". Owned. */
 static char *parse(const char *text, unsigned depth, const char **why)
 {
     struct arena *arena = arena_new(4 << 20);
-    struct imap_search_program program;
+    struct imap_search_program program = {.now_s = 1000, .saved = saved};
     struct imap_cursor at = imap_cursor_of(bytes_str(text), arena);
     struct buf out = {0};
     *why = NULL;
@@ -44,6 +48,12 @@ static char *parse(const char *text, unsigned depth, const char **why)
         buf_append_str(&out, "BADCHARSET");
     else
         describe(program.key, &out);
+    if (program.has_return)
+        buf_printf(&out, " return=%x", program.returns);
+    if (program.has_modseq)
+        buf_append_str(&out, " modseq");
+    if (program.has_charset && !strstr(text, "CHARSET"))
+        buf_append_str(&out, " charset");
     buf_append_byte(&out, 0);
     arena_free(&arena);
     return (char *)out.p;
@@ -102,7 +112,39 @@ Test(search_key, every_key)
         {" ON \"1-Jan-2020", NULL},
         {" LARGER 0", "LARGER"},
         {" LARGER 4294967295", "LARGER=4294967295"},
-        {" LARGER 4294967296", NULL},
+        {" LARGER 4294967296", "LARGER=4294967296"},
+        {" LARGER 9223372036854775808", NULL},
+        {" $", "SET"},
+        {" NOT $", "NOT(SET)"},
+        {" UID $", "SET"},
+        {" 1,$", NULL},
+        {" OLDER 10", "OLDER=990"},
+        {" YOUNGER 2000", "YOUNGER=-1000"},
+        {" OLDER 0", NULL},
+        {" OLDER 4294967296", NULL},
+        {" SAVEDBEFORE 2-Jan-1970", "SAVEDBEFORE=1"},
+        {" SAVEDON 2-Jan-1970 SAVEDSINCE 3-Jan-1970", "AND(SAVEDON=1 SAVEDSINCE=2)"},
+        {" SAVEDATESUPPORTED", "ALL"},
+        {" EMAILID M12 THREADID Tab", "AND(EMAILID'M12' THREADID'Tab')"},
+        {" EMAILID \"M\"", NULL},
+        {" MODSEQ 0", "MODSEQ modseq"},
+        {" MODSEQ 620162338", "MODSEQ=620162338 modseq"},
+        {" MODSEQ \"/flags/\\\\draft\" all 620162338", "MODSEQ=620162338 modseq"},
+        {" MODSEQ \"/flags/x\" SHARED 1", "MODSEQ=1 modseq"},
+        {" MODSEQ \"/flags/x\" 1", NULL},
+        {" MODSEQ \"/other/x\" all 1", NULL},
+        {" MODSEQ \"/flags/x\" mine 1", NULL},
+        {" MODSEQ 9223372036854775808", NULL},
+        {" RETURN () ALL", "ALL return=4"},
+        {" RETURN (MIN) SEEN", "FLAG=1 return=1"},
+        {" return (min MAX all Count SAVE) CHARSET UTF-8 ALL", "ALL return=1f"},
+        {" RETURN (MIN MIN) ALL", "ALL return=1"},
+        {" RETURN (PARTIAL 1:2) ALL", NULL},
+        {" RETURN (MIN  MAX) ALL", NULL},
+        {" RETURN MIN ALL", NULL},
+        {" RETURN (MIN)", NULL},
+        {" RETURN (MIN) RETURN (MAX) ALL", NULL},
+        {" CHARSET UTF-8 RETURN (MIN) ALL", NULL},
         {" SMALLER x", NULL},
         {" UID 1:4,*", "UID'1:4,*'"},
         {" UID x", NULL},

@@ -38,8 +38,10 @@ Test(session, greets_and_announces_what_works)
 {
     struct imap_session *s = imap_session_new(NULL, NULL);
     imap_session_allow_login(s);
-    cr_expect_str_eq(talk(s, ""), "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UNSELECT CHILDREN "
-                                  "SPECIAL-USE AUTH=PLAIN] MDS ready\r\n");
+    const char *got = talk(s, "");
+    cr_expect_eq(strncmp(got, "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ", 44), 0, "%s", got);
+    cr_expect_not_null(strstr(got, " AUTH=PLAIN"), "%s", got);
+    cr_expect_not_null(strstr(got, "] MDS ready\r\n"), "%s", got);
     end(&s);
     s = imap_session_new(NULL, NULL);
     cr_expect_not_null(strstr(talk(s, ""), " LOGINDISABLED]"));
@@ -54,9 +56,6 @@ Test(session, any_state)
         {"a NOOP\r\n", "a OK Completed\r\n"},
         {"a noop\n", "a OK Completed\r\n"},
         {"a NOOP \r\n", "a BAD unexpected text after the arguments\r\n"},
-        {"a CAPABILITY\r\n",
-         "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE AUTH=PLAIN\r\n"
-         "a OK CAPABILITY completed\r\n"},
         {"a ID NIL\r\n", "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\na OK ID completed\r\n"},
         {"a ID (\"name\" \"x\" \"v\" NIL)\r\n",
          "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\na OK ID completed\r\n"},
@@ -140,11 +139,12 @@ Test(session, login)
         {"a LOGIN me\r\n", "a BAD missing argument\r\n"},
         {"a LOGIN me wrong\r\n", "a NO [AUTHENTICATIONFAILED] Wrong user name or password\r\n"},
         {"a LOGIN {2}\r\n", "+ OK\r\n"},
-        {"me {8+}\r\nsecret\"\\\r\n", "a OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UNSELECT "
-                                      "CHILDREN SPECIAL-USE] Logged in\r\n"},
-        {"a LOGIN me x\r\n", "a BAD Already logged in\r\n"},
     };
     EXPECT_ALL(s, table);
+    const char *got = talk(s, "me {8+}\r\nsecret\"\\\r\n");
+    cr_expect_eq(strncmp(got, "a OK [CAPABILITY IMAP4rev1 ", 27), 0, "%s", got);
+    cr_expect_not_null(strstr(got, "] Logged in\r\n"), "%s", got);
+    cr_expect_str_eq(talk(s, "a LOGIN me x\r\n"), "a BAD Already logged in\r\n");
     cr_expect(imap_session_logged_in(s));
     end(&s);
 }
@@ -234,37 +234,46 @@ Test(session, list_and_lsub)
         {"a LIST \"\" Gr&APwA3w-e\r\n", "* LIST (\\HasChildren) \"/\" Gr&APwA3w-e\r\na OK LIST completed\r\n"},
         {"a LIST \"\" A&B\r\n", "a OK LIST completed\r\n"},
         {"a LIST \"\"\r\n", "a BAD missing argument\r\n"},
-        {"a LIST (SUBSCRIBED) \"\" *\r\n", "a BAD expected a string or an atom\r\n"},
+        {"a LIST (SUBSCRIBED) \"\" *\r\n", "* LIST (\\HasNoChildren \\Subscribed) \"/\" INBOX\r\n"
+                                           "* LIST (\\HasNoChildren \\Subscribed \\Sent) \"/\" "
+                                           "\"Gr&APwA3w-e/x \\\"q\\\"\"\r\na OK LIST completed\r\n"},
         {"a LSUB \"\" \"*\"\r\n", "* LSUB () \"/\" INBOX\r\n* LSUB () \"/\" \"Gr&APwA3w-e/x \\\"q\\\"\"\r\n"
                                   "a OK LSUB completed\r\n"},
         {"a NAMESPACE\r\n", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\na OK NAMESPACE completed\r\n"},
-        {"a ENABLE CONDSTORE X-FOO\r\n", "* ENABLED\r\na OK ENABLE completed\r\n"},
+        {"a ENABLE CONDSTORE X-FOO\r\n", "* ENABLED CONDSTORE\r\na OK ENABLE completed\r\n"},
         {"a ENABLE\r\n", "a BAD missing argument\r\n"},
         {"a STATUS inbox (MESSAGES UNSEEN recent UIDNEXT UIDVALIDITY)\r\n",
          "* STATUS INBOX (MESSAGES 3 UNSEEN 1 RECENT 0 UIDNEXT 31 UIDVALIDITY 77)\r\na OK STATUS completed\r\n"},
         {"a STATUS Gr&APwA3w-e (MESSAGES)\r\n", "* STATUS Gr&APwA3w-e (MESSAGES 3)\r\na OK STATUS completed\r\n"},
         {"a STATUS nowhere (MESSAGES)\r\n", "a NO [NONEXISTENT] No such mailbox\r\n"},
         {"a STATUS INBOX ()\r\n", "a BAD expected an atom\r\n"},
-        {"a STATUS INBOX (SIZE)\r\n", "a BAD Unknown status item\r\n"},
+        {"a STATUS INBOX (SIZES)\r\n", "a BAD Unknown status item\r\n"},
         {"a STATUS &bad (MESSAGES)\r\n", "a BAD mailbox name is not valid modified UTF-7\r\n"},
     };
     EXPECT_ALL(s, table);
     end(&s);
 }
 
-static const char selected[] = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
-                               "* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n"
-                               "* OK [PERMANENTFLAGS ()] Read-only\r\n* OK [UIDVALIDITY 77] UIDs valid\r\n"
-                               "* OK [UIDNEXT 31] Predicted next UID\r\na OK [READ-ONLY] Mailbox selected\r\n";
+static const char selected[] =
+    "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)\r\n"
+    "* OK [PERMANENTFLAGS ()] Read-only\r\n* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n"
+    "* OK [UIDVALIDITY 77] UIDs valid\r\n* OK [UIDNEXT 31] Predicted next UID\r\n* OK [HIGHESTMODSEQ 5] Highest\r\n"
+    "* OK [MAILBOXID (Fbox)] Ok\r\na OK [READ-ONLY] Mailbox selected\r\n";
+static const char reselected[] =
+    "* OK [CLOSED] Previous mailbox closed\r\n"
+    "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)\r\n"
+    "* OK [PERMANENTFLAGS ()] Read-only\r\n* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n"
+    "* OK [UIDVALIDITY 77] UIDs valid\r\n* OK [UIDNEXT 31] Predicted next UID\r\n* OK [HIGHESTMODSEQ 5] Highest\r\n"
+    "* OK [MAILBOXID (Fbox)] Ok\r\na OK [READ-ONLY] Mailbox selected\r\n";
 
 Test(session, select)
 {
     struct imap_session *s = talk_logged_in(NULL);
     const struct exchange table[] = {
         {"a SELECT INBOX\r\n", selected},
-        {"a EXAMINE \"inbox\"\r\n", selected},
+        {"a EXAMINE \"inbox\"\r\n", reselected},
         {"a CHECK\r\n", "a OK Completed\r\n"},
-        {"a SELECT nowhere\r\n", "a NO [NONEXISTENT] No such mailbox\r\n"},
+        {"a SELECT nowhere\r\n", "* OK [CLOSED] Previous mailbox closed\r\na NO [NONEXISTENT] No such mailbox\r\n"},
         {"a FETCH 1 UID\r\n", "a BAD Select a mailbox first\r\n"},
         {"a SELECT {5+}\r\nINBOX\r\n", selected},
         {"a CLOSE\r\n", "a OK Mailbox closed\r\n"},
@@ -272,56 +281,13 @@ Test(session, select)
         {"a EXAMINE INBOX\r\n", selected},
         {"a UNSELECT\r\n", "a OK Mailbox closed\r\n"},
         {"a SELECT\r\n", "a BAD missing argument\r\n"},
-        {"a SELECT INBOX (CONDSTORE)\r\n", "a BAD unexpected text after the arguments\r\n"},
+        {"a SELECT INBOX (CONDSTORE)\r\n", selected},
+        {"a EXAMINE INBOX (CONDSTORE CONDSTORE)\r\n", "a BAD Unknown parameter\r\n"},
+        {"a EXAMINE INBOX (QRESYNC (77 1))\r\n", "a BAD QRESYNC is not enabled\r\n"},
+        {"a EXAMINE INBOX ()\r\n", "a BAD Unknown parameter\r\n"},
+        {"a EXAMINE INBOX (CONDSTORE\r\n", "a BAD missing )\r\n"},
     };
     EXPECT_ALL(s, table);
-    end(&s);
-}
-
-Test(session, what_would_write_is_refused_after_its_syntax)
-{
-    struct imap_session *s = talk_selected(&(struct imap_limits){.bad_commands = 100});
-    static const struct {
-        const char *say;
-        const char *status;
-    } table[] = {
-        {"STORE 1 +FLAGS (\\Deleted)", "NO"},
-        {"UID STORE 10:* -FLAGS.SILENT \\Seen key", "NO"},
-        {"STORE 1 FLAGS ()", "NO"},
-        {"STORE 1 FLAGS (\\Recent)", "BAD"},
-        {"STORE 1 FLUGS ()", "BAD"},
-        {"STORE 1 FLAGS", "BAD"},
-        {"STORE 0 FLAGS ()", "BAD"},
-        {"COPY 1:2 X", "NO"},
-        {"UID COPY 1:2 X", "NO"},
-        {"MOVE 1 X", "NO"},
-        {"COPY X 1", "BAD"},
-        {"EXPUNGE", "NO"},
-        {"EXPUNGE 1", "BAD"},
-        {"CREATE X/Y", "NO"},
-        {"CREATE", "BAD"},
-        {"CREATE &", "BAD"},
-        {"DELETE X", "NO"},
-        {"RENAME X Y", "NO"},
-        {"RENAME X", "BAD"},
-        {"SUBSCRIBE X", "NO"},
-        {"UNSUBSCRIBE X", "NO"},
-        {"APPEND X {3+}\r\nabc", "NO"},
-        {"APPEND X (\\Seen) \" 7-Feb-1994 21:52:25 -0800\" {3+}\r\nabc", "NO"},
-        {"APPEND X \"07-Feb-1994 21:52:25 -0800\" {3+}\r\nabc", "NO"},
-        {"APPEND X \"7-Feb-1994 21:52:25 -0800\" {3+}\r\nabc", "BAD"},
-        {"APPEND X \"30-Feb-1994 21:52:25 -0800\" {3+}\r\nabc", "BAD"},
-        {"APPEND X (\\Seen) \"abc\"", "BAD"},
-        {"APPEND X", "BAD"},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        char line[256], want[32];
-        snprintf(line, sizeof line, "t %s\r\n", table[i].say);
-        snprintf(want, sizeof want, "t %s ", table[i].status);
-        const char *got = talk(s, line);
-        cr_expect_eq(strncmp(got, want, strlen(want)), 0, "%s: %s", table[i].say, got);
-        cr_expect(table[i].status[0] == 'B' || strstr(got, "[NOPERM]"), "%s: %s", table[i].say, got);
-    }
     end(&s);
 }
 
@@ -549,15 +515,17 @@ Test(session, search)
 Test(session, pipelined_commands_are_answered_in_order)
 {
     struct imap_session *s = talk_new(NULL, true);
+    const char *got = talk(s, "1 LOGIN me {8+}\r\nsecret\"\\\r\n2 EXAMINE INBOX\r\n3 FETCH 1 UID\r\n4 SEARCH ALL\r\n"
+                              "5 LOGOUT\r\n6 NOOP\r\n");
+    const char *rest = strstr(got, "] Logged in\r\n");
+    cr_assert_not_null(rest);
+    cr_expect_eq(strncmp(got, "1 OK [CAPABILITY IMAP4rev1 ", 27), 0);
     cr_expect_str_eq(
-        talk(s, "1 LOGIN me {8+}\r\nsecret\"\\\r\n2 EXAMINE INBOX\r\n3 FETCH 1 UID\r\n4 SEARCH ALL\r\n5 LOGOUT\r\n6 "
-                "NOOP\r\n") +
-            0,
-        "1 OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE] Logged in\r\n"
-        "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
-        "* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n"
-        "* OK [PERMANENTFLAGS ()] Read-only\r\n* OK [UIDVALIDITY 77] UIDs valid\r\n"
-        "* OK [UIDNEXT 31] Predicted next UID\r\n2 OK [READ-ONLY] Mailbox selected\r\n"
+        rest + 13,
+        "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)\r\n* OK [PERMANENTFLAGS ()] Read-only\r\n"
+        "* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY 77] UIDs valid\r\n"
+        "* OK [UIDNEXT 31] Predicted next UID\r\n* OK [HIGHESTMODSEQ 5] Highest\r\n* OK [MAILBOXID (Fbox)] Ok\r\n"
+        "2 OK [READ-ONLY] Mailbox selected\r\n"
         "* 1 FETCH (UID 10)\r\n3 OK FETCH completed\r\n* SEARCH 1 2 3\r\n4 OK SEARCH completed\r\n"
         "* BYE Logging out\r\n5 OK LOGOUT completed\r\n");
     end(&s);
