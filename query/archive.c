@@ -97,9 +97,22 @@ static struct mdsq_archive *registry_find(struct mdsq_store *store, uint32_t id,
     return NULL;
 }
 
+/* For writing if the store is; a store that can only be read (file system) is read. */
+static int environment_open(const struct mdsq_store *store, const char *dir, struct mds_env **out, struct error *err)
+{
+    struct mds_options options = {.read_only = !(store->flags & MDSQ_STORE_WRITE),
+                                  .relaxed = (store->flags & MDSQ_STORE_RELAXED) != 0};
+    int rc = mds_open(dir, &options, out, err);
+
+    if (rc != BASE_ERR_READONLY || options.read_only)
+        return rc;
+    options.read_only = true;
+    options.relaxed = false;
+    return mds_open(dir, &options, out, err);
+}
+
 static int archive_open_locked(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct error *err)
 {
-    const struct mds_options options = {.read_only = true};
     struct mds_archive_info info;
     struct mds_catalogue *catalogue = NULL;
     struct stat st;
@@ -123,7 +136,7 @@ static int archive_open_locked(struct mdsq_store *store, const char *name, struc
         a->dev = st.st_dev;
         a->ino = st.st_ino;
         g_strlcpy(a->name, info.name, sizeof a->name);
-        rc = mds_open(info.dir, &options, &a->env, err);
+        rc = environment_open(store, info.dir, &a->env, err);
         if (rc < 0) {
             archive_free(a);
             return rc;

@@ -100,8 +100,9 @@ static int verify_large(struct mdsq_archive *archive, struct query_item *item, s
     const int64_t mtime_ns = vault_item_mtime_ns(item->body);
     int rc = BASE_OK;
 
-    /* A file of its own: its size was compared, its name is its identity. */
-    if (item->row.locator.length == 0 && item->row.locator.offset == 0)
+    /* A file of its own: its size was compared, its name is its identity. Our own vault: every frame has its seal. */
+    if ((item->row.locator.length == 0 && item->row.locator.offset == 0) ||
+        vault_kind(item->vault->vault) == VAULT_KIND_SEGMENTS)
         return BASE_OK;
     if (is_verified(archive, item->row.id, mtime_ns))
         return BASE_OK;
@@ -173,6 +174,37 @@ static int open_in_vault(struct mdsq_reader *reader, struct query_item *item, st
     return rc;
 }
 
+static bool same_place(const struct query_item *a, const struct query_item *b)
+{
+    const struct mds_locator *x = &a->row.locator, *y = &b->row.locator;
+
+    return x->source == y->source && x->container == y->container && x->offset == y->offset && x->length == y->length &&
+           x->filter == y->filter && bytes_equal(x->name, y->name);
+}
+
+/* The snapshot may be older than a move of the bytes (mds compact, a rename in the vault): where are they now? */
+static int open_where_it_is_now(struct mdsq_reader *reader, struct query_item *item, struct error *err)
+{
+    struct mdsq_reader now = {.archive = reader->archive};
+    struct query_item moved = {0};
+    int rc = mds_read_begin(reader->archive->env, &now.txn, err);
+
+    if (rc >= 0)
+        rc = query_item_load(&now, item->row.id, &moved, err);
+    if (rc >= 0 && same_place(&moved, item))
+        rc = error_set(err, BASE_ERR_GONE, 0, "the item vanished from its vault");
+    if (rc >= 0)
+        rc = open_in_vault(&now, &moved, err);
+    mds_read_end(&now.txn);
+    if (rc >= 0) {
+        query_item_release(item);
+        *item = moved;
+        return rc;
+    }
+    query_item_release(&moved);
+    return rc == BASE_ERR_NOTFOUND ? BASE_ERR_GONE : rc;
+}
+
 int query_item_open_bytes(struct mdsq_reader *reader, struct query_item *item, struct error *err)
 {
     int rc;
@@ -180,6 +212,8 @@ int query_item_open_bytes(struct mdsq_reader *reader, struct query_item *item, s
     if (item->is_open)
         return BASE_OK;
     rc = open_in_vault(reader, item, err);
+    if (rc == BASE_ERR_GONE)
+        rc = open_where_it_is_now(reader, item, err);
     if (rc < 0)
         return rc;
     if (vault_item_size(item->body) != item->row.size)

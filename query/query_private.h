@@ -118,6 +118,8 @@ struct mdsq_store {
     atomic_uint_fast64_t generations; /* snapshots begun so far */
     char *dir;
     unsigned flags; /* enum mdsq_store_flag */
+    struct query_writer *writer;   /* change.h; NULL without MDSQ_STORE_WRITE */
+    struct query_watcher *watcher; /* change.h */
     pthread_mutex_t lock;  /* guards what follows */
     struct mds_catalogue *catalogue;
     bool catalogue_writable;
@@ -175,6 +177,17 @@ struct mdsq_archive {
     struct query_shared_set sets[QUERY_SHARED_SETS_MAX];
     uint64_t sets_clock;
     struct query_vault *vaults;
+    /* Under the writer's lock (writer.c). */
+    struct mdsq_change *queue_first, *queue_last;
+    struct mdsq_archive *ready_next;
+    bool is_writing, is_ready;
+    uint64_t pruned_messages; /* of the writer thread at work: changed since the logs were looked at */
+    /* Under the watcher's lock (watch.c). */
+    struct mdsq_watch *watches;
+    struct mdsq_watch *telling; /* the next one to tell */
+    struct mdsq_archive *watched_next, **watched_at;
+    uint64_t told_txnid;
+    /* Under lock. */
     struct query_verified verified[QUERY_VERIFIED_MAX];
 };
 struct mdsq_archive *query_archive_ref(struct mdsq_archive *archive);
@@ -201,6 +214,8 @@ struct mdsq_reader {
 };
 /* A cursor over packs that lives as long as the reader, so that single messages in order cost a row a pack. */
 int query_reader_words(struct mdsq_reader *reader, struct mds_words **out, struct error *err);
+/* The names of fields that a build of the archive set, ended by NULL; g_strfreev. NULL: none were set. */
+char **query_kept_names(struct mds_txn *txn);
 /* Names of the fields that the archive keeps, ended by NULL; view of the reader. */
 const char *const *query_reader_kept(struct mdsq_reader *reader);
 

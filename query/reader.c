@@ -71,15 +71,23 @@ int query_reader_words(struct mdsq_reader *reader, struct mds_words **out, struc
     return rc;
 }
 
-const char *const *query_reader_kept(struct mdsq_reader *reader)
+char **query_kept_names(struct mds_txn *txn)
 {
     struct bytes names;
 
-    if (reader->kept == NULL && mds_meta_get(reader->txn, META_KEPT_NAMES, &names, NULL) >= 0) {
-        char *text = g_strndup((const char *)names.p, names.n);
+    if (mds_meta_get(txn, META_KEPT_NAMES, &names, NULL) < 0)
+        return NULL;
 
-        reader->kept = g_strsplit(text, "\n", -1);
-        g_free(text);
-    }
+    char *text = g_strndup((const char *)names.p, names.n);
+    char **kept = g_strsplit(text, "\n", -1);
+
+    g_free(text);
+    return kept;
+}
+
+const char *const *query_reader_kept(struct mdsq_reader *reader)
+{
+    if (reader->kept == NULL)
+        reader->kept = query_kept_names(reader->txn);
     return reader->kept ? (const char *const *)reader->kept : mime_default_headers;
 }

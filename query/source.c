@@ -4,6 +4,8 @@
  */
 #include "query_private.h"
 
+#include "vault/segment.h"
+
 #include <glib.h>
 
 static void vault_free(struct query_vault *v)
@@ -62,7 +64,8 @@ static struct query_vault *vault_find(struct mdsq_archive *archive, uint32_t sou
     return NULL;
 }
 
-static int vault_open_source(struct mds_txn *txn, uint32_t source, struct vault **out, struct error *err)
+static int vault_open_source(struct mdsq_archive *archive, struct mds_txn *txn, uint32_t source, struct vault **out,
+                             struct error *err)
 {
     struct vault_spec spec = {0};
     struct bytes name;
@@ -71,6 +74,10 @@ static int vault_open_source(struct mds_txn *txn, uint32_t source, struct vault 
 
     if (rc < 0)
         return rc;
+    if (bytes_equal(name, BYTES_LIT(MDS_SOURCE_OWN))) {
+        rc = segment_vault_open(mds_dir(archive->env), out, err);
+        return rc == BASE_ERR_NOTFOUND ? BASE_ERR_GONE : rc;
+    }
     text = g_strndup((const char *)name.p, name.n);
     rc = vault_spec_parse(text, &spec, err);
     if (rc >= 0)
@@ -99,7 +106,7 @@ int query_vault_get(struct mdsq_archive *archive, struct mds_txn *txn, uint32_t 
     atomic_init(&mine->refs, 1);
     mine->source = source;
 
-    const int rc = vault_open_source(txn, source, &mine->vault, err);
+    const int rc = vault_open_source(archive, txn, source, &mine->vault, err);
 
     if (rc < 0) {
         vault_free(mine);

@@ -4,7 +4,7 @@
  * The catalogue is opened for reading; the first change of a user reopens it for writing, so that browsing works
  * on a read-only file system.
  */
-#include "query_private.h"
+#include "change.h"
 
 #include <glib.h>
 
@@ -50,6 +50,9 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
     store->dir = g_strdup(dir);
     store->flags = flags;
     (void)pthread_mutex_init(&store->lock, NULL);
+    store->watcher = query_watcher_new();
+    if (flags & MDSQ_STORE_WRITE)
+        store->writer = query_writer_new();
     rc = query_store_catalogue(store, false, &catalogue, &e);
     if (rc < 0) {
         error_context(&e, "store %s", dir);
@@ -67,6 +70,8 @@ void mdsq_store_close(struct mdsq_store **store)
     *store = NULL;
     if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
+    query_writer_free(&s->writer);
+    query_watcher_free(&s->watcher);
     query_archive_forget_all(s);
     query_auth_free(&s->auth);
     mds_catalogue_close(&s->catalogue);

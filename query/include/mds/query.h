@@ -469,6 +469,7 @@ struct mdsq_outcome {
     const struct mdsq_set *dest;    /* their new UIDs, in the same order; append, replace: the new UIDs */
     uint64_t modseq_first, modseq_last; /* store, expunge: modseqs that this change took in the folder; 0: none. News in between is one's own */
     char mailbox_id[33];            /* create */
+    bool no_destination;            /* with MDSQ_ERR_NOTFOUND: it is the destination that is not there (TRYCREATE) */
 };
 MDSQ_API int mdsq_change_outcome(const struct mdsq_change *change, struct mdsq_outcome *out, struct mdsq_error *err);
 
@@ -509,8 +510,9 @@ struct mdsq_append {
     int64_t internal_date;     /* seconds since 1970 */
     int16_t internal_zone;     /* minutes east */
 };
-/* Files n items in the archive's own vault (bytes first, synced, then the metadata) and in `folder`: all or none. An item that the archive has
- * (same bytes) is not written again. */
+/* Files n items in the archive's own vault (bytes first, synced, then the metadata) and in `folder`: all or none. An item that the archive's own
+ * vault has (same bytes, compared) is not written again; one that only a vault read in place has is, as that may lose it. The drafts are the
+ * change's, or freed, also if it fails to be made. */
 MDSQ_API int mdsq_change_append(struct mdsq_archive *archive, const char *folder, const struct mdsq_append *messages, size_t n, struct mdsq_change **out, struct mdsq_error *err);
 /* RFC 8508: append to `folder` and expunge uid from the view's folder, together. NOTFOUND in the outcome also if uid is gone. */
 MDSQ_API int mdsq_change_replace(struct mdsq_archive *archive, const struct mdsq_view *view, uint32_t uid, const char *folder, const struct mdsq_append *message, struct mdsq_change **out, struct mdsq_error *err);
