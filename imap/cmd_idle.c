@@ -6,9 +6,6 @@
  */
 #include "session_private.h"
 
-#pragma weak mdsq_watch_new
-#pragma weak mdsq_watch_free
-
 #include "base/log.h"
 
 /* On a thread of the library. */
@@ -34,7 +31,7 @@ int imap_session_watch(struct imap_session *s, struct mdsq_error *err)
 
 void imap_session_unwatch(struct imap_session *s)
 {
-    if (s->watch && !s->idle_tag && !s->notify)
+    if (!s->idle_tag && !s->notify)
         mdsq_watch_free(&s->watch);
 }
 
@@ -80,8 +77,7 @@ void imap_idle_release(struct imap_session *s)
         imap_news_release(s->between);
     free(s->between);
     s->between = NULL;
-    if (s->watch)
-        mdsq_watch_free(&s->watch);
+    mdsq_watch_free(&s->watch);
 }
 
 /* The selected mailbox's, as far as it may be told without a command. */

@@ -1,5 +1,5 @@
 /* commands: the table of commands. What is not in it does not exist. */
-#include "session_private.h"
+#include "cmd_change.h"
 
 static const struct imap_row rows[] = {
     {"CAPABILITY", IMAP_STATES_ANY, 0, NULL, imap_cmd_capability, NULL},
@@ -18,23 +18,25 @@ static const struct imap_row rows[] = {
     {"SELECT", IMAP_STATES_AUTH, 0, imap_parse_select, imap_cmd_select, imap_release_select},
     {"EXAMINE", IMAP_STATES_AUTH, 0, imap_parse_select, imap_cmd_select, imap_release_select},
     {"CHECK", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_noop, NULL},
-    {"CLOSE", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_close, NULL},
+    {"CLOSE", IMAP_STATE_SELECTED, 0, imap_parse_expunge, imap_cmd_expunge, imap_release_expunge},
     {"UNSELECT", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_close, NULL},
     {"FETCH", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_fetch, imap_cmd_fetch,
      imap_release_fetch},
     {"SEARCH", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_search, imap_cmd_search,
      imap_release_search},
-    /* What would write. Folders are read-only for now: the syntax is checked, the answer is NO. */
-    {"STORE", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_store, imap_cmd_refuse, NULL},
-    {"COPY", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_refuse, NULL},
-    {"MOVE", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_refuse, NULL},
-    {"EXPUNGE", IMAP_STATE_SELECTED, 0, NULL, imap_cmd_refuse, NULL},
-    {"APPEND", IMAP_STATES_AUTH, 0, imap_parse_append, imap_cmd_refuse, NULL},
-    {"CREATE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
-    {"DELETE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
-    {"RENAME", IMAP_STATES_AUTH, 0, imap_parse_rename, imap_cmd_refuse, NULL},
-    {"SUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
-    {"UNSUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_mailbox_only, imap_cmd_refuse, NULL},
+    {"IDLE", IMAP_STATES_AUTH, 0, NULL, imap_cmd_idle, NULL},
+    {"STORE", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_store, imap_cmd_store, imap_release_store},
+    {"COPY", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_copy, imap_release_copy},
+    {"MOVE", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_copy, imap_release_copy},
+    {"EXPUNGE", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_expunge, imap_cmd_expunge, imap_release_expunge},
+    {"APPEND", IMAP_STATES_AUTH, IMAP_ROW_STREAM, imap_parse_append, imap_cmd_append, imap_release_append},
+    {"REPLACE", IMAP_STATE_SELECTED, IMAP_ROW_STREAM | IMAP_ROW_UID, imap_parse_replace, imap_cmd_append,
+     imap_release_append},
+    {"CREATE", IMAP_STATES_AUTH, 0, imap_parse_create, imap_cmd_create, NULL},
+    {"DELETE", IMAP_STATES_AUTH, 0, imap_parse_folder, imap_cmd_delete, NULL},
+    {"RENAME", IMAP_STATES_AUTH, 0, imap_parse_rename, imap_cmd_rename, NULL},
+    {"SUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_folder, imap_cmd_subscribe, NULL},
+    {"UNSUBSCRIBE", IMAP_STATES_AUTH, 0, imap_parse_folder, imap_cmd_subscribe, NULL},
 };
 
 const struct imap_row *imap_row_find(struct bytes name)

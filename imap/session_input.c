@@ -7,8 +7,6 @@
  */
 #include "session_private.h"
 
-#pragma weak mdsq_change_free
-
 #include "base/error.h"
 
 #include <string.h>
@@ -45,8 +43,7 @@ void imap_command_free(struct imap_command **command)
     if (!c)
         return;
     *command = NULL;
-    if (c->change)
-        mdsq_change_free(&c->change);
+    mdsq_change_free(&c->change);
     imap_news_release(&c->news);
     if (c->row && c->row->release && c->args)
         c->row->release(c);

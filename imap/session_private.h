@@ -338,11 +338,6 @@ void imap_release_fetch(struct imap_command *c);
 IMAP_PARSE(imap_parse_search);
 IMAP_RUN(imap_cmd_search);
 void imap_release_search(struct imap_command *c);
-IMAP_PARSE(imap_parse_store);
-IMAP_PARSE(imap_parse_copy);
-IMAP_PARSE(imap_parse_append);
-IMAP_PARSE(imap_parse_rename);
 IMAP_RUN(imap_cmd_idle);
-IMAP_RUN(imap_cmd_refuse);
 
 #endif

@@ -387,7 +387,7 @@ bool imap_take_date(struct imap_cursor *c, int64_t *days_out)
  * date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE
  * date-day-fixed = (SP DIGIT) / 2DIGIT
  */
-bool imap_take_date_time(struct imap_cursor *c)
+bool imap_take_date_time(struct imap_cursor *c, int64_t *seconds_out, int16_t *zone_out)
 {
     int day = 0, hour = 0, minute = 0, second = 0, zone = 0;
     int64_t days;
@@ -402,46 +402,14 @@ bool imap_take_date_time(struct imap_cursor *c)
         return false;
     if (!imap_at_byte(c, '+') && !imap_at_byte(c, '-'))
         return imap_cursor_fail(c, "bad time zone");
+    bool west = imap_at_byte(c, '-');
     c->p++;
     if (!take_digits(c, 4, &zone) || !imap_take_byte(c, '"'))
         return false;
     if (hour > 23 || minute > 59 || second > 60 || zone / 100 > 23 || zone % 100 > 59)
         return imap_cursor_fail(c, "no such time");
+    int minutes = zone / 100 * 60 + zone % 100;
+    *zone_out = (int16_t)(west ? -minutes : minutes);
+    *seconds_out = days * 86400 + hour * 3600 + minute * 60 + second - *zone_out * 60;
     return true;
-}
-
-/* ---- flags ----------------------------------------------------------------------- */
-
-/* flag = "\" atom / atom; "\Recent" is no flag that a client may name. */
-static bool take_flag(struct imap_cursor *c)
-{
-    struct bytes name;
-    bool system = imap_at_byte(c, '\\');
-    c->p += system;
-    if (!imap_take_atom(c, &name))
-        return false;
-    if (system && bytes_equal_nocase(name, BYTES_LIT("Recent")))
-        return imap_cursor_fail(c, "\\Recent cannot be set");
-    return true;
-}
-
-bool imap_take_flags(struct imap_cursor *c)
-{
-    if (!take_flag(c))
-        return false;
-    while (imap_at_byte(c, ' ')) {
-        c->p++;
-        if (!take_flag(c))
-            return false;
-    }
-    return true;
-}
-
-bool imap_take_flag_list(struct imap_cursor *c)
-{
-    if (!imap_take_byte(c, '('))
-        return false;
-    if (!imap_at_byte(c, ')') && !imap_take_flags(c))
-        return false;
-    return imap_take_byte(c, ')');
 }

@@ -63,10 +63,8 @@ bool imap_take_number64(struct imap_cursor *c, uint64_t *out);
 bool imap_take_sequence_set(struct imap_cursor *c, struct bytes *out);
 /* date = date-text / DQUOTE date-text DQUOTE, as days since 1970-01-01. */
 bool imap_take_date(struct imap_cursor *c, int64_t *days_out);
-bool imap_take_date_time(struct imap_cursor *c); /* syntax only */
-/* flag-list = "(" [flag *(SP flag)] ")", syntax only. */
-bool imap_take_flag_list(struct imap_cursor *c);
-bool imap_take_flags(struct imap_cursor *c); /* flag *(SP flag) */
+/* date-time, as seconds since 1970 and minutes east. */
+bool imap_take_date_time(struct imap_cursor *c, int64_t *seconds_out, int16_t *zone_out);
 
 /* Character classes of the formal syntax. */
 bool imap_is_atom_char(uint8_t b);

@@ -6,6 +6,8 @@
  * Input: byte 0 chooses how the rest is split, then the client's bytes.
  */
 #include "imap/fetch_att.h"
+#include "imap/flag_args.h"
+#include "imap/imap_url.h"
 #include "imap/search_key.h"
 #include "imap/wire/base64.h"
 #include "imap/wire/cursor.h"
@@ -66,12 +68,42 @@ static bool take_set(struct imap_cursor *at)
     return imap_take_sequence_set(at, &v);
 }
 
+static bool take_flag_list(struct imap_cursor *at)
+{
+    struct mdsq_flags flags;
+    return imap_take_flag_args(at, &flags);
+}
+
+static bool take_store_flags(struct imap_cursor *at)
+{
+    struct mdsq_flags flags;
+    return imap_take_store_flags(at, &flags);
+}
+
+static bool take_date_time(struct imap_cursor *at)
+{
+    int64_t seconds;
+    int16_t zone;
+    return imap_take_date_time(at, &seconds, &zone);
+}
+
+static bool take_url(struct imap_cursor *at)
+{
+    struct imap_url url;
+    struct bytes text;
+    if (!imap_take_astring(at, &text))
+        return false;
+    if (!imap_url_parse(text, at->arena, &url))
+        return imap_cursor_fail(at, "no URL");
+    ASSERT(url.uid > 0 && (!url.mailbox || url.mailbox[0]));
+    return true;
+}
+
 /* Behind the tag and the first word, every parser gets its turn at the same text. */
 static void check_parsers(struct bytes command)
 {
     static bool (*const takers[])(struct imap_cursor *) = {
-        take_atts,           take_search,     take_mailbox,        take_set,
-        imap_take_flag_list, imap_take_flags, imap_take_date_time, imap_take_end,
+        take_atts, take_search, take_mailbox, take_set, take_flag_list, take_store_flags, take_date_time, take_url, imap_take_end,
     };
     struct arena *arena = arena_new(64 << 10);
     struct imap_cursor begin = imap_cursor_of(command, arena);

@@ -36,7 +36,7 @@ const char *talk_bytes(struct imap_session *s, const void *p, size_t n)
         take_output(s);
         ASSERT(fake.readers == 0); /* none lives between runs */
         ASSERT(talk_runs < 1000000);
-    } while (talk_how != IMAP_RUN_CLOSE && (talk_how != IMAP_RUN_IDLE || n > 0));
+    } while (talk_how != IMAP_RUN_CLOSE && talk_how != IMAP_RUN_PARKED && (talk_how != IMAP_RUN_IDLE || n > 0));
     buf_append_byte(&answer, 0);
     return (const char *)answer.p;
 }
