@@ -38,6 +38,12 @@ static int change_of_view(struct mdsq_archive *archive, enum change_kind kind, c
     return BASE_OK;
 }
 
+/* "a//b", "/a", "a/": a vault may have such, a person makes none. */
+static bool has_empty_level(struct bytes name)
+{
+    return name.p[0] == '/' || name.p[name.n - 1] == '/' || memmem(name.p, name.n, "//", 2) != NULL;
+}
+
 /* A folder's name as it is stored. A name that no folder can have is NOTFOUND when it must exist, else USAGE. */
 static int name_take(const char *shown, bool must_exist, struct buf *out, struct error *err)
 {
@@ -50,6 +56,8 @@ static int name_take(const char *shown, bool must_exist, struct buf *out, struct
         rc = query_name_store(name, out, err);
     if (rc == BASE_ERR_NOTFOUND && !must_exist)
         rc = BASE_ERR_USAGE;
+    if (rc >= 0 && !must_exist && has_empty_level(buf_bytes(out)))
+        rc = error_set(err, BASE_ERR_USAGE, 0, "a level of a folder's name is empty");
     if (rc >= 0 && out->n > MDS_NAME_MAX)
         rc = error_set(err, BASE_ERR_LIMIT, 0, "a folder's name has at most %u bytes", MDS_NAME_MAX);
     return rc;
