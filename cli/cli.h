@@ -32,6 +32,7 @@ enum cli_status {
 };
 
 /* The table's rows. argv[0] is the subcommand's name, argv[argc] NULL. */
+int cmd_backup(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
@@ -40,6 +41,7 @@ int cmd_fetch(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_rebuild(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
 int cmd_search(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_stat(int argc, char **argv);

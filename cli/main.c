@@ -25,6 +25,8 @@ static const struct command {
     {"import", cmd_import, "copy existing stores of mail into an archive's own vault"},
     {"undelete", cmd_undelete, "bring back what was expunged"},
     {"compact", cmd_compact, "let go of what was expunged long ago, free its space"},
+    {"backup", cmd_backup, "copy an archive while it is in use"},
+    {"restore", cmd_restore, "put a backup in its place, in this store or another"},
     {"rebuild", cmd_rebuild, "make the store anew, keeping UIDs and flags"},
     {"serve", cmd_serve, "serve the store's archives over IMAP"},
     {"user", cmd_user, "add, list and remove logins"},

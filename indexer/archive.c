@@ -4,8 +4,10 @@
 
 #include "vault/segment.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -97,4 +99,25 @@ int archive_sync_dir(const char *path, struct error *err)
     if (fd >= 0)
         (void)close(fd);
     return rc;
+}
+
+static int remove_files(const char *dir, struct error *err)
+{
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? 0 : error_errno(err, "%s", dir);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            (void)unlinkat(dirfd(d), e->d_name, 0); /* rmdir below tells if one stayed */
+    (void)closedir(d);
+    return rmdir(dir) < 0 && errno != ENOENT ? error_errno(err, "%s", dir) : 0;
+}
+
+int archive_remove_tree(const char *dir, struct error *err)
+{
+    char *segments = NULL;
+    ASSERT(asprintf(&segments, "%s/segments", dir) > 0);
+    int rc = remove_files(segments, err);
+    free(segments);
+    return rc == 0 ? remove_files(dir, err) : rc;
 }

@@ -29,6 +29,8 @@ int archive_turn_writer(struct archive_turn *t, struct segment_writer **out, str
 int archive_turn_commit(struct archive_turn *t, struct error *err);
 /* Commits if rc says that all went well or somebody stopped it, else aborts. The first error counts. */
 int archive_turn_end(struct archive_turn *t, int rc, struct error *err);
+/* An archive's directory with what this program makes in it; not there: done. */
+int archive_remove_tree(const char *dir, struct error *err);
 /* fsync of a directory. */
 int archive_sync_dir(const char *path, struct error *err);
 
