@@ -4,7 +4,7 @@
  * One row a capability; whoever makes one work adds its row, in the order in which they are told. A client whose software is
  * known to enable what it does not honour is given a mask: what is in it is not said and not enabled.
  */
-#include "session_private.h"
+#include "sasl.h"
 
 #include <ctype.h>
 
@@ -75,5 +75,5 @@ void imap_session_capabilities(const struct imap_session *s, struct buf *out)
     if (s->transport && s->transport->compress && s->archive)
         say(s, out, begin, "COMPRESS=DEFLATE");
     if (!s->archive)
-        say(s, out, begin, s->allow_login ? "AUTH=PLAIN" : "LOGINDISABLED");
+        imap_sasl_say_mechanisms(s, out, begin);
 }

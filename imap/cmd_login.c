@@ -1,10 +1,11 @@
 /*
- * cmd_login: LOGIN, and AUTHENTICATE PLAIN (RFC 4616) with or without an initial response (RFC 4959).
+ * cmd_login: LOGIN, and AUTHENTICATE (RFC 3501 6.2.2) with or without an initial response (RFC 4959). The mechanisms are sasl.c's.
  *
- * A refused login is answered late, later each time, and the third ends the session. Passwords live in the
- * framer's buffer and in the command's arena; both are wiped. Nothing here logs what the client sent.
+ * A refused login is answered late, later each time, and the third ends the session; besides, the account's and the address's failures hold back
+ * what is checked next (IMAP_STEP_WAIT). Passwords live in the framer's buffer, in the command's arena and in the exchange; all are wiped.
+ * Nothing here logs what the client sent but names.
  */
-#include "session_private.h"
+#include "sasl.h"
 
 #include "base/log.h"
 #include "wire/base64.h"
@@ -19,12 +20,75 @@ struct login_args {
     struct bytes mechanism;
     bool initial; /* AUTHENTICATE came with a response */
     struct bytes response;
+    struct imap_sasl *sasl;
 };
 
-static void wipe(char *text)
+enum { WHERE_BEGIN, WHERE_LINE, WHERE_WAIT }; /* of command->where */
+
+/* ---- arguments --------------------------------------------------------------------------------- */
+
+/* C strings are what the library takes. A quoted string or literal holds no NUL. */
+static char *c_string(struct imap_command *c, struct bytes v)
 {
-    if (text)
-        explicit_bzero(text, strlen(text));
+    return arena_strndup(c->arena, v.p, v.n);
+}
+
+/* login = "LOGIN" SP userid SP password, both astring */
+IMAP_PARSE(imap_parse_login)
+{
+    struct bytes user, password;
+    struct login_args *a = imap_command_args(c, sizeof *a);
+    (void)s;
+    if (!a || !imap_take_sp(at) || !imap_take_astring(at, &user) || !imap_take_sp(at) ||
+        !imap_take_astring(at, &password))
+        return false;
+    a->user = c_string(c, user);
+    a->password = c_string(c, password);
+    /* Ours to wipe: it lies in the framer's buffer or, if it had escapes, in the command's arena. */
+    explicit_bzero((uint8_t *)(uintptr_t)password.p, password.n);
+    return (a->user && a->password) || imap_cursor_fail(at, "Command too large");
+}
+
+/* "AUTHENTICATE" SP auth-type [SP (base64 / "=")] */
+IMAP_PARSE(imap_parse_authenticate)
+{
+    struct login_args *a = imap_command_args(c, sizeof *a);
+    (void)s;
+    if (!a || !imap_take_sp(at) || !imap_take_atom(at, &a->mechanism))
+        return false;
+    if (imap_at_end(at))
+        return true;
+    if (!imap_take_sp(at))
+        return false;
+    a->initial = true;
+    a->response = bytes_of(at->p, (size_t)(at->end - at->p));
+    at->p = at->end;
+    return a->response.n > 0 || imap_cursor_fail(at, "empty initial response: \"=\" says so");
+}
+
+void imap_release_login(struct imap_command *c)
+{
+    struct login_args *a = c->args;
+    if (a->password)
+        explicit_bzero(a->password, strlen(a->password));
+    imap_sasl_free(&a->sasl);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------- */
+
+static void tell(struct imap_session *s, const struct imap_sasl *sasl, bool ok, const char *why)
+{
+    const struct imap_events *events = s->transport ? s->transport->events : NULL;
+    const struct imap_login_event e = {
+        .account = imap_sasl_account(sasl),
+        .archive = ok ? imap_sasl_archive(sasl) : NULL,
+        .mechanism = imap_sasl_name(sasl),
+        .ok = ok,
+        .remembered = imap_sasl_remembered(sasl),
+        .why = why,
+    };
+    if (events && events->login)
+        events->login(events->arg, s->transport, &e);
 }
 
 static enum imap_step refuse(struct imap_session *s, struct imap_command *c, const char *code, const char *text)
@@ -48,137 +112,135 @@ static enum imap_step welcome(struct imap_session *s, struct imap_command *c)
     return imap_reply(c, IMAP_OK, copy, "Logged in");
 }
 
-static enum imap_step log_in(struct imap_session *s, struct imap_command *c, const char *user, const char *password)
+/* Who it is is known: the archive is opened, the connection counted for the account. */
+static enum imap_step enter(struct imap_session *s, struct imap_command *c, const struct imap_sasl *sasl)
 {
-    char *archive = s->archive_name;
+    const struct imap_transport *t = s->transport;
+    const char *archive = imap_sasl_archive(sasl);
     struct mdsq_error err = {0};
-    int rc = mdsq_login(s->store, user, password, archive, &err);
-    if (rc == MDSQ_ERR_AUTH)
-        return refuse(s, c, "AUTHENTICATIONFAILED", "Wrong user name or password");
-    if (rc < 0) {
-        log_to(LOG_LEVEL_ERROR, "imap: login failed: code=%d error=%s", rc, err.text);
-        return refuse(s, c, "UNAVAILABLE", "Cannot check passwords now");
-    }
-    if ((rc = mdsq_archive_open(s->store, archive, &s->archive, &err)) < 0) {
+    if (mdsq_archive_open(s->store, archive, &s->archive, &err) < 0) {
         s->archive = NULL;
-        log_to(LOG_LEVEL_ERROR, "imap: archive does not open: archive=%s code=%d error=%s", archive, rc, err.text);
+        log_to(LOG_LEVEL_ERROR, "imap: archive does not open: archive=%s code=%d error=%s", archive, err.code, err.text);
+        tell(s, sasl, false, "archive does not open");
         return refuse(s, c, "UNAVAILABLE", "Archive is not available");
     }
+    if (t && t->admit && !t->admit(t->arg, imap_sasl_account(sasl))) {
+        mdsq_archive_close(&s->archive);
+        tell(s, sasl, false, "too many connections of the account");
+        return refuse(s, c, "LIMIT", "Too many connections of this account");
+    }
+    snprintf(s->archive_name, sizeof s->archive_name, "%s", archive);
+    tell(s, sasl, true, NULL);
     return welcome(s, c);
 }
 
-/* C strings are what mdsq_login takes. A quoted string or literal holds no NUL. */
-static char *c_string(struct imap_command *c, struct bytes v)
+static void say_challenge(struct imap_session *s, const struct buf *challenge)
 {
-    return arena_strndup(c->arena, v.p, v.n);
+    buf_append_str(&s->out, "+ ");
+    imap_base64_encode(buf_bytes(challenge), &s->out);
+    buf_append_str(&s->out, "\r\n");
 }
 
-/* login = "LOGIN" SP userid SP password, both astring */
-IMAP_PARSE(imap_parse_login)
+static enum imap_step answer(struct imap_session *s, struct imap_command *c, enum imap_sasl_result result, struct buf *challenge)
 {
-    struct bytes user, password;
-    struct login_args *a = imap_command_args(c, sizeof *a);
-    (void)s;
-    if (!a || !imap_take_sp(at) || !imap_take_astring(at, &user) || !imap_take_sp(at) ||
-        !imap_take_astring(at, &password))
-        return false;
-    a->user = c_string(c, user);
-    a->password = c_string(c, password);
-    /* Ours to wipe: it lies in the framer's buffer or, if it had escapes, in the command's arena. */
-    explicit_bzero((uint8_t *)(uintptr_t)password.p, password.n);
-    return (a->user && a->password) || imap_cursor_fail(at, "Command too large");
+    struct login_args *a = c->args;
+    enum imap_step step = IMAP_STEP_DONE;
+    switch (result) {
+    case IMAP_SASL_MORE:
+        say_challenge(s, challenge);
+        c->where = WHERE_LINE;
+        step = IMAP_STEP_LINE;
+        break;
+    case IMAP_SASL_WAIT:
+        c->where = WHERE_WAIT;
+        c->delay_ms = imap_sasl_wait_ms(a->sasl);
+        step = IMAP_STEP_WAIT;
+        break;
+    case IMAP_SASL_RIGHT: step = enter(s, c, a->sasl); break;
+    case IMAP_SASL_WRONG:
+        tell(s, a->sasl, false, imap_sasl_why(a->sasl));
+        step = refuse(s, c, "AUTHENTICATIONFAILED", "Wrong user name or password");
+        break;
+    case IMAP_SASL_MALFORMED: step = imap_reply(c, IMAP_BAD, NULL, "Not a message of this mechanism"); break;
+    case IMAP_SASL_FAILED:
+        log_to(LOG_LEVEL_ERROR, "imap: login failed: code=%d error=%s", imap_sasl_error(a->sasl)->code,
+               imap_sasl_error(a->sasl)->text);
+        tell(s, a->sasl, false, "store failed");
+        step = refuse(s, c, "UNAVAILABLE", "Cannot check passwords now");
+        break;
+    }
+    if (challenge->n)
+        explicit_bzero(challenge->p, challenge->n);
+    buf_release(challenge);
+    return step;
+}
+
+/* ---- commands -------------------------------------------------------------------------------------- */
+
+static enum imap_step again(struct imap_session *s, struct imap_command *c)
+{
+    struct login_args *a = c->args;
+    struct buf challenge = {0};
+    enum imap_sasl_result result = imap_sasl_again(a->sasl, &challenge);
+    return answer(s, c, result, &challenge);
 }
 
 IMAP_RUN(imap_cmd_login)
 {
     struct login_args *a = c->args;
-    enum imap_step step;
-    if (s->allow_login)
-        step = log_in(s, c, a->user, a->password);
-    else
-        step = imap_reply(c, IMAP_NO, "PRIVACYREQUIRED", "Login is refused on this connection");
-    return step;
-}
-
-void imap_release_login(struct imap_command *c)
-{
-    struct login_args *a = c->args;
-    wipe(a->password);
-}
-
-/* "AUTHENTICATE" SP auth-type [SP (base64 / "=")] */
-IMAP_PARSE(imap_parse_authenticate)
-{
-    struct login_args *a = imap_command_args(c, sizeof *a);
-    (void)s;
-    if (!a || !imap_take_sp(at) || !imap_take_atom(at, &a->mechanism))
-        return false;
-    if (imap_at_end(at))
-        return true;
-    if (!imap_take_sp(at))
-        return false;
-    a->initial = true;
-    a->response = bytes_of(at->p, (size_t)(at->end - at->p));
-    at->p = at->end;
-    return a->response.n > 0 || imap_cursor_fail(at, "empty initial response: \"=\" says so");
-}
-
-/* message = [authzid] UTF8NUL authcid UTF8NUL passwd */
-static enum imap_step plain(struct imap_session *s, struct imap_command *c, struct bytes message)
-{
-    char *part[3] = {NULL, NULL, NULL};
-    size_t begin = 0;
-    for (int i = 0; i < 3; i++) {
-        const uint8_t *nul = begin < message.n ? memchr(message.p + begin, 0, message.n - begin) : NULL;
-        if (i < 2 ? !nul : nul != NULL)
-            return imap_reply(c, IMAP_BAD, NULL, "Not a PLAIN message");
-        size_t end = nul ? (size_t)(nul - message.p) : message.n;
-        part[i] = arena_strndup(c->arena, message.n ? message.p + begin : message.p, end - begin);
-        begin = end + 1;
-        if (!part[i])
-            return imap_reply(c, IMAP_BAD, NULL, "PLAIN message too large");
-        if (i == 2)
-            break;
-    }
-    enum imap_step step;
-    if (part[0][0] && strcmp(part[0], part[1]) != 0)
-        step = refuse(s, c, "AUTHORIZATIONFAILED", "Cannot act for another user");
-    else if (!part[1][0])
-        step = imap_reply(c, IMAP_BAD, NULL, "PLAIN message without a user");
-    else
-        step = log_in(s, c, part[1], part[2]);
-    wipe(part[2]);
-    return step;
+    if (c->where == WHERE_WAIT)
+        return again(s, c);
+    if (imap_sasl_rule(s) != IMAP_LOGIN_ANY || !imap_sasl_allows(s, "LOGIN"))
+        return imap_reply(c, IMAP_NO, "PRIVACYREQUIRED", "Login is refused on this connection");
+    a->sasl = imap_sasl_new_login(s, a->user, a->password);
+    explicit_bzero(a->password, strlen(a->password));
+    return again(s, c);
 }
 
 static enum imap_step respond(struct imap_session *s, struct imap_command *c, struct bytes base64)
 {
-    struct buf message = {0};
+    struct login_args *a = c->args;
+    struct buf message = {0}, challenge = {0};
     enum imap_step step;
-    if (imap_base64_decode(base64, &message))
-        step = plain(s, c, buf_bytes(&message));
-    else
+    if (imap_base64_decode(base64, &message)) {
+        enum imap_sasl_result result = imap_sasl_step(a->sasl, buf_bytes(&message), &challenge);
+        step = answer(s, c, result, &challenge);
+    } else {
         step = imap_reply(c, IMAP_BAD, NULL, "Not base64");
+    }
     if (message.n)
         explicit_bzero(message.p, message.n);
     buf_release(&message);
     return step;
 }
 
-IMAP_RUN(imap_cmd_authenticate)
+static enum imap_step begin(struct imap_session *s, struct imap_command *c)
 {
     struct login_args *a = c->args;
-    if (c->where == 0) {
-        if (!bytes_equal_nocase(a->mechanism, BYTES_LIT("PLAIN")))
-            return imap_reply(c, IMAP_NO, "CANNOT", "Mechanism is not known here");
-        if (!s->allow_login)
-            return imap_reply(c, IMAP_NO, "PRIVACYREQUIRED", "Login is refused on this connection");
-        if (a->initial)
-            return respond(s, c, bytes_equal(a->response, BYTES_LIT("=")) ? bytes_of(NULL, 0) : a->response);
-        buf_append_str(&s->out, "+ \r\n");
-        c->where = 1;
-        return IMAP_STEP_LINE;
+    struct buf challenge = {0};
+    bool privacy = false;
+    a->sasl = imap_sasl_new(s, a->mechanism, &privacy);
+    if (!a->sasl)
+        return privacy ? imap_reply(c, IMAP_NO, "PRIVACYREQUIRED", "Login is refused on this connection")
+                       : imap_reply(c, IMAP_NO, "CANNOT", "Mechanism is not known here");
+    if (imap_sasl_server_first(a->sasl)) {
+        /* A client that sends its name at once is answered as if it had been asked for it. */
+        enum imap_sasl_result result = imap_sasl_step(a->sasl, bytes_of(NULL, 0), &challenge);
+        if (result != IMAP_SASL_MORE || !a->initial)
+            return answer(s, c, result, &challenge);
+        buf_release(&challenge);
     }
+    if (a->initial)
+        return respond(s, c, bytes_equal(a->response, BYTES_LIT("=")) ? bytes_of(NULL, 0) : a->response);
+    return answer(s, c, IMAP_SASL_MORE, &challenge);
+}
+
+IMAP_RUN(imap_cmd_authenticate)
+{
+    if (c->where == WHERE_BEGIN)
+        return begin(s, c);
+    if (c->where == WHERE_WAIT)
+        return again(s, c);
     if (c->line_bad)
         return imap_reply(c, IMAP_BAD, NULL, "Line too long");
     if (bytes_equal(c->line, BYTES_LIT("*")))

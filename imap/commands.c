@@ -7,7 +7,7 @@ static const struct imap_row rows[] = {
     {"LOGOUT", IMAP_STATES_ANY, 0, NULL, imap_cmd_logout, NULL},
     {"ID", IMAP_STATES_ANY, 0, imap_parse_id, imap_cmd_id, NULL},
     {"LOGIN", IMAP_STATE_NONAUTH, IMAP_ROW_SECRET, imap_parse_login, imap_cmd_login, imap_release_login},
-    {"AUTHENTICATE", IMAP_STATE_NONAUTH, IMAP_ROW_SECRET, imap_parse_authenticate, imap_cmd_authenticate, NULL},
+    {"AUTHENTICATE", IMAP_STATE_NONAUTH, IMAP_ROW_SECRET, imap_parse_authenticate, imap_cmd_authenticate, imap_release_login},
     {"STARTTLS", IMAP_STATE_NONAUTH, 0, NULL, imap_cmd_starttls, NULL},
     {"COMPRESS", IMAP_STATES_AUTH, 0, imap_parse_compress, imap_cmd_compress, NULL},
     {"NAMESPACE", IMAP_STATES_AUTH, 0, NULL, imap_cmd_namespace, NULL},

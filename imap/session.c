@@ -226,6 +226,10 @@ static enum imap_run step_run(struct imap_session *s, struct imap_command *c)
     switch (c->row->run(s, c)) {
     case IMAP_STEP_MORE: return IMAP_RUN_MORE;
     case IMAP_STEP_PARK: return IMAP_RUN_PARKED;
+    case IMAP_STEP_WAIT:
+        s->wait_ms = c->delay_ms;
+        c->delay_ms = 0;
+        return IMAP_RUN_WAIT;
     case IMAP_STEP_BREAK: s->broken = s->closing = true; return IMAP_RUN_CLOSE;
     case IMAP_STEP_LINE:
         /* The line comes through an empty framer; nothing of the command's own text is needed any more. */

@@ -8,6 +8,7 @@
  * line IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the
  * next run IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
  *     IMAP_STEP_PARK  waits for a commit (imap_commit): called again when it may be done
+ *     IMAP_STEP_WAIT  called again after command->delay_ms (a login that is held back)
  *     IMAP_STEP_DATA  wants more of its own text (IMAP_ROW_STREAM): called again with command->text set
  *     IMAP_STEP_BREAK what was announced cannot be sent: the connection ends without another byte
  *
@@ -35,7 +36,7 @@ enum imap_state {
     IMAP_STATES_AUTH = IMAP_STATE_AUTH | IMAP_STATE_SELECTED,
 };
 
-enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_PARK, IMAP_STEP_BREAK, IMAP_STEP_DATA };
+enum imap_step { IMAP_STEP_DONE, IMAP_STEP_MORE, IMAP_STEP_LINE, IMAP_STEP_PARK, IMAP_STEP_BREAK, IMAP_STEP_DATA, IMAP_STEP_WAIT };
 
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD };
 

@@ -7,5 +7,6 @@
 
 /* Appends the decoded bytes; false (and *out as it was) for anything else than base64. */
 bool imap_base64_decode(struct bytes in, struct buf *out);
+void imap_base64_encode(struct bytes in, struct buf *out);
 
 #endif

@@ -102,6 +102,94 @@ int mdsq_login(struct mdsq_store *store, const char *user, const char *password,
     return 0;
 }
 
+struct mdsq_attempt {
+    char user[300];
+    bool decided;
+};
+
+int mdsq_attempt_new(struct mdsq_store *store, const char *user, const char *address, struct mdsq_attempt **out,
+                     struct mdsq_error *err)
+{
+    (void)store, (void)address, (void)err;
+    *out = calloc(1, sizeof **out);
+    snprintf((*out)->user, sizeof (*out)->user, "%s", user);
+    fake.objects++;
+    return 0;
+}
+
+static int hold_back(struct mdsq_error *err)
+{
+    if (fake.login_waits == 0)
+        return 0;
+    fake.login_waits--;
+    return fail(err, MDSQ_ERR_AGAIN);
+}
+
+static bool is_me(const struct mdsq_attempt *attempt)
+{
+    return strcmp(attempt->user, "me") == 0 || strcmp(attempt->user, "me\\mail") == 0;
+}
+
+int mdsq_attempt_password(struct mdsq_attempt *attempt, const char *password, struct mdsq_error *err)
+{
+    if (hold_back(err) < 0)
+        return MDSQ_ERR_AGAIN;
+    if (fake.login_result)
+        return fail(err, fake.login_result);
+    return is_me(attempt) && strcmp(password, "secret\"\\") == 0 ? 0 : fail(err, MDSQ_ERR_AUTH);
+}
+
+int mdsq_attempt_admit(struct mdsq_attempt *attempt, struct mdsq_error *err)
+{
+    (void)attempt;
+    return hold_back(err);
+}
+
+void mdsq_attempt_scram(struct mdsq_attempt *attempt, struct mdsq_scram *out)
+{
+    *out = fake.scram;
+    if (!is_me(attempt))
+        memset(out->stored_key, 1, sizeof out->stored_key);
+}
+
+int mdsq_attempt_accept(struct mdsq_attempt *attempt, bool right, struct mdsq_error *err)
+{
+    const bool ok = right && is_me(attempt) && !attempt->decided;
+    attempt->decided = true;
+    return ok ? 0 : fail(err, MDSQ_ERR_AUTH);
+}
+
+uint32_t mdsq_attempt_wait_ms(const struct mdsq_attempt *attempt)
+{
+    (void)attempt;
+    return 700;
+}
+
+const char *mdsq_attempt_account(const struct mdsq_attempt *attempt)
+{
+    return is_me(attempt) ? "me" : attempt->user;
+}
+
+const char *mdsq_attempt_archive(const struct mdsq_attempt *attempt)
+{
+    return is_me(attempt) ? "mail" : "";
+}
+
+bool mdsq_attempt_remembered(const struct mdsq_attempt *attempt)
+{
+    (void)attempt;
+    return false;
+}
+
+void mdsq_attempt_free(struct mdsq_attempt **attempt)
+{
+    if (!*attempt)
+        return;
+    free(*attempt);
+    *attempt = NULL;
+    fake.objects--;
+}
+
 int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err)
 {
     (void)store;

@@ -46,6 +46,8 @@ struct fake {
     int advance_result; /* negative: advance fails so */
     int open_result;    /* of an archive, likewise */
     int login_result;
+    unsigned login_waits;     /* so often an attempt is held back */
+    struct mdsq_scram scram;  /* of user "me" */
     unsigned search_slices;
     int search_result;
     unsigned readers, readers_max; /* alive */
