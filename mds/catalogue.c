@@ -189,27 +189,70 @@ int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool c
     return rc == BASE_OK ? archive_dir(c, out, err) : rc;
 }
 
-int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err)
+/* Rewrites the row as `edit` says; not if it says false. NOTFOUND. */
+static int archive_edit(struct mds_catalogue *c, const char *name, bool (*edit)(struct mds_archive_info *info, bool value),
+                        bool value, struct error *err)
 {
     struct mds_archive_info info;
     struct mds_txn *t = NULL;
     struct bytes row;
     int rc = mds_catalogue_archive_find(c, name, false, &info, err);
 
-    if (rc != BASE_OK || info.made)
+    if (rc != BASE_OK || !edit(&info, value))
         return rc;
     rc = mds_write_begin(c->env, &t, err);
     if (rc == BASE_OK)
         rc = row_get(t, TABLE_ARCHIVES, bytes_str(name), &row, err);
     if (rc == BASE_OK && !archive_take(bytes_str(name), row, &info))
         rc = row_corrupt(t, TABLE_ARCHIVES, bytes_str(name), "it does not decode", err);
-    if (rc == BASE_OK) {
+    if (rc == BASE_OK && edit(&info, value)) {
         struct buf *v = value_begin(t);
 
-        info.made = true;
         archive_encode(&info, v);
         rc = row_put(t, TABLE_ARCHIVES, bytes_str(name), v, err);
     }
+    if (rc == BASE_OK)
+        return mds_write_commit(&t, err);
+    mds_write_abort(&t);
+    return rc;
+}
+
+static bool edit_made(struct mds_archive_info *info, bool value)
+{
+    const bool differs = info->made != value;
+
+    info->made = value;
+    return differs;
+}
+
+static bool edit_enabled(struct mds_archive_info *info, bool value)
+{
+    const bool differs = info->enabled != value;
+
+    info->enabled = value;
+    return differs;
+}
+
+int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err)
+{
+    return archive_edit(c, name, edit_made, true, err);
+}
+
+int mds_catalogue_archive_enable(struct mds_catalogue *c, const char *name, bool enabled, struct error *err)
+{
+    return archive_edit(c, name, edit_enabled, enabled, err);
+}
+
+int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, struct error *err)
+{
+    struct mds_archive_info info;
+    struct mds_txn *t = NULL;
+    int rc = mds_catalogue_archive_find(c, name, false, &info, err);
+
+    if (rc == BASE_OK)
+        rc = mds_write_begin(c->env, &t, err);
+    if (rc == BASE_OK)
+        rc = row_delete(t, TABLE_ARCHIVES, bytes_str(name), NULL, err);
     if (rc == BASE_OK)
         return mds_write_commit(&t, err);
     mds_write_abort(&t);

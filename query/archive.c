@@ -3,7 +3,7 @@
  * opening an environment costs far more than keeping it. The catalogue is asked at every open, and the file's
  * identity compared, so that a removed, disabled or rebuilt archive is noticed.
  */
-#include "query_private.h"
+#include "change.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -19,49 +19,61 @@ static void archive_free(struct mdsq_archive *a)
     g_free(a);
 }
 
-/* Takes it off the list. Call with store.lock held. */
-static void registry_unlink(struct mdsq_store *store, struct mdsq_archive *a)
+/* ---- the registry; all with store.lock held ------------------------------------------------ */
+
+static void idle_add(struct mdsq_store *store, struct mdsq_archive *a)
 {
-    for (struct mdsq_archive **at = &store->archives; *at; at = &(*at)->next) {
-        if (*at == a) {
-            *at = a->next;
-            a->next = NULL;
-            return;
-        }
-    }
+    a->idle_prev = NULL;
+    a->idle_next = store->idle_first;
+    if (a->idle_next)
+        a->idle_next->idle_prev = a;
+    else
+        store->idle_last = a;
+    store->idle_first = a;
+    store->idle++;
 }
 
-static void registry_push_front(struct mdsq_store *store, struct mdsq_archive *a)
+static void idle_remove(struct mdsq_store *store, struct mdsq_archive *a)
 {
-    a->next = store->archives;
-    store->archives = a;
+    if (a->idle_next)
+        a->idle_next->idle_prev = a->idle_prev;
+    else
+        store->idle_last = a->idle_prev;
+    if (a->idle_prev)
+        a->idle_prev->idle_next = a->idle_next;
+    else
+        store->idle_first = a->idle_next;
+    a->idle_next = a->idle_prev = NULL;
+    store->idle--;
+}
+
+static void idle_close(struct mdsq_store *store, struct mdsq_archive *a)
+{
+    idle_remove(store, a);
+    (void)g_hash_table_remove(store->archives, GUINT_TO_POINTER(a->id));
+    archive_free(a);
 }
 
 void query_archive_forget_all(struct mdsq_store *store)
 {
-    while (store->archives) {
-        struct mdsq_archive *a = store->archives;
-
-        ASSERT(a->refs == 0); /* users hold the store */
-        registry_unlink(store, a);
-        archive_free(a);
+    while (store->idle_first)
+        idle_close(store, store->idle_first);
+    if (store->archives) {
+        ASSERT(g_hash_table_size(store->archives) == 0); /* users hold the store */
+        g_hash_table_destroy(store->archives);
     }
 }
 
-/* The least recently used idle archive is the last of the list without users. */
-static struct mdsq_archive *registry_pop_idle(struct mdsq_store *store)
+void query_archive_forget(struct mdsq_store *store, uint32_t id)
 {
-    struct mdsq_archive *last = NULL;
+    struct mdsq_archive *a = g_hash_table_lookup(store->archives, GUINT_TO_POINTER(id));
 
-    for (struct mdsq_archive *a = store->archives; a; a = a->next) {
-        if (a->refs == 0)
-            last = a;
+    if (a && a->refs == 0) {
+        idle_close(store, a);
+    } else if (a) {
+        a->stale = true;
+        (void)g_hash_table_remove(store->archives, GUINT_TO_POINTER(id));
     }
-    if (last) {
-        registry_unlink(store, last);
-        store->idle--;
-    }
-    return last;
 }
 
 static int stat_environment(const char *dir, struct stat *st, struct error *err)
@@ -77,23 +89,14 @@ static int stat_environment(const char *dir, struct stat *st, struct error *err)
     return result;
 }
 
-/* An opened one that still is what the directory holds. Call with store.lock held. */
+/* An opened one that still is what the directory holds. */
 static struct mdsq_archive *registry_find(struct mdsq_store *store, uint32_t id, const struct stat *st)
 {
-    for (struct mdsq_archive *a = store->archives, *next; a; a = next) {
-        next = a->next;
-        if (a->id != id)
-            continue;
-        if (a->dev == st->st_dev && a->ino == st->st_ino)
-            return a;
-        registry_unlink(store, a);
-        if (a->refs == 0) {
-            store->idle--;
-            archive_free(a);
-        } else {
-            a->stale = true;
-        }
-    }
+    struct mdsq_archive *a = g_hash_table_lookup(store->archives, GUINT_TO_POINTER(id));
+
+    if (a == NULL || (a->dev == st->st_dev && a->ino == st->st_ino))
+        return a;
+    query_archive_forget(store, id);
     return NULL;
 }
 
@@ -141,12 +144,11 @@ static int archive_open_locked(struct mdsq_store *store, const char *name, struc
             archive_free(a);
             return rc;
         }
-    } else {
-        registry_unlink(store, a);
-        if (a->refs == 0)
-            store->idle--;
+        (void)g_hash_table_insert(store->archives, GUINT_TO_POINTER(a->id), a);
+    } else if (a->refs == 0) {
+        idle_remove(store, a);
     }
-    registry_push_front(store, a);
+    atomic_store_explicit(&a->is_closed, false, memory_order_relaxed);
     if (a->refs++ == 0) {
         a->store = store;
         atomic_fetch_add_explicit(&store->refs, 1, memory_order_relaxed);
@@ -197,8 +199,9 @@ void mdsq_archive_close(struct mdsq_archive **archive)
         dead = a;
     } else if (last) {
         a->store = NULL;
-        if (++store->idle > QUERY_IDLE_ARCHIVES_MAX)
-            dead = registry_pop_idle(store);
+        idle_add(store, a);
+        if (store->idle > QUERY_IDLE_ARCHIVES_MAX)
+            idle_close(store, store->idle_last);
     }
     /* Closing an environment under the lock keeps a second opening of the same file out meanwhile. */
     if (dead)
@@ -206,6 +209,29 @@ void mdsq_archive_close(struct mdsq_archive **archive)
     (void)pthread_mutex_unlock(&store->lock);
     if (last)
         mdsq_store_close(&store);
+}
+
+int query_archive_check(struct mdsq_archive *archive, struct error *err)
+{
+    const int64_t now = (int64_t)(query_os_monotonic_us() / 1000000) + 1;
+    struct mds_archive_info info;
+    struct mds_catalogue *catalogue = NULL;
+    int rc;
+
+    if (atomic_load_explicit(&archive->looked_up_s, memory_order_relaxed) != now) {
+        (void)pthread_mutex_lock(&archive->store->lock);
+        rc = query_store_catalogue(archive->store, false, &catalogue, NULL);
+        if (rc >= 0)
+            rc = mds_catalogue_archive_find(catalogue, archive->name, false, &info, NULL);
+        (void)pthread_mutex_unlock(&archive->store->lock);
+        atomic_store_explicit(&archive->looked_up_s, now, memory_order_relaxed);
+        if (rc >= 0 || rc == BASE_ERR_NOTFOUND) /* a catalogue that cannot be read closes nobody */
+            atomic_store_explicit(&archive->is_closed, rc < 0 || !info.enabled || info.id != archive->id,
+                                  memory_order_relaxed);
+    }
+    if (atomic_load_explicit(&archive->is_closed, memory_order_relaxed))
+        return error_set(err, BASE_ERR_NOTFOUND, 0, "the archive was disabled or removed");
+    return BASE_OK;
 }
 
 uint64_t mdsq_archive_tick(struct mdsq_archive *archive)

@@ -34,6 +34,20 @@ void query_mailbox_id(const uint8_t object_id[16], char out[33])
     *at = 0;
 }
 
+void query_status_of(const struct mds_folder *f, struct mdsq_status *out)
+{
+    *out = (struct mdsq_status){
+        .messages = f->exists,
+        .unseen = f->unseen,
+        .deleted = f->deleted,
+        .uidnext = f->uidnext,
+        .uidvalidity = f->uidvalidity,
+        .highestmodseq = f->highestmodseq,
+        .size = f->bytes,
+    };
+    query_mailbox_id(f->object_id, out->mailbox_id);
+}
+
 int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_status *out, struct mdsq_error *err)
 {
     struct error e;
@@ -46,15 +60,6 @@ int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_stat
 
     if (rc < 0)
         return query_result(rc, &e, err);
-    *out = (struct mdsq_status){
-        .messages = f.exists,
-        .unseen = f.unseen,
-        .deleted = f.deleted,
-        .uidnext = f.uidnext,
-        .uidvalidity = f.uidvalidity,
-        .highestmodseq = f.highestmodseq,
-        .size = f.bytes,
-    };
-    query_mailbox_id(f.object_id, out->mailbox_id);
+    query_status_of(&f, out);
     return MDSQ_OK;
 }

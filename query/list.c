@@ -29,6 +29,7 @@ struct mdsq_lister {
     struct buf name;  /* stored bytes of the full name */
     struct buf shown;
     uint8_t *mine;    /* the automata behind the folder in hand */
+    struct mds_folder told; /* without its name */
 };
 
 static bool is_inbox(struct bytes level, uint32_t parent)
@@ -98,7 +99,7 @@ static int judge(const struct mdsq_lister *l, struct mds_txn *txn, const struct 
 
     if (!selected && !below)
         return 0;
-    if (!exists && !(l->select & (MDSQ_LIST_SUBSCRIBED | MDSQ_LIST_LSUB)))
+    if (!exists && !(l->select & (MDSQ_LIST_SUBSCRIBED | MDSQ_LIST_LSUB | MDSQ_LIST_NONEXISTENT)))
         return 0;
     *out = (struct mdsq_folder){.special_use = f->special_use};
     /* RFC 3501 6.3.9: in LSUB \Noselect says that the name itself is not subscribed. */
@@ -206,6 +207,7 @@ static int look(struct mdsq_lister *l, struct mds_txn *txn, struct mdsq_folder *
         l->shown.n = shown_n;
     }
     if (told) {
+        l->told = f;
         buf_append_byte(&l->shown, 0);
         out->name = (const char *)l->shown.p;
     }
@@ -261,6 +263,11 @@ int mdsq_lister_next(struct mdsq_lister *lister, struct mdsq_reader *reader, str
             return query_result(rc, &e, err);
     }
     return 2;
+}
+
+void mdsq_lister_status(const struct mdsq_lister *lister, struct mdsq_status *out)
+{
+    query_status_of(&lister->told, out);
 }
 
 void mdsq_lister_free(struct mdsq_lister **lister)

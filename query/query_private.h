@@ -110,7 +110,7 @@ int query_set_parse_numbers(struct bytes text, uint32_t star, roaring_bitmap_t *
 
 /* ---- store and archives (store.c, archive.c, source.c) --------------------------------- */
 
-#define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 3 descriptors each */
+#define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 4 descriptors each */
 #define QUERY_SHARED_SETS_MAX 64   /* folder states remembered an archive */
 
 struct mdsq_store {
@@ -124,7 +124,8 @@ struct mdsq_store {
     struct mds_catalogue *catalogue;
     bool catalogue_writable;
     struct query_auth *auth; /* auth_private.h; NULL before the first login */
-    struct mdsq_archive *archives; /* list, most recently used first */
+    struct _GHashTable *archives; /* by id: those that are open and still what the catalogue means */
+    struct mdsq_archive *idle_first, *idle_last; /* without users, the newest first */
     unsigned idle;
 };
 void query_auth_free(struct query_auth **auth);
@@ -171,7 +172,9 @@ struct mdsq_archive {
     /* Under store.lock. */
     unsigned refs;
     bool stale; /* no longer what the catalogue's directory holds: closed with its last user */
-    struct mdsq_archive *next;
+    struct mdsq_archive *idle_next, *idle_prev;
+    atomic_int_fast64_t looked_up_s; /* when the catalogue was last asked whether it is enabled */
+    atomic_bool is_closed;           /* it is not, or it is not there any more */
     /* Under lock. */
     pthread_mutex_t lock;
     struct query_shared_set sets[QUERY_SHARED_SETS_MAX];
@@ -190,6 +193,10 @@ struct mdsq_archive {
     /* Under lock. */
     struct query_verified verified[QUERY_VERIFIED_MAX];
 };
+/* NOTFOUND if it was disabled or removed: asked of the catalogue at most once a second. */
+int query_archive_check(struct mdsq_archive *archive, struct error *err);
+/* The directory's files are about to go: who opens the archive from now on gets another. Call with store.lock held. */
+void query_archive_forget(struct mdsq_store *store, uint32_t id);
 struct mdsq_archive *query_archive_ref(struct mdsq_archive *archive);
 void query_archive_forget_all(struct mdsq_store *store); /* at the store's end */
 
@@ -233,6 +240,7 @@ struct mdsq_view {
 /* Finds a folder that can be selected, by its shown name. */
 int query_folder_find(struct mds_txn *txn, const char *name, struct mds_folder *out, struct error *err);
 void query_mailbox_id(const uint8_t object_id[16], char out[33]);
+void query_status_of(const struct mds_folder *f, struct mdsq_status *out);
 
 /* ---- items: the stored bytes (item.c) ------------------------------------------------------ */
 

@@ -19,7 +19,10 @@ int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, st
     query_error_init(&e);
     *out = NULL;
 
-    const int rc = mds_read_begin(archive->env, &txn, &e);
+    int rc = query_archive_check(archive, &e);
+
+    if (rc >= 0)
+        rc = mds_read_begin(archive->env, &txn, &e);
 
     if (rc < 0)
         return query_result(rc, &e, err);
@@ -40,8 +43,10 @@ int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err)
     query_error_init(&e);
     reader->generation = next_generation(reader->archive);
 
-    const int rc = mds_read_renew(reader->txn, &e);
+    int rc = query_archive_check(reader->archive, &e);
 
+    if (rc >= 0)
+        rc = mds_read_renew(reader->txn, &e);
     if (reader->words)
         mds_words_rebind(reader->words, reader->txn);
     g_strfreev(reader->kept);

@@ -40,7 +40,7 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
 
     query_error_init(&e);
     *out = NULL;
-    if (dir == NULL || flags & ~(unsigned)(MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED))
+    if (dir == NULL || flags & ~(unsigned)(MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED | MDSQ_STORE_CREATE))
         return query_result(error_set(&e, BASE_ERR_USAGE, 0, "mdsq_store_open: no directory, or unknown flags"), &e, err);
     mime_init();
 
@@ -50,10 +50,16 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
     store->dir = g_strdup(dir);
     store->flags = flags;
     (void)pthread_mutex_init(&store->lock, NULL);
+    store->archives = g_hash_table_new(NULL, NULL);
     store->watcher = query_watcher_new();
     if (flags & MDSQ_STORE_WRITE)
         store->writer = query_writer_new();
-    rc = query_store_catalogue(store, false, &catalogue, &e);
+    if (flags & MDSQ_STORE_CREATE) {
+        rc = mds_catalogue_open(dir, true, false, &store->catalogue, &e);
+        store->catalogue_writable = rc >= 0;
+    } else {
+        rc = query_store_catalogue(store, false, &catalogue, &e);
+    }
     if (rc < 0) {
         error_context(&e, "store %s", dir);
         mdsq_store_close(&store);

@@ -399,6 +399,9 @@ struct mds_archive_info {
 int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool create, struct mds_archive_info *out, struct error *err);
 /* Notes for good that the archive's environment was made. Writes only the first time. */
 int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err);
+int mds_catalogue_archive_enable(struct mds_catalogue *c, const char *name, bool enabled, struct error *err);
+/* The row alone: its directory is the caller's business, and its id is never given again. */
+int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, struct error *err);
 /* In name order; after NULL starts. 1 more, 0 done. */
 int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err);
 

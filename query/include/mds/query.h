@@ -84,6 +84,7 @@ struct mdsq_archive;
 
 enum mdsq_store_flag {
     MDSQ_STORE_WRITE = 1 << 0,   /* archives may be changed (mdsq_change_*); without it MDSQ_ERR_READONLY */
+    MDSQ_STORE_CREATE = 1 << 2,  /* make it if there is none */
     MDSQ_STORE_RELAXED = 1 << 1, /* with WRITE: a change may be answered before it would survive a power cut; never a torn store */
 };
 /*
@@ -170,7 +171,8 @@ MDSQ_API int mdsq_user_revoke(struct mdsq_store *store, const char *user, const 
 MDSQ_API int mdsq_user_archives(struct mdsq_store *store, const char *user, mdsq_name_fn *fn, void *arg, struct mdsq_error *err);
 
 /*
- * Opened archives are shared by reference; up to 64 that nobody uses stay open. The catalogue is asked each time: MDSQ_ERR_NOTFOUND for an
+ * Opened archives are shared by reference, and up to 64 that nobody uses stay open: some 31 KB, 4 descriptors and address space for the map each
+ * (raise RLIMIT_NOFILE for thousands). The catalogue is asked each time: MDSQ_ERR_NOTFOUND for an
  * archive that is not there or disabled. One that was rebuilt meanwhile is opened anew; who has the old one keeps it.
  */
 MDSQ_API int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err);
@@ -212,11 +214,13 @@ typedef int mdsq_folder_fn(const struct mdsq_folder *folder, void *arg);
  */
 MDSQ_API int mdsq_list(struct mdsq_reader *reader, const char *reference, const char *pattern, bool subscribed_only, mdsq_folder_fn *fn, void *arg, struct mdsq_error *err);
 
+struct mdsq_status;
 enum mdsq_list_select {
     MDSQ_LIST_SUBSCRIBED = 1 << 0,  /* names that are subscribed, be there folders or not */
     MDSQ_LIST_SPECIAL_USE = 1 << 1, /* folders with a special use */
     MDSQ_LIST_RECURSIVE = 1 << 2,   /* also names that match and have something selected below them (RFC 5258 RECURSIVEMATCH) */
     MDSQ_LIST_LSUB = 1 << 3,        /* mdsq_list's subscribed_only */
+    MDSQ_LIST_NONEXISTENT = 1 << 4, /* also names that are only subscribed */
 };
 struct mdsq_list_options {
     const char *reference;
@@ -232,6 +236,8 @@ struct mdsq_list_options {
 struct mdsq_lister;
 MDSQ_API int mdsq_lister_new(const struct mdsq_list_options *options, struct mdsq_lister **out, struct mdsq_error *err);
 MDSQ_API int mdsq_lister_next(struct mdsq_lister *lister, struct mdsq_reader *reader, struct mdsq_folder *out, struct mdsq_error *err);
+/* STATUS of the folder that next has just given, as it stood then; its counters are 0 if it cannot be selected. */
+MDSQ_API void mdsq_lister_status(const struct mdsq_lister *lister, struct mdsq_status *out);
 MDSQ_API void mdsq_lister_free(struct mdsq_lister **lister);
 
 /* Counters are kept, nothing is counted. MDSQ_ERR_NOTFOUND: no such folder, or one that cannot be selected. recent is 0: \Recent is not kept. */
@@ -539,10 +545,10 @@ MDSQ_API void mdsq_watch_free(struct mdsq_watch **watch);
 
 /* Makes an empty archive (INBOX alone) that keeps its items in its own vault. EXISTS. */
 MDSQ_API int mdsq_archive_add(struct mdsq_store *store, const char *name, struct mdsq_error *err);
-/* A disabled archive opens for nobody; sessions on it end with their next command. */
+/* A disabled archive opens for nobody; who has it open, in any process, gets MDSQ_ERR_NOTFOUND from mdsq_reader_begin and _renew, within a second. */
 MDSQ_API int mdsq_archive_enable(struct mdsq_store *store, const char *name, bool enable, struct mdsq_error *err);
-/* Takes the archive out of the catalogue and removes its directory, items of its own vault included. USAGE while it is enabled, LOCKED while a
- * build runs. The users that had it keep their login and lose it. */
+/* Removes the archive's directory, items of its own vault included, and takes it out of the catalogue. USAGE while it is enabled, LOCKED while a
+ * build runs. The users that had it keep their login and lose it. If it fails half way, calling it again ends it. */
 MDSQ_API int mdsq_archive_remove(struct mdsq_store *store, const char *name, struct mdsq_error *err);
 
 /* ---- one item for a person -------------------------------------------------------------- */

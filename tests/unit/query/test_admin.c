@@ -1,0 +1,97 @@
+/* Archives are added, disabled and removed; many are open at once. */
+#include "fixture.h"
+
+#include "test_support.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct mdsq_error e;
+
+#define OK(call) cr_assert_geq((call), 0, "%s: %s", #call, e.text)
+
+static int append_one(struct mdsq_archive *archive, const char *text)
+{
+    struct mdsq_append message = {0};
+    struct mdsq_change *change = NULL;
+
+    OK(mdsq_draft_new(archive, &message.draft, &e));
+    OK(mdsq_draft_write(message.draft, text, strlen(text), &e));
+    OK(mdsq_change_append(archive, "INBOX", &message, 1, &change, &e));
+
+    const int rc = mdsq_change_wait(change, &e);
+
+    mdsq_change_free(&change);
+    return rc;
+}
+
+Test(admin, an_archive_of_its_own_vault)
+{
+    const char *dir = path_join(TEMP_DIR(), "store");
+    struct mdsq_store *store = NULL;
+    struct mdsq_archive *archive = NULL;
+    struct mdsq_reader *reader = NULL;
+    struct mdsq_status status;
+
+    cr_expect_eq(mdsq_store_open(dir, MDSQ_STORE_WRITE, &store, &e), MDSQ_ERR_NOTFOUND);
+    OK(mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE, &store, &e));
+    OK(mdsq_archive_add(store, "ann", &e));
+    cr_expect_eq(mdsq_archive_add(store, "ann", &e), MDSQ_ERR_EXISTS);
+    cr_expect_eq(mdsq_archive_add(store, "a/b", &e), MDSQ_ERR_USAGE);
+    OK(mdsq_archive_open(store, "ann", &archive, &e));
+    OK(append_one(archive, "Subject: x\r\n\r\n"));
+    OK(append_one(archive, "Subject: x\r\n\r\n"));
+    OK(mdsq_reader_begin(archive, &reader, &e));
+    OK(mdsq_status(reader, "INBOX", &status, &e));
+    cr_expect_eq(status.messages, 2);
+    cr_expect_eq(access(path_join(dir, "archives/a00000001/segments/00000001.seg"), F_OK), 0);
+
+    cr_expect_eq(mdsq_archive_remove(store, "ann", &e), MDSQ_ERR_USAGE);
+    OK(mdsq_archive_enable(store, "ann", false, &e));
+    for (int i = 0; i < 30 && mdsq_reader_renew(reader, &e) >= 0; i++)
+        usleep(100000);
+    cr_expect_eq(mdsq_reader_renew(reader, &e), MDSQ_ERR_NOTFOUND);
+    struct mdsq_archive *again = NULL;
+    cr_expect_eq(mdsq_archive_open(store, "ann", &again, &e), MDSQ_ERR_NOTFOUND);
+    OK(mdsq_archive_enable(store, "ann", true, &e));
+    OK(mdsq_archive_open(store, "ann", &again, &e));
+    OK(mdsq_reader_renew(reader, &e));
+    mdsq_archive_close(&again);
+
+    OK(mdsq_archive_enable(store, "ann", false, &e));
+    OK(mdsq_archive_remove(store, "ann", &e));
+    cr_expect_neq(access(path_join(dir, "archives/a00000001"), F_OK), 0);
+    cr_expect_eq(mdsq_archive_remove(store, "ann", &e), MDSQ_ERR_NOTFOUND);
+    OK(mdsq_archive_add(store, "ann", &e));
+    OK(mdsq_archive_open(store, "ann", &again, &e));
+    mdsq_reader_end(&reader);
+    OK(mdsq_reader_begin(again, &reader, &e));
+    OK(mdsq_status(reader, "INBOX", &status, &e));
+    cr_expect_eq(status.messages, 0);
+    mdsq_reader_end(&reader);
+    mdsq_archive_close(&again);
+    mdsq_archive_close(&archive);
+    mdsq_store_close(&store);
+}
+
+Test(admin, more_archives_than_stay_open_without_users)
+{
+    enum { N = 100 };
+    const char *dir = path_join(TEMP_DIR(), "store");
+    struct mdsq_store *store = NULL;
+    struct mdsq_archive *archives[N] = {NULL};
+
+    OK(mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE | MDSQ_STORE_RELAXED, &store, &e));
+    for (int i = 0; i < N; i++)
+        OK(mdsq_archive_add(store, textf("a%d", i), &e));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < N; i++) {
+            OK(mdsq_archive_open(store, textf("a%d", i), &archives[i], &e));
+            OK(append_one(archives[i], "x"));
+        }
+        for (int i = 0; i < N; i++)
+            mdsq_archive_close(&archives[i]);
+    }
+    mdsq_store_close(&store);
+}
