@@ -47,7 +47,7 @@ static int serve(const struct serve_options *o)
     struct error err = {0};
     /* Before the store is opened: a signal during a slow start stops it too. */
     const volatile int *stop = cli_cancel_on_signals();
-    int rc = mdsq_store_open(o->store, 0, &store, &why);
+    int rc = mdsq_store_open(o->store, MDSQ_STORE_WRITE, &store, &why);
     if (rc < 0) {
         error_set(&err, (enum base_err)rc, why.sys, "%s", why.text);
         return cli_fail(&err);
@@ -86,7 +86,7 @@ int cmd_serve(int argc, char **argv)
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &o.verbose, "log what is ordinary too", NULL},
         {0},
     };
-    int status = cli_options(&argc, &argv, entries, "", "Serves the archives of a store over IMAP (read-only).",
+    int status = cli_options(&argc, &argv, entries, "", "Serves the archives of a store over IMAP.",
                              "Logins are made with `mds user add`. Passwords are taken only on loopback connections.");
     if (status < 0 && argc > 1)
         status = cli_usage("unexpected argument '%s'", argv[1]);
