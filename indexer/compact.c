@@ -7,6 +7,8 @@
  * archive's write lock, new items go to the active segment only, and that one is never emptied.
  */
 #include "archive_private.h"
+
+#include "filing/filing.h"
 #include "system.h"
 
 #include "vault/segment.h"
@@ -199,7 +201,7 @@ static int move_item(struct compact *k, struct archive_turn *t, uint64_t id, str
     to.length = item.locator.length;
     to.filter = item.locator.filter;
     if (rc == 0)
-        rc = indexer_own_container(t->txn, segment, &to, err);
+        rc = filing_own_place(t->txn, segment, &to, err);
     if (rc == 0)
         rc = mds_item_get(t->txn, id, &item, err); /* the views died with the container's row */
     item.locator = to;

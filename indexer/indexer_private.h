@@ -162,8 +162,6 @@ int indexer_item_file(struct indexer_writer *w, const struct op *op, struct byte
 int indexer_item_place_failed(struct indexer_writer *w, const struct op *op, struct bytes identity, struct error *err);
 /* The locator of the result as the store keeps it. */
 struct mds_locator indexer_item_locator(const struct indexer_writer *w);
-/* The sort columns of a record, encoded for the store (appended). */
-void indexer_sort_encode(const struct mime_record *r, struct buf *out);
 
 /* flags.c */
 /* Ids of the space-separated names, ascending, in w->keywords. */
@@ -202,8 +200,6 @@ struct vault *indexer_own_vault(struct indexer_writer *w);
 bool indexer_own_is(const struct vault *v);
 /* The result's bytes into a segment, in the open transaction. *failed_out: they could not be read again (reason in result). */
 int indexer_own_file(struct indexer_writer *w, struct mds_locator *out, bool *failed_out, struct error *err);
-/* Source and container of a segment into l. */
-int indexer_own_container(struct mds_txn *txn, uint32_t segment, struct mds_locator *l, struct error *err);
 /* Before each commit: what was filed is on the disk, and the transaction knows how far. */
 int indexer_own_sync(struct indexer_writer *w, struct error *err);
 void indexer_own_release(struct indexer_writer *w);

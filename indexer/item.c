@@ -4,6 +4,8 @@
 #include "compare.h"
 #include "indexer_private.h"
 
+#include "filing/filing.h"
+
 struct mds_locator indexer_item_locator(const struct indexer_writer *w)
 {
     const struct vault_locator *l = &w->result.locator;
@@ -103,43 +105,6 @@ static int find_same(struct indexer_writer *w, uint64_t *item_out, struct error 
 
 /* ---- adding ------------------------------------------------------------------------------- */
 
-/* RFC 5256's thread algorithms want the ids of References, else of In-Reply-To; only whether two are equal matters. */
-static void reference_hashes(const struct mime_record *r, struct buf *out)
-{
-    struct bytes rest = r->references;
-    while (rest.n) {
-        const uint8_t *end = memchr(rest.p, 0, rest.n);
-        const size_t n = end ? (size_t)(end - rest.p) : rest.n;
-        buf_put_u64(out, hash64_of(bytes_of(rest.p, n)));
-        rest = bytes_slice(rest, n + 1, SIZE_MAX);
-    }
-    if (!r->references.n && r->in_reply_to.n)
-        buf_put_u64(out, hash64_of(r->in_reply_to));
-}
-
-void indexer_sort_encode(const struct mime_record *r, struct buf *out)
-{
-    struct buf references = {0};
-    reference_hashes(r, &references);
-    const struct mds_sort columns = {
-        .base_subject = r->base_subject,
-        .subject_is_reply = r->subject_is_reply,
-        .sort_from = r->sort_from,
-        .sort_to = r->sort_to,
-        .sort_cc = r->sort_cc,
-        .display_from = r->display_from,
-        .display_to = r->display_to,
-        .reference_hashes = buf_bytes(&references),
-        .address_hashes = r->address_hashes,
-        .preview = r->preview,
-        .has_received_date = r->has_received_date,
-        .received_date = r->received_date,
-        .received_zone = r->received_zone,
-    };
-    mds_sort_encode(&columns, out);
-    buf_release(&references);
-}
-
 static int add_item(struct indexer_writer *w, uint64_t *item_out, bool *failed_out, struct error *err)
 {
     const struct mime_record *r = &w->result.record;
@@ -148,28 +113,9 @@ static int add_item(struct indexer_writer *w, uint64_t *item_out, bool *failed_o
     int rc = locator_now(w, &locator, failed_out, err);
     if (rc < 0 || *failed_out)
         return rc;
-    indexer_sort_encode(r, &sort);
-    struct mds_item item = {
-        .hash = w->result.hash,
-        .size = r->size,
-        .size_crlf = r->size_crlf,
-        .defects = r->defects,
-        .thread_id = r->thread_id,
-        .has_sent_date = r->has_sent_date,
-        .sent_date = r->sent_date,
-        .sent_zone = r->sent_zone,
-        .msgid_hash = r->message_id.n ? hash64_of(r->message_id) : 0,
-        .locator = locator,
-        .parts = r->parts,
-        .crlf_map = r->crlf_map,
-    };
-    struct mds_item_words words = {
-        .envelope = r->envelope,
-        .bodystructure = r->bodystructure,
-        .headers = r->headers,
-        .headers_complete = r->headers_complete,
-        .sort = buf_bytes(&sort),
-    };
+    struct mds_item item;
+    struct mds_item_words words;
+    filing_item(r, &w->result.hash, &locator, &sort, &item, &words);
     rc = mds_item_add(w->txn, &item, &words, err);
     w->batch_bytes += r->envelope.n + r->bodystructure.n + r->headers.n + r->parts.n + sort.n;
     buf_release(&sort);

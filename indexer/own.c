@@ -5,6 +5,7 @@
  */
 #include "indexer_private.h"
 
+#include "filing/filing.h"
 #include "vault/segment.h"
 
 #include <stdio.h>
@@ -72,19 +73,6 @@ static int writer_open(struct indexer_writer *w, struct indexer_own *own, struct
     return rc < 0 || own->writer ? rc : segment_writer_open(w->run->dir, at.active, at.tail, &own->writer, err);
 }
 
-int indexer_own_container(struct mds_txn *txn, uint32_t segment, struct mds_locator *l, struct error *err)
-{
-    struct mds_container c;
-    char name[16];
-    snprintf(name, sizeof name, "%08u", segment);
-    int rc = mds_source_id(txn, BYTES_LIT(MDS_SOURCE_OWN), true, &l->source, err);
-    if (rc == 0)
-        rc = mds_container_find(txn, l->source, bytes_str(name), true, &c, err);
-    if (rc == 0)
-        l->container = c.id;
-    return rc;
-}
-
 int indexer_own_file(struct indexer_writer *w, struct mds_locator *out, bool *failed_out, struct error *err)
 {
     struct indexer_own *own = own_of(w);
@@ -102,7 +90,7 @@ int indexer_own_file(struct indexer_writer *w, struct mds_locator *out, bool *fa
     if (rc == 0)
         rc = segment_writer_add(own->writer, packed, &segment, &out->offset, &out->length, &out->filter, err);
     if (rc == 0)
-        rc = indexer_own_container(w->txn, segment, out, err);
+        rc = filing_own_place(w->txn, segment, out, err);
     if (rc == 0) {
         w->report->own_items++;
         w->report->own_bytes += out->length;

@@ -5,6 +5,8 @@
  * finding like any other. The child sends findings and progress through a pipe as small records.
  */
 #include "indexer_private.h"
+
+#include "filing/filing.h"
 #include "system.h"
 
 #include <errno.h>
@@ -196,7 +198,7 @@ static bool sort_equals(const struct mds_sort *stored, const struct mime_record 
 {
     struct buf have = {0}, want = {0};
     mds_sort_encode(stored, &have);
-    indexer_sort_encode(r, &want);
+    filing_sort(r, &want);
     const bool equal = bytes_equal(buf_bytes(&have), buf_bytes(&want));
     buf_release(&have);
     buf_release(&want);
