@@ -20,6 +20,9 @@ static const struct {
     {"ESEARCH", AFTER_LOGIN},       {"SEARCHRES", AFTER_LOGIN},   {"WITHIN", AFTER_LOGIN},
     {"LIST-EXTENDED", AFTER_LOGIN}, {"LIST-STATUS", AFTER_LOGIN}, {"STATUS=SIZE", AFTER_LOGIN},
     {"SAVEDATE", AFTER_LOGIN},      {"PREVIEW", AFTER_LOGIN},
+    {"UIDPLUS", AFTER_LOGIN},       {"MOVE", AFTER_LOGIN},        {"IDLE", AFTER_LOGIN},
+    {"MULTIAPPEND", AFTER_LOGIN},   {"CATENATE", AFTER_LOGIN},    {"BINARY", AFTER_LOGIN},
+    {"REPLACE", AFTER_LOGIN},       {"CREATE-SPECIAL-USE", AFTER_LOGIN},
 };
 
 void imap_session_mask(struct imap_session *s, const char *names)

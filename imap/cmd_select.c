@@ -5,7 +5,7 @@
  */
 #include "session_private.h"
 
-#include "wire/writer.h"
+#include "notify.h"
 
 struct mailbox_args {
     const char *mailbox;
@@ -275,6 +275,8 @@ static int open_folder(struct imap_session *s, struct imap_command *c, struct se
     s->told_exists = mdsq_view_count(s->view);
     s->told_modseq = info.highestmodseq;
     s->read_only = c->row->name[0] == 'E' || !mdsq_archive_writable(s->archive);
+    snprintf(s->selected_id, sizeof s->selected_id, "%s", info.mailbox_id);
+    imap_notify_selected(s);
     if (a->condstore)
         s->enabled |= IMAP_ENABLED_CONDSTORE;
     imap_say_keywords(s);

@@ -46,6 +46,15 @@ bool imap_take_status_items(struct imap_cursor *at, struct imap_status_items *ou
     return imap_take_byte(at, ')');
 }
 
+void imap_status_items_add(struct imap_status_items *items, const char *name)
+{
+    uint8_t k = 0;
+    while (strcmp(item_names[k], name) != 0)
+        k++;
+    ASSERT(items->n < IMAP_STATUS_ITEMS_MAX);
+    items->v[items->n++] = k;
+}
+
 static uint64_t value_of(const struct imap_session *s, enum status_item item, const struct mdsq_status *status)
 {
     switch (item) {

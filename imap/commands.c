@@ -14,6 +14,7 @@ static const struct imap_row rows[] = {
     {"ENABLE", IMAP_STATES_AUTH, 0, imap_parse_enable, imap_cmd_enable, NULL},
     {"LIST", IMAP_STATES_AUTH, 0, imap_parse_list, imap_cmd_list, imap_release_list},
     {"LSUB", IMAP_STATES_AUTH, 0, imap_parse_lsub, imap_cmd_lsub, imap_release_list},
+    {"NOTIFY", IMAP_STATES_AUTH, 0, imap_parse_notify, imap_cmd_notify, imap_release_notify},
     {"STATUS", IMAP_STATES_AUTH, 0, imap_parse_status, imap_cmd_status, NULL},
     {"SELECT", IMAP_STATES_AUTH, 0, imap_parse_select, imap_cmd_select, imap_release_select},
     {"EXAMINE", IMAP_STATES_AUTH, 0, imap_parse_select, imap_cmd_select, imap_release_select},

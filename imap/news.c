@@ -113,7 +113,7 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
         return fail(s, may_go, &err);
     if (!imap_session_reader(s, &err))
         return fail(s, may_go, &err);
-    const struct mdsq_news told = {note_expunged, note_changed, news};
+    const struct mdsq_news told = {note_expunged, s->notify_flags_off ? NULL : note_changed, news};
     news->vanish = s->enabled & IMAP_ENABLED_QRESYNC;
     take_own(s, news);
     int rc = mdsq_view_advance(s->reader, s->view, allow_expunge, &told, &err);

@@ -173,6 +173,7 @@ struct imap_session {
     /* selected */
     struct mdsq_view *view;
     bool read_only;         /* EXAMINE, or an archive that cannot be written: no STORE, no EXPUNGE, no \Seen */
+    char selected_id[33];   /* its MAILBOXID */
     struct mdsq_set *saved; /* "$" (RFC 5182): UIDs, may hold some that are gone; NULL: empty */
     uint32_t told_keywords; /* names of the archive that FLAGS has told */
     uint64_t tick;        /* of the archive when the view was last advanced */
@@ -193,6 +194,7 @@ struct imap_session {
     void (*notify_release)(struct imap_session *s);
     void *notify;
     enum imap_notify_selected notify_selected;
+    bool notify_flags_off;   /* changed flags are not told: NOTIFY without FlagChange */
     /* one run */
     struct mdsq_reader *reader;
     int64_t slice_end_ms;
@@ -327,6 +329,9 @@ IMAP_RUN(imap_cmd_list);
 IMAP_PARSE(imap_parse_lsub);
 IMAP_RUN(imap_cmd_lsub);
 void imap_release_list(struct imap_command *c);
+IMAP_PARSE(imap_parse_notify);
+IMAP_RUN(imap_cmd_notify);
+void imap_release_notify(struct imap_command *c);
 IMAP_PARSE(imap_parse_status);
 IMAP_RUN(imap_cmd_status);
 IMAP_PARSE(imap_parse_select);

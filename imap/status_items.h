@@ -14,6 +14,8 @@ struct imap_status_items {
 
 /* "(" status-att *(SP status-att) ")" */
 bool imap_take_status_items(struct imap_cursor *at, struct imap_status_items *out);
+/* One by its name, which is known. */
+void imap_status_items_add(struct imap_status_items *items, const char *name);
 /* "* STATUS mailbox (...)" */
 void imap_say_status(struct imap_session *s, const char *mailbox, const struct imap_status_items *items,
                      const struct mdsq_status *status);

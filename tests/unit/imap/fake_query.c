@@ -297,6 +297,12 @@ int mdsq_lister_next(struct mdsq_lister *l, struct mdsq_reader *reader, struct m
     return 0;
 }
 
+void mdsq_lister_status(const struct mdsq_lister *lister, struct mdsq_status *out)
+{
+    *out = (struct mdsq_status){.uidvalidity = 77};
+    snprintf(out->mailbox_id, sizeof out->mailbox_id, "F%zu", lister->at);
+}
+
 void mdsq_lister_free(struct mdsq_lister **lister)
 {
     FREE(lister)

@@ -1,0 +1,512 @@
+/* notify: see notify.h. */
+#include "notify.h"
+
+#include "base/log.h"
+#include "status_items.h"
+
+enum {
+    RENAMES_MAX = 64, /* of one walk whose subtrees are known to have moved along */
+    PATTERNS_MAX = MDSQ_PATTERNS_MAX,
+    SAID_ATTRS = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT | MDSQ_FOLDER_HAS_CHILDREN,
+};
+
+/* A folder as it was told. */
+struct known {
+    char id[33];
+    char *name;
+    unsigned attrs;
+    struct mdsq_status status;
+    uint32_t walk; /* the last one that saw it */
+};
+
+struct rename {
+    char *from, *to;
+};
+
+struct imap_notify {
+    /* for life: the request, copied */
+    struct imap_notify_request request;
+    struct arena *arena;
+    /* what is known */
+    struct known *known;
+    size_t known_n, known_room;
+    uint32_t *slots; /* index + 1 by id; a power of two, at most half full */
+    size_t slots_n;
+    /* the walk at work */
+    struct mdsq_lister *lister;
+    uint32_t walk;
+    bool first; /* it is the first: nothing is news */
+    size_t sweep;
+    struct rename renames[RENAMES_MAX];
+    size_t renames_n;
+    /* the selected mailbox */
+    uint32_t last_uid; /* new messages are those above */
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void copy_group(struct arena *arena, struct imap_notify_group *group)
+{
+    const char **names = arena_alloc(arena, (group->names_n + 1) * sizeof *names);
+    for (size_t i = 0; i < group->names_n; i++)
+        names[i] = arena_strndup(arena, group->names[i], strlen(group->names[i]));
+    group->names = names;
+}
+
+struct imap_notify *imap_notify_new(const struct imap_notify_request *request)
+{
+    struct imap_notify *n = calloc(1, sizeof *n);
+    ASSERT(n);
+    n->arena = arena_new(0);
+    n->request = *request;
+    n->request.selected_fetch = arena_dup(n->arena, request->selected_fetch);
+    for (size_t i = 0; i < n->request.groups_n; i++)
+        copy_group(n->arena, &n->request.groups[i]);
+    n->first = true;
+    return n;
+}
+
+static void forget_renames(struct imap_notify *n)
+{
+    for (size_t i = 0; i < n->renames_n; i++) {
+        free(n->renames[i].from);
+        free(n->renames[i].to);
+    }
+    n->renames_n = 0;
+}
+
+void imap_notify_free(struct imap_notify **notify)
+{
+    struct imap_notify *n = *notify;
+    *notify = NULL;
+    if (!n)
+        return;
+    for (size_t i = 0; i < n->known_n; i++)
+        free(n->known[i].name);
+    forget_renames(n);
+    mdsq_lister_free(&n->lister);
+    arena_free(&n->arena);
+    free(n->known);
+    free(n->slots);
+    free(n);
+}
+
+/* ---- who is watched for what --------------------------------------------------------------------- */
+
+static bool is_name(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0 ||
+           (bytes_equal_nocase(bytes_str(a), BYTES_LIT("INBOX")) && bytes_equal_nocase(bytes_str(b), BYTES_LIT("INBOX")));
+}
+
+static bool is_below(const char *name, const char *above)
+{
+    const size_t n = strlen(above);
+    return strncmp(name, above, n) == 0 && name[n] == '/';
+}
+
+static bool is_in(const struct imap_notify_group *group, const char *name, unsigned attrs)
+{
+    switch (group->filter) {
+    case IMAP_FILTER_PERSONAL: return true;
+    case IMAP_FILTER_SUBSCRIBED: return attrs & MDSQ_FOLDER_SUBSCRIBED;
+    case IMAP_FILTER_SUBTREE:
+    case IMAP_FILTER_MAILBOXES: break;
+    }
+    for (size_t i = 0; i < group->names_n; i++)
+        if (is_name(name, group->names[i]) ||
+            (group->filter == IMAP_FILTER_SUBTREE && is_below(name, group->names[i])))
+            return true;
+    return false;
+}
+
+/* More than one group may apply to a mailbox (RFC 5465 section 6). */
+static unsigned events_of(const struct imap_notify *n, const char *name, unsigned attrs)
+{
+    unsigned events = 0;
+    for (size_t i = 0; i < n->request.groups_n; i++)
+        if (is_in(&n->request.groups[i], name, attrs))
+            events |= n->request.groups[i].events;
+    if (attrs & (MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT))
+        events &= ~(unsigned)IMAP_NOTIFY_MESSAGES;
+    return events;
+}
+
+static bool is_selected(const struct imap_session *s, const char *id)
+{
+    return s->view && strcmp(s->selected_id, id) == 0;
+}
+
+/* ---- what is known ----------------------------------------------------------------------------------- */
+
+static size_t slot_of(const struct imap_notify *n, const char *id)
+{
+    size_t h = 5381;
+    for (const char *p = id; *p; p++)
+        h = h * 33 + (uint8_t)*p;
+    h &= n->slots_n - 1;
+    while (n->slots[h] && strcmp(n->known[n->slots[h] - 1].id, id) != 0)
+        h = (h + 1) & (n->slots_n - 1);
+    return h;
+}
+
+static void rehash(struct imap_notify *n, size_t slots_n)
+{
+    free(n->slots);
+    n->slots_n = slots_n;
+    n->slots = calloc(slots_n, sizeof *n->slots);
+    ASSERT(n->slots);
+    for (size_t i = 0; i < n->known_n; i++)
+        n->slots[slot_of(n, n->known[i].id)] = (uint32_t)i + 1;
+}
+
+static struct known *find(const struct imap_notify *n, const char *id)
+{
+    const uint32_t at = n->slots_n ? n->slots[slot_of(n, id)] : 0;
+    return at ? &n->known[at - 1] : NULL;
+}
+
+static struct known *add(struct imap_notify *n, const char *id)
+{
+    if (n->known_n == n->known_room) {
+        n->known_room = n->known_room ? n->known_room * 2 : 16;
+        n->known = realloc(n->known, n->known_room * sizeof *n->known);
+        ASSERT(n->known);
+    }
+    struct known *k = &n->known[n->known_n++];
+    *k = (struct known){0};
+    snprintf(k->id, sizeof k->id, "%s", id);
+    if (n->known_n * 2 > n->slots_n)
+        rehash(n, n->slots_n ? n->slots_n * 2 : 64);
+    else
+        n->slots[slot_of(n, id)] = (uint32_t)n->known_n;
+    return k;
+}
+
+static void remember(struct known *k, const struct mdsq_folder *folder, const struct mdsq_status *status)
+{
+    if (!k->name || strcmp(k->name, folder->name) != 0) {
+        free(k->name);
+        k->name = strdup(folder->name);
+        ASSERT(k->name);
+    }
+    k->attrs = folder->attrs;
+    k->status = *status;
+}
+
+/* ---- what is said --------------------------------------------------------------------------------------- */
+
+static void say_status_of(struct imap_session *s, const char *name, const struct mdsq_status *status, bool messages,
+                          bool modseq, bool uidvalidity, bool unseen)
+{
+    struct imap_status_items items = {0};
+    if (messages) {
+        imap_status_items_add(&items, "UIDNEXT");
+        imap_status_items_add(&items, "MESSAGES");
+    }
+    if (modseq)
+        imap_status_items_add(&items, "HIGHESTMODSEQ");
+    if (uidvalidity)
+        imap_status_items_add(&items, "UIDVALIDITY");
+    if (unseen)
+        imap_status_items_add(&items, "UNSEEN");
+    if (items.n)
+        imap_say_status(s, name, &items, status);
+}
+
+/* RFC 5465 3.1: with the STATUS indicator, before NOTIFY's own OK. */
+static void say_first(struct imap_session *s, const char *name, unsigned events, const struct mdsq_status *status)
+{
+    say_status_of(s, name, status, events & IMAP_NOTIFY_NEW, events & IMAP_NOTIFY_FLAGS,
+                  events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_FLAGS), false);
+}
+
+/* RFC 5465 5.1-5.3: what messages do in another mailbox is told by its STATUS. */
+static void say_messages(struct imap_session *s, const struct mdsq_folder *folder, unsigned events,
+                         const struct mdsq_status *old, const struct mdsq_status *now)
+{
+    const bool condstore = s->enabled & IMAP_ENABLED_CONDSTORE;
+    const bool replaced = old->uidvalidity != now->uidvalidity;
+    const bool messages = replaced || old->messages != now->messages || old->uidnext != now->uidnext;
+    const bool flags = events & IMAP_NOTIFY_FLAGS && (replaced || old->highestmodseq != now->highestmodseq);
+    const bool unseen = flags && old->unseen != now->unseen;
+    if (messages && events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_EXPUNGE))
+        say_status_of(s, folder->name, now, true, condstore, replaced || flags, unseen);
+    else if (flags && (condstore || unseen || replaced))
+        say_status_of(s, folder->name, now, false, condstore, true, unseen);
+}
+
+/* A child of what was told as renamed moved along: nothing more is said (RFC 5465 5.4). */
+static bool moved_along(const struct imap_notify *n, const char *from, const char *to)
+{
+    for (size_t i = 0; i < n->renames_n; i++) {
+        const struct rename *r = &n->renames[i];
+        if (is_below(from, r->from) && is_below(to, r->to) && strcmp(from + strlen(r->from), to + strlen(r->to)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void note_rename(struct imap_notify *n, const char *from, const char *to)
+{
+    if (n->renames_n == RENAMES_MAX)
+        return;
+    n->renames[n->renames_n++] = (struct rename){strdup(from), strdup(to)};
+}
+
+static void say_name(struct imap_session *s, struct imap_notify *n, const struct known *k,
+                     const struct mdsq_folder *folder, unsigned events)
+{
+    const unsigned changed = k->attrs ^ folder->attrs;
+    if (strcmp(k->name, folder->name) != 0) {
+        if (events & IMAP_NOTIFY_NAME && !moved_along(n, k->name, folder->name))
+            imap_say_folder(s, folder, true, k->name);
+        note_rename(n, k->name, folder->name);
+    } else if ((events & IMAP_NOTIFY_NAME && changed & SAID_ATTRS) ||
+               (events & IMAP_NOTIFY_SUBSCRIPTION && changed & MDSQ_FOLDER_SUBSCRIBED)) {
+        imap_say_folder(s, folder, true, NULL);
+    }
+}
+
+static void look_at_new(struct imap_session *s, struct imap_notify *n, const struct mdsq_folder *folder,
+                        unsigned events, const struct mdsq_status *status)
+{
+    const bool exists = !(folder->attrs & MDSQ_FOLDER_NONEXISTENT);
+    if (n->first) {
+        if (n->request.status && events & IMAP_NOTIFY_MESSAGES && !is_selected(s, status->mailbox_id))
+            say_first(s, folder->name, events, status);
+        return;
+    }
+    if (exists ? events & IMAP_NOTIFY_NAME : events & IMAP_NOTIFY_SUBSCRIPTION)
+        imap_say_folder(s, folder, true, NULL);
+    if (status->messages > 0 && events & IMAP_NOTIFY_MESSAGES && !is_selected(s, status->mailbox_id))
+        say_messages(s, folder, events, &(struct mdsq_status){.uidvalidity = status->uidvalidity}, status);
+}
+
+static void look_at(struct imap_session *s, struct imap_notify *n, const struct mdsq_folder *folder,
+                    const struct mdsq_status *status)
+{
+    struct known *k = find(n, status->mailbox_id);
+    unsigned events = events_of(n, folder->name, folder->attrs);
+    if (k) {
+        const unsigned names = IMAP_NOTIFY_NAME | IMAP_NOTIFY_SUBSCRIPTION;
+        /* Who is told of a name that stops to match is who was told of it before. */
+        say_name(s, n, k, folder, events | (events_of(n, k->name, k->attrs) & names));
+        if (events & IMAP_NOTIFY_MESSAGES && !is_selected(s, k->id))
+            say_messages(s, folder, events, &k->status, status);
+    } else {
+        look_at_new(s, n, folder, events, status);
+        k = add(n, status->mailbox_id);
+    }
+    remember(k, folder, status);
+    k->walk = n->walk;
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------------ */
+
+/* Where every group names its folders, only they are walked. "*" and "%" in a name match more: is_in looks again. */
+static int begin_walk(struct imap_notify *n, struct mdsq_error *err)
+{
+    const char *patterns[PATTERNS_MAX];
+    struct arena *arena = arena_new(0);
+    size_t patterns_n = 0;
+    bool all = false;
+    for (size_t i = 0; i < n->request.groups_n && !all; i++) {
+        const struct imap_notify_group *group = &n->request.groups[i];
+        all = group->filter == IMAP_FILTER_PERSONAL || group->filter == IMAP_FILTER_SUBSCRIBED ||
+              patterns_n + 2 * group->names_n > PATTERNS_MAX;
+        for (size_t k = 0; k < group->names_n && !all; k++) {
+            struct buf below = {0};
+            patterns[patterns_n++] = group->names[k];
+            buf_printf(&below, "%s/*", group->names[k]);
+            if (group->filter == IMAP_FILTER_SUBTREE)
+                patterns[patterns_n++] = arena_strndup(arena, below.p, below.n);
+            buf_release(&below);
+        }
+    }
+    if (all) {
+        patterns[0] = "*";
+        patterns_n = 1;
+    }
+    const struct mdsq_list_options options = {"", patterns, patterns_n, MDSQ_LIST_NONEXISTENT};
+    int rc = mdsq_lister_new(&options, &n->lister, err);
+    arena_free(&arena);
+    n->walk++;
+    n->sweep = 0;
+    return rc;
+}
+
+static bool name_is_known(const struct imap_notify *n, const char *name)
+{
+    for (size_t i = 0; i < n->known_n; i++)
+        if (n->known[i].walk == n->walk && strcmp(n->known[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What the walk did not meet is gone, or out of sight under another name. */
+static bool sweep(struct imap_session *s, struct imap_notify *n)
+{
+    bool any = false;
+    for (; n->sweep < n->known_n; n->sweep++) {
+        struct known *k = &n->known[n->sweep];
+        if (k->walk == n->walk)
+            continue;
+        if (imap_session_should_yield(s)) {
+            if (any)
+                rehash(n, n->slots_n);
+            return false;
+        }
+        const struct mdsq_folder gone = {.name = k->name, .attrs = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT};
+        const unsigned wanted =
+            k->attrs & MDSQ_FOLDER_NONEXISTENT ? (unsigned)IMAP_NOTIFY_SUBSCRIPTION : (unsigned)IMAP_NOTIFY_NAME;
+        if (events_of(n, k->name, k->attrs) & wanted && !name_is_known(n, k->name))
+            imap_say_folder(s, &gone, true, NULL);
+        free(k->name);
+        *k = n->known[--n->known_n];
+        n->sweep--;
+        any = true;
+    }
+    if (any)
+        rehash(n, n->slots_n);
+    return true;
+}
+
+static enum imap_notify_step walk(struct imap_session *s, struct imap_notify *n)
+{
+    struct mdsq_error err = {0};
+    struct mdsq_folder folder;
+    struct mdsq_status status;
+    int rc;
+    if (n->request.groups_n == 0)
+        return IMAP_NOTIFY_DONE;
+    if (!imap_session_reader(s, &err) || (!n->lister && begin_walk(n, &err) < 0)) {
+        log_to(LOG_LEVEL_WARN, "imap: cannot look for news of folders: code=%d error=%s", err.code, err.text);
+        return IMAP_NOTIFY_FAILED;
+    }
+    while ((rc = mdsq_lister_next(n->lister, s->reader, &folder, &err)) > 0) {
+        if (rc == 1) {
+            mdsq_lister_status(n->lister, &status);
+            look_at(s, n, &folder, &status);
+        }
+        if (n->known_n > IMAP_NOTIFY_FOLDERS_MAX)
+            return IMAP_NOTIFY_OVERFLOW;
+        if (imap_session_should_yield(s))
+            return IMAP_NOTIFY_MORE;
+    }
+    if (rc < 0) {
+        log_to(LOG_LEVEL_WARN, "imap: cannot look for news of folders: code=%d error=%s", err.code, err.text);
+        mdsq_lister_free(&n->lister);
+        return IMAP_NOTIFY_FAILED;
+    }
+    if (!sweep(s, n))
+        return IMAP_NOTIFY_MORE;
+    mdsq_lister_free(&n->lister);
+    forget_renames(n);
+    n->first = false;
+    return IMAP_NOTIFY_DONE;
+}
+
+enum imap_notify_step imap_notify_begin(struct imap_session *s, struct imap_notify *n)
+{
+    return walk(s, n);
+}
+
+/* ---- new messages of the selected mailbox ---------------------------------------------------------------------- */
+
+void imap_notify_selected(struct imap_session *s)
+{
+    struct imap_notify *n = s->notify;
+    if (n)
+        n->last_uid = s->view ? mdsq_view_uid(s->view, mdsq_view_count(s->view)) : 0;
+}
+
+/* The first sequence number whose UID is above uid; count + 1 if there is none. */
+static uint32_t first_above(const struct mdsq_view *view, uint32_t uid)
+{
+    uint32_t low = 1, high = mdsq_view_count(view) + 1;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (mdsq_view_uid(view, middle) > uid)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* A FETCH as if the client had asked, but without an answer to it; true if it was begun. */
+static bool fetch_new(struct imap_session *s, struct imap_notify *n)
+{
+    if (!s->view || !(n->request.selected_events & IMAP_NOTIFY_NEW))
+        return false;
+    const uint32_t first = first_above(s->view, n->last_uid), count = mdsq_view_count(s->view);
+    if (first > count)
+        return false;
+    imap_notify_selected(s);
+    if (n->request.selected_fetch.n == 0)
+        return false;
+    struct buf text = {0};
+    buf_printf(&text, " %u:%u ", first, count);
+    buf_append_bytes(&text, n->request.selected_fetch);
+    struct imap_command *c = imap_command_new(s, text.n);
+    struct imap_cursor at = imap_cursor_of(arena_dup(c->arena, buf_bytes(&text)), c->arena);
+    buf_release(&text);
+    c->row = imap_row_find(BYTES_LIT("FETCH"));
+    c->silent = true;
+    if (!imap_parse_fetch(s, c, &at)) {
+        imap_command_free(&c);
+        return false;
+    }
+    s->command = c;
+    return true;
+}
+
+/* ---- in force -------------------------------------------------------------------------------------------------- */
+
+static bool step(struct imap_session *s)
+{
+    struct imap_notify *n = s->notify;
+    switch (walk(s, n)) {
+    case IMAP_NOTIFY_MORE: return false;
+    case IMAP_NOTIFY_OVERFLOW:
+        buf_append_str(&s->out, "* OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch\r\n");
+        imap_notify_install(s, NULL);
+        return true;
+    case IMAP_NOTIFY_DONE:
+    case IMAP_NOTIFY_FAILED: break;
+    }
+    /* During IDLE a line may have begun, which a command of ours would lose. */
+    if (!imap_framer_is_empty(&s->framer))
+        return true;
+    return !fetch_new(s, n);
+}
+
+static void release(struct imap_session *s)
+{
+    struct imap_notify *n = s->notify;
+    imap_notify_free(&n);
+    s->notify = NULL;
+    s->notify_step = NULL;
+    s->notify_release = NULL;
+}
+
+void imap_notify_install(struct imap_session *s, struct imap_notify *n)
+{
+    if (s->notify)
+        release(s);
+    s->notify_selected = IMAP_NOTIFY_SELECTED_NONE;
+    s->notify_flags_off = true;
+    if (!n) {
+        imap_session_unwatch(s);
+        return;
+    }
+    s->notify = n;
+    s->notify_step = step;
+    s->notify_release = release;
+    if (n->request.has_selected && n->request.selected_events) {
+        s->notify_selected = n->request.delayed ? IMAP_NOTIFY_SELECTED_DELAYED : IMAP_NOTIFY_SELECTED;
+        s->notify_flags_off = !(n->request.selected_events & IMAP_NOTIFY_FLAGS);
+    }
+    imap_notify_selected(s);
+}
