@@ -15,7 +15,8 @@ enum {
 
 struct imap_deflate {
     z_stream in, out;
-    bool out_open; /* out has its memory */
+    bool in_open, out_open; /* have their memory */
+    struct buf window;      /* while in has none: what the client may refer to */
     bool dirty;    /* something was compressed and not flushed */
     bool more;     /* the last inflate filled its room */
 };
@@ -24,7 +25,6 @@ struct imap_deflate *imap_deflate_new(void)
 {
     struct imap_deflate *d = calloc(1, sizeof *d);
     ASSERT(d);
-    ASSERT(inflateInit2(&d->in, -INFLATE_BITS) == Z_OK);
     return d;
 }
 
@@ -34,14 +34,43 @@ void imap_deflate_free(struct imap_deflate **deflate)
     if (!d)
         return;
     *deflate = NULL;
-    inflateEnd(&d->in);
+    if (d->in_open)
+        inflateEnd(&d->in);
+    buf_release(&d->window);
     if (d->out_open)
         deflateEnd(&d->out);
     free(d);
 }
 
+static void open_in(struct imap_deflate *d)
+{
+    if (d->in_open)
+        return;
+    ASSERT(inflateInit2(&d->in, -INFLATE_BITS) == Z_OK);
+    if (d->window.n > 0)
+        ASSERT(inflateSetDictionary(&d->in, d->window.p, (uInt)d->window.n) == Z_OK);
+    d->in_open = true;
+    buf_release(&d->window);
+}
+
+/* Only between two blocks and two bytes, where a client that flushed has left it. */
+static void close_in(struct imap_deflate *d)
+{
+    const bool between = d->in_open && (d->in.data_type & (128 | 64 | 63)) == 128;
+    uInt n = 0;
+    if (!between || d->more || inflateGetDictionary(&d->in, NULL, &n) != Z_OK)
+        return;
+    if (n > 0) {
+        ASSERT(inflateGetDictionary(&d->in, buf_reserve(&d->window, n), &n) == Z_OK);
+        d->window.n = n;
+    }
+    inflateEnd(&d->in);
+    d->in_open = false;
+}
+
 bool imap_deflate_read(struct imap_deflate *d, struct bytes in, size_t *used, void *p, size_t n, size_t *got)
 {
+    open_in(d);
     const uInt room = (uInt)(n < STEP_BYTES ? n : STEP_BYTES), have = (uInt)(in.n < STEP_BYTES ? in.n : STEP_BYTES);
     d->in.next_in = (Bytef *)(uintptr_t)in.p;
     d->in.avail_in = have;
@@ -90,6 +119,7 @@ void imap_deflate_write(struct imap_deflate *d, struct bytes plain, bool flush, 
 
 void imap_deflate_rest(struct imap_deflate *d)
 {
+    close_in(d);
     if (!d->out_open || d->dirty)
         return;
     deflateEnd(&d->out);

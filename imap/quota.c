@@ -116,6 +116,8 @@ static void refill(struct imap_meter *m, uint64_t rate, uint32_t burst_s, uint64
         const int64_t gain = (int64_t)(r * ms);
         m->level = gain >= full - m->level ? full : m->level + gain;
     }
+    if (m->level > full) /* the rate was lowered */
+        m->level = full;
     m->at_ms = now_ms ? now_ms : 1;
 }
 

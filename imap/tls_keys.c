@@ -109,7 +109,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     } else if (!named(k, name, &key)) {
         return 0;
     } else if (set_up(k, &key, iv, cipher, mac, 0)) {
-        rc = imap_system_now_ms() - key.born_ms < k->rotate_ms ? 1 : 2;
+        /* A ticket of TLS 1.3 is for one use (RFC 8446 C.4): who used it gets another. */
+        rc = SSL_version(ssl) < TLS1_3_VERSION && imap_system_now_ms() - key.born_ms < k->rotate_ms ? 1 : 2;
     }
     OPENSSL_cleanse(&key, sizeof key);
     return rc;
