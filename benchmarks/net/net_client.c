@@ -1,0 +1,230 @@
+/* net_client: see net_client.h. */
+#include "net_client.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zlib.h>
+
+struct net_client {
+    int fd;
+    SSL *ssl;
+    struct net_ticket *ticket;
+    z_stream inflate, deflate;
+    bool compressed;
+    unsigned tag;
+    char last[512]; /* what has come and is not a whole line yet, or its end */
+    size_t last_n;
+};
+
+static SSL_CTX *context; /* one for the process: made once, then only read */
+static pthread_once_t context_once = PTHREAD_ONCE_INIT;
+
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct net_client *c = SSL_get_app_data(ssl);
+    if (!c || !c->ticket)
+        return 0;
+    SSL_SESSION_free(c->ticket->session);
+    c->ticket->session = session;
+    return 1;
+}
+
+static void make_context(void)
+{
+    context = SSL_CTX_new(TLS_client_method());
+    ASSERT(context);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, on_new_session);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+}
+
+void net_ticket_release(struct net_ticket *ticket)
+{
+    SSL_SESSION_free(ticket->session);
+    ticket->session = NULL;
+}
+
+static ssize_t raw_read(struct net_client *c, void *p, size_t n)
+{
+    return c->ssl ? SSL_read(c->ssl, p, (int)n) : recv(c->fd, p, n, 0);
+}
+
+static ssize_t read_some(struct net_client *c, char *p, size_t n)
+{
+    unsigned char packed[16384];
+    if (!c->compressed)
+        return raw_read(c, p, n);
+    for (;;) {
+        c->inflate.next_out = (Bytef *)p;
+        c->inflate.avail_out = (uInt)n;
+        if (inflate(&c->inflate, Z_SYNC_FLUSH) < 0 && c->inflate.avail_in > 0)
+            return -1;
+        if (c->inflate.avail_out < n)
+            return (ssize_t)(n - c->inflate.avail_out);
+        const ssize_t got = raw_read(c, packed, sizeof packed);
+        if (got <= 0)
+            return got;
+        /* Inflated before this function is left, or the room was filled: then little is left over, and it is copied. */
+        static __thread unsigned char rest[16384];
+        memcpy(rest, packed, (size_t)got);
+        c->inflate.next_in = rest;
+        c->inflate.avail_in = (uInt)got;
+    }
+}
+
+static int write_all(struct net_client *c, const char *p, size_t n)
+{
+    unsigned char packed[4096];
+    if (c->compressed) {
+        c->deflate.next_in = (Bytef *)(uintptr_t)p;
+        c->deflate.avail_in = (uInt)n;
+        c->deflate.next_out = packed;
+        c->deflate.avail_out = sizeof packed;
+        if (deflate(&c->deflate, Z_SYNC_FLUSH) != Z_OK || c->deflate.avail_out == 0)
+            return -1;
+        p = (const char *)packed;
+        n = sizeof packed - c->deflate.avail_out;
+    }
+    while (n > 0) {
+        const ssize_t wrote = c->ssl ? SSL_write(c->ssl, p, (int)n) : send(c->fd, p, n, MSG_NOSIGNAL);
+        if (wrote <= 0)
+            return -1;
+        p += wrote;
+        n -= (size_t)wrote;
+    }
+    return 0;
+}
+
+/* Reads lines until one begins with want; keeps that line in last. */
+static int read_until(struct net_client *c, const char *want, size_t *bytes, struct error *err)
+{
+    char block[65536];
+    const size_t want_n = strlen(want);
+    bool at_line = c->last_n == 0;
+    c->last_n = 0;
+    for (;;) {
+        const ssize_t got = read_some(c, block, sizeof block);
+        if (got <= 0)
+            return error_set(err, BASE_ERR_IO, errno, "the server hung up");
+        if (bytes)
+            *bytes += (size_t)got;
+        for (ssize_t i = 0; i < got; i++) {
+            if (at_line || c->last_n > 0) {
+                at_line = false;
+                if (c->last_n < sizeof c->last - 1)
+                    c->last[c->last_n++] = block[i];
+            }
+            if (block[i] != '\n')
+                continue;
+            c->last[c->last_n] = 0;
+            if (c->last_n >= want_n && memcmp(c->last, want, want_n) == 0) {
+                c->last_n = 0;
+                return 0;
+            }
+            c->last_n = 0;
+            at_line = true;
+        }
+    }
+}
+
+static int shake_hands(struct net_client *c, const struct net_target *to, struct net_ticket *resume, struct error *err)
+{
+    pthread_once(&context_once, make_context);
+    c->ssl = SSL_new(context);
+    ASSERT(c->ssl);
+    c->ticket = resume;
+    SSL_set_app_data(c->ssl, c);
+    SSL_set_fd(c->ssl, c->fd);
+    if (to->tls_max && strcmp(to->tls_max, "1.2") == 0)
+        SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
+    if (resume && resume->session)
+        SSL_set_session(c->ssl, resume->session);
+    if (SSL_connect(c->ssl) == 1)
+        return 0;
+    return error_set(err, BASE_ERR_IO, 0, "TLS: %s", ERR_reason_error_string(ERR_peek_error()));
+}
+
+struct net_client *net_dial(const struct net_target *to, struct net_ticket *resume, struct error *err)
+{
+    struct net_client *c = calloc(1, sizeof *c);
+    int one = 1, rc = 0;
+    ASSERT(c);
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&to->address, sizeof to->address) != 0)
+        rc = error_errno(err, "cannot connect");
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (rc == 0 && to->mode == NET_TLS)
+        rc = shake_hands(c, to, resume, err);
+    if (rc == 0)
+        rc = read_until(c, "* ", NULL, err);
+    if (rc == 0 && to->mode == NET_STARTTLS) {
+        rc = net_ask(c, "STARTTLS", NULL, err);
+        rc = rc ? rc : shake_hands(c, to, resume, err);
+    }
+    if (rc != 0)
+        net_close(&c);
+    return c;
+}
+
+bool net_resumed(const struct net_client *c)
+{
+    return c->ssl && SSL_session_reused(c->ssl);
+}
+
+int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err)
+{
+    char tag[32], line[1024];
+    if (bytes_out)
+        *bytes_out = 0;
+    snprintf(tag, sizeof tag, "t%u ", ++c->tag);
+    const int n = snprintf(line, sizeof line, "%s%s\r\n", tag, command);
+    if (n < 0 || (size_t)n >= sizeof line)
+        return error_set(err, BASE_ERR_USAGE, 0, "command too long");
+    if (write_all(c, line, (size_t)n) != 0)
+        return error_errno(err, "cannot send");
+    int rc = read_until(c, tag, bytes_out, err);
+    if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
+        return error_set(err, BASE_ERR_IO, 0, "%.20s: %.200s", command, c->last);
+    return rc;
+}
+
+int net_log_in(struct net_client *c, const struct net_target *to, struct error *err)
+{
+    char line[512];
+    snprintf(line, sizeof line, "LOGIN %s %s", to->user, to->password);
+    int rc = net_ask(c, line, NULL, err);
+    if (rc != 0 || !to->compress)
+        return rc;
+    if ((rc = net_ask(c, "COMPRESS DEFLATE", NULL, err)) != 0)
+        return rc;
+    ASSERT(inflateInit2(&c->inflate, -15) == Z_OK && deflateInit2(&c->deflate, 6, Z_DEFLATED, -12, 4, Z_DEFAULT_STRATEGY) == Z_OK);
+    c->compressed = true;
+    return 0;
+}
+
+void net_close(struct net_client **client)
+{
+    struct net_client *c = *client;
+    if (!c)
+        return;
+    *client = NULL;
+    if (c->compressed) {
+        inflateEnd(&c->inflate);
+        deflateEnd(&c->deflate);
+    }
+    if (c->ssl) {
+        SSL_set_app_data(c->ssl, NULL);
+        SSL_shutdown(c->ssl);
+    }
+    SSL_free(c->ssl);
+    if (c->fd >= 0)
+        close(c->fd);
+    free(c);
+}

@@ -1,0 +1,37 @@
+/*
+ * net_client: a blocking IMAP client of the benchmarks, in clear, with TLS and with COMPRESS=DEFLATE. It knows just enough to measure: a command is a
+ * line, its answer ends with the line of its tag, and literals are skipped only because no line of theirs begins with the tag.
+ */
+#ifndef NET_CLIENT_H
+#define NET_CLIENT_H
+
+#include "base/error.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+enum net_mode { NET_PLAIN, NET_TLS, NET_STARTTLS };
+
+struct net_target {
+    struct sockaddr_in address;
+    enum net_mode mode;
+    bool compress;
+    const char *tls_max; /* "1.2", or NULL: the best */
+    const char *user, *password;
+};
+
+struct net_client;
+/* Connects, shakes hands, reads the greeting. resume: try the ticket that an earlier client left here, and leave the new one; may be NULL. */
+struct net_ticket {
+    void *session; /* OpenSSL's */
+};
+void net_ticket_release(struct net_ticket *ticket);
+struct net_client *net_dial(const struct net_target *to, struct net_ticket *resume, struct error *err);
+bool net_resumed(const struct net_client *c);
+/* Sends command with a tag and reads its answer; an answer other than OK is an error. *bytes_out may be NULL. */
+int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err);
+/* LOGIN, and COMPRESS if the target says so. */
+int net_log_in(struct net_client *c, const struct net_target *to, struct error *err);
+void net_close(struct net_client **c);
+
+#endif
