@@ -7,6 +7,7 @@
 #include "sasl.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 enum when { ALWAYS, BEFORE_LOGIN, AFTER_LOGIN };
 
@@ -77,6 +78,11 @@ void imap_session_capabilities(const struct imap_session *s, struct buf *out)
         say(s, out, begin, "STARTTLS");
     if (s->transport && s->transport->compress && s->archive)
         say(s, out, begin, "COMPRESS=DEFLATE");
+    if (s->archive && imap_session_offers(s, "APPENDLIMIT")) {
+        char limit[32];
+        snprintf(limit, sizeof limit, "APPENDLIMIT=%u", s->limits.append_bytes);
+        say(s, out, begin, limit);
+    }
     if (!s->archive)
         imap_sasl_say_mechanisms(s, out, begin);
 }

@@ -429,8 +429,8 @@ static enum imap_step finish(struct imap_session *s, struct imap_command *c, str
 {
     struct mdsq_error err = {0};
     struct mdsq_outcome o;
-    if (mdsq_change_outcome(c->change, &o, &err) < 0) {
-        if (err.code == MDSQ_ERR_NOTFOUND && a->replace && exists(s, a->mailbox))
+    if (imap_outcome(c, &o, &err) < 0) {
+        if (err.code == MDSQ_ERR_NOTFOUND && a->replace && !o.no_destination)
             return gone(c);
         return imap_reply_change_error(s, c, &err, true);
     }
@@ -452,9 +452,9 @@ static enum imap_step commit(struct imap_session *s, struct imap_command *c, str
         int rc = a->replace
                      ? mdsq_change_replace(s->archive, s->view, a->uid, a->mailbox, a->messages, &c->change, &err)
                      : mdsq_change_append(s->archive, a->mailbox, a->messages, a->messages_n, &c->change, &err);
+        a->messages_n = 0; /* the drafts have moved, whatever became of it */
         if (rc < 0)
             return imap_reply_change_error(s, c, &err, true);
-        a->messages_n = 0; /* the drafts have moved */
     }
     enum imap_step step = imap_commit(s, c);
     return step == IMAP_STEP_DONE ? finish(s, c, a) : step;

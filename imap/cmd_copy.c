@@ -49,8 +49,8 @@ static enum imap_step finish(struct imap_session *s, struct imap_command *c, str
 {
     struct mdsq_error err = {0};
     struct mdsq_outcome o;
-    if (mdsq_change_outcome(c->change, &o, &err) < 0)
-        return imap_reply_change_error(s, c, &err, true);
+    if (imap_outcome(c, &o, &err) < 0)
+        return imap_reply_change_error(s, c, &err, o.no_destination);
     if (!o.source || mdsq_set_count(o.source) == 0)
         return c->uid ? imap_reply(c, IMAP_OK, NULL, "No such message")
                       : imap_reply(c, IMAP_NO, "EXPUNGEISSUED", "The messages no longer exist");

@@ -113,7 +113,7 @@ static enum imap_step step_piece(struct imap_session *s, struct imap_command *c,
     enum imap_step step = imap_commit(s, c);
     if (step != IMAP_STEP_DONE)
         return step;
-    if (mdsq_change_outcome(c->change, &o, &err) < 0) {
+    if (imap_outcome(c, &o, &err) < 0) {
         *over_out = true;
         return fail(s, c, a, &err);
     }

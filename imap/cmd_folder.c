@@ -109,7 +109,7 @@ static enum imap_step commit(struct imap_session *s, struct imap_command *c, int
         enum imap_step step = imap_commit(s, c);
         if (step != IMAP_STEP_DONE)
             return step;
-        rc = mdsq_change_outcome(c->change, o, err);
+        rc = imap_outcome(c, o, err);
     }
     *failed_out = rc < 0;
     return rc < 0 ? imap_reply_change_error(s, c, err, false) : IMAP_STEP_DONE;

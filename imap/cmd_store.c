@@ -148,7 +148,7 @@ static int add_modified(struct store_args *a, const struct mdsq_set *more, struc
 static int take_outcome(struct imap_session *s, struct imap_command *c, struct store_args *a, struct mdsq_error *err)
 {
     struct mdsq_outcome o;
-    int rc = mdsq_change_outcome(c->change, &o, err);
+    int rc = imap_outcome(c, &o, err);
     if (rc < 0)
         return rc;
     const bool modseqs = s->enabled & IMAP_ENABLED_CONDSTORE;

@@ -17,12 +17,6 @@ static void on_done(void *arg)
     wake(wake_arg);
 }
 
-static void fail_to_submit(struct imap_session *s)
-{
-    /* The outcome tells why. */
-    atomic_store_explicit(&s->commit_done, true, memory_order_relaxed);
-}
-
 enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
 {
     ASSERT(c->change);
@@ -30,17 +24,30 @@ enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
         /* A reader kept over the commit would hold its pages. */
         mdsq_reader_end(&s->reader);
         c->submitted = true;
+        c->submit_code = 0;
         atomic_store_explicit(&s->commit_done, false, memory_order_relaxed);
         if (!s->wake) {
-            mdsq_change_wait(c->change, NULL);
+            c->submit_code = mdsq_change_wait(c->change, NULL);
             return IMAP_STEP_DONE;
         }
-        if (mdsq_change_submit(c->change, on_done, s) < 0)
-            fail_to_submit(s);
+        c->submit_code = mdsq_change_submit(c->change, on_done, s);
+        if (c->submit_code < 0)
+            return IMAP_STEP_DONE;
     }
-    if (s->wake && !atomic_load_explicit(&s->commit_done, memory_order_acquire))
+    if (s->wake && c->submit_code == 0 && !atomic_load_explicit(&s->commit_done, memory_order_acquire))
         return IMAP_STEP_PARK;
     return IMAP_STEP_DONE;
+}
+
+int imap_outcome(const struct imap_command *c, struct mdsq_outcome *out, struct mdsq_error *err)
+{
+    int rc = mdsq_change_outcome(c->change, out, err);
+    if (rc >= 0 && c->submit_code < 0) {
+        /* It never got as far as an outcome. */
+        *err = (struct mdsq_error){.code = c->submit_code, .text = "a change cannot be submitted"};
+        rc = c->submit_code;
+    }
+    return rc;
 }
 
 void imap_commit_drop(struct imap_command *c)

@@ -120,5 +120,5 @@ bool imap_url_parse(struct bytes text, struct arena *arena, struct imap_url *out
     /* "/mailbox/", of which the last separator belongs to ";UID=" */
     if (text.n < 3 || text.p[0] != '/' || text.p[1] == '/' || text.p[text.n - 1] != '/')
         return false;
-    return mailbox(bytes_slice(text, 1, text.n - 1), arena, out);
+    return mailbox(bytes_slice(text, 1, text.n - 2), arena, out);
 }

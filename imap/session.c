@@ -34,6 +34,8 @@ static struct imap_limits with_defaults(const struct imap_limits *given)
     l.slice_ms = or_default(l.slice_ms, 20);
     l.bad_commands = or_default(l.bad_commands, 20);
     l.append_bytes = or_default(l.append_bytes, 64 << 20);
+    if (l.append_bytes > MDSQ_DRAFT_MAX)
+        l.append_bytes = MDSQ_DRAFT_MAX;
     return l;
 }
 

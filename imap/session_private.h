@@ -115,6 +115,7 @@ struct imap_command {
     uint64_t began_ns, work_ns; /* when it was whole; spent in runs before this one */
     struct mdsq_change *change; /* imap_commit's; freed with the command */
     bool submitted;
+    int submit_code; /* negative: it could not be */
     /* The answer, once run is done. */
     enum { IMAP_STAGE_RUN, IMAP_STAGE_DELAY, IMAP_STAGE_NEWS, IMAP_STAGE_REPLY } stage;
     enum imap_status status;
@@ -221,6 +222,8 @@ enum imap_step imap_reply_change_error(struct imap_session *s, struct imap_comma
  * MORE is not returned. The change is the command's until it makes another one (imap_commit_drop).
  */
 enum imap_step imap_commit(struct imap_session *s, struct imap_command *c);
+/* Of c->change, after imap_commit was DONE: as mdsq_change_outcome. */
+int imap_outcome(const struct imap_command *c, struct mdsq_outcome *out, struct mdsq_error *err);
 /* Frees c->change, so that the next one may be made. */
 void imap_commit_drop(struct imap_command *c);
 /*

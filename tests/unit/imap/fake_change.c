@@ -29,7 +29,7 @@ struct mdsq_change {
     struct mdsq_draft *drafts[8];
     size_t drafts_n;
     /* outcome */
-    bool done;
+    bool done, no_destination;
     int code;
     struct mdsq_set *changed, *modified, *source, *dest;
     uint64_t first, last;
@@ -369,7 +369,8 @@ static int apply(struct mdsq_change *c)
     struct mdsq_status status;
     const bool to = c->kind == COPY || c->kind == MOVE || c->kind == APPEND || c->kind == REPLACE;
     const bool there = mdsq_status(NULL, c->folder, &status, NULL) == 0;
-    if (to && !there)
+    c->no_destination = to && !there;
+    if (c->no_destination)
         return MDSQ_ERR_NOTFOUND;
     switch (c->kind) {
     case STORE: apply_store(c); return 0;
@@ -466,7 +467,8 @@ int mdsq_change_outcome(const struct mdsq_change *change, struct mdsq_outcome *o
                                  .source = change->source,
                                  .dest = change->dest,
                                  .modseq_first = change->first,
-                                 .modseq_last = change->last};
+                                 .modseq_last = change->last,
+                                 .no_destination = change->no_destination};
     if (change->kind == CREATE)
         strcpy(out->mailbox_id, "Fnew");
     return change->code < 0 ? fail(err, change->code) : 0;
