@@ -8,7 +8,6 @@
 #include "filing/filing.h"
 #include "vault/segment.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct indexer_own {

@@ -429,3 +429,129 @@ Test(change, waiting_changes_share_a_commit_and_fail_alone)
     check_store(&b);
     bed_free(&b);
 }
+
+static int on_gone(uint32_t seq, uint32_t uid, void *arg)
+{
+    char *text = arg;
+
+    snprintf(text + strlen(text), 200 - strlen(text), "-%u(%u) ", seq, uid);
+    return 0;
+}
+
+static const char *advance(struct bed *b, struct mdsq_view *view, int *rc)
+{
+    static char text[200];
+    const struct mdsq_news news = {on_gone, NULL, text};
+
+    text[0] = 0;
+    OK(mdsq_reader_renew(b->reader, &e));
+    *rc = mdsq_view_advance(b->reader, view, true, &news, &e);
+    return text;
+}
+
+Test(change, views_follow)
+{
+    struct bed b = bed_new(TEMP_DIR());
+    struct mdsq_view *inbox = view_of(&b, "INBOX"), *other = view_of(&b, "INBOX"), *work = NULL;
+    struct mdsq_change *change = NULL;
+    struct mdsq_set *set = set_of(inbox, "2,4");
+    int rc;
+
+    /* Expunged and added at once. */
+    OK(mdsq_change_move(b.archive, inbox, set, "INBOX", &change, &e));
+    OK(run(&change));
+    cr_expect_str_eq(advance(&b, inbox, &rc), "-4(4) -2(2) ");
+    cr_expect_eq(mdsq_view_count(inbox), 5);
+    cr_expect_eq(mdsq_view_uid(inbox, 5), 7);
+    cr_expect_str_eq(advance(&b, other, &rc), "-4(4) -2(2) ");
+    cr_expect_eq(inbox->uids, other->uids, "sessions of one state share one set");
+    mdsq_set_free(&set);
+
+    OK(create(&b, "Work/Old"));
+    OK(mdsq_change_copy(b.archive, inbox, NULL, "Work/Old", &change, &e));
+    OK(run(&change));
+    work = view_of(&b, "Work/Old");
+    cr_expect_eq(mdsq_view_count(work), 5);
+    /* Renamed: the same folder, whatever it is called; also for changes. */
+    OK(mdsq_change_rename(b.archive, "Work", "Play", &change, &e));
+    OK(run(&change));
+    cr_expect_str_eq(advance(&b, work, &rc), "");
+    cr_expect_geq(rc, 0);
+    OK(mdsq_change_store(b.archive, work, NULL, MDSQ_STORE_ADD, &(struct mdsq_flags){.flags = VAULT_FLAG_DELETED}, NULL, &change, &e));
+    OK(run(&change));
+    set = set_of(work, "5");
+    OK(mdsq_change_expunge(b.archive, work, set, &change, &e));
+    OK(run(&change));
+    cr_expect_str_eq(advance(&b, work, &rc), "-5(5) ");
+    mdsq_set_free(&set);
+    /* INBOX renamed: it is empty now. */
+    OK(mdsq_change_rename(b.archive, "INBOX", "Was", &change, &e));
+    OK(run(&change));
+    cr_expect_str_eq(advance(&b, inbox, &rc), "-5(7) -4(6) -3(5) -2(3) -1(1) ");
+    /* Deleted, and made again under its name: another folder. */
+    OK(mdsq_change_delete(b.archive, "Play/Old", &change, &e));
+    OK(run(&change));
+    (void)advance(&b, work, &rc);
+    cr_expect_eq(rc, MDSQ_ERR_NOTFOUND);
+    OK(create(&b, "Play/Old"));
+    (void)advance(&b, work, &rc);
+    cr_expect_eq(rc, MDSQ_ERR_NOTFOUND);
+    OK(mdsq_change_expunge(b.archive, work, NULL, &change, &e));
+    cr_expect_eq(run(&change), MDSQ_ERR_NOTFOUND);
+    check_store(&b);
+    mdsq_view_close(&inbox);
+    mdsq_view_close(&other);
+    mdsq_view_close(&work);
+    bed_free(&b);
+}
+
+Test(change, a_map_that_must_grow_replays)
+{
+    const char *dir = TEMP_DIR();
+    struct fixture *f = fixture_new(dir);
+    struct mds_archive_info info;
+    struct mds_env *small = NULL;
+    struct mdsq_store *store = NULL;
+    struct mdsq_archive *archive = NULL;
+    struct mdsq_change *changes[20] = {NULL};
+    struct mds_txn *txn = NULL;
+    struct error err;
+    const struct mds_options options = {.create = true, .archive_name = "small", .map_bytes = 256 << 10};
+
+    OK(mds_catalogue_archive_find(f->catalogue, "small", true, &info, &err));
+    OK(mds_open(info.dir, &options, &small, &err));
+    OK(mdsq_store_open(f->store_dir, MDSQ_STORE_WRITE, &store, &e));
+    OK(mdsq_archive_open(store, "small", &archive, &e));
+    OK(mds_write_begin(small, &txn, &err));
+    for (int i = 0; i < 20; i++) {
+        struct mdsq_append message = {0};
+        struct buf raw = {0};
+
+        buf_printf(&raw, "Subject: %d\n", i);
+        for (int j = 0; j < 300; j++)
+            buf_printf(&raw, "To: somebody.%d.%d@example.com\n", i, j);
+        OK(mdsq_draft_new(archive, &message.draft, &e));
+        OK(mdsq_draft_write(message.draft, raw.p, raw.n, &e));
+        OK(mdsq_change_append(archive, "INBOX", &message, 1, &changes[i], &e));
+        OK(mdsq_change_submit(changes[i], NULL, NULL));
+        buf_release(&raw);
+    }
+    mds_write_abort(&txn);
+    for (int i = 0; i < 20; i++) {
+        struct mdsq_change *marker = NULL;
+        struct mdsq_outcome o;
+
+        OK(mdsq_change_subscribe(archive, "INBOX", true, &marker, &e));
+        OK(run(&marker)); /* changes are done in order */
+        cr_expect_eq(mdsq_change_outcome(changes[i], &o, &e), 0, "%d: %s", i, e.text);
+        cr_expect_eq(mdsq_set_last(o.dest), (uint32_t)i + 1);
+        mdsq_change_free(&changes[i]);
+    }
+    OK(mds_read_begin(small, &txn, &err));
+    cr_expect_eq(mds_verify(txn, NULL, NULL, &err), 0);
+    mds_read_end(&txn);
+    mdsq_archive_close(&archive);
+    mdsq_store_close(&store);
+    mds_close(&small);
+    fixture_free(&f);
+}

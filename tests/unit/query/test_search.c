@@ -40,6 +40,7 @@ static const char *search(struct fixture *f, const struct mdsq_view *view, const
 
 static const char multipart[] = "From: Bob Builder <bob@example.com>\n"
                                 "To: =?utf-8?q?J=C3=B6rg?= <j@example.com>\n"
+                                "Cc: <cee (who (once))@ (was here) example . org>, \"d (e)\"@f\n"
                                 "Subject: folded\n\tsubject here\n"
                                 "X-Trace: abc\n"
                                 "Content-Type: multipart/mixed; boundary=b\n"
@@ -89,7 +90,8 @@ Test(search, metadata_keys)
         {"keyword unknown", KEY(KEYWORD, "wor"), ""},
         {"forwarded", KEY(KEYWORD, "$forwarded"), "2 "},
         {"seq", KEY(SEQ_SET, "2:3"), "2 3 "},
-        {"seq beyond", KEY(SEQ_SET, "5"), "error -11"},
+        {"seq beyond", KEY(SEQ_SET, "5"), ""},
+        {"seq partly beyond", KEY(SEQ_SET, "7:3,9"), "3 4 "},
         {"uid", KEY(UID_SET, "3:99"), "3 4 "},
         {"before", NUM(BEFORE, 11325), "1 4 "},
         {"on", NUM(ON, 11324), "1 "},
@@ -123,6 +125,9 @@ Test(search, content_keys)
     static const struct { const char *name; struct mdsq_key key; const char *expect; } rows[] = {
         {"from", KEY(FROM, "ANN@"), "1 "},
         {"from, display name", KEY(FROM, "bob build"), "2 "},
+        {"cc, an address with comments and blanks", KEY(CC, "<cee@example.org>"), "2 "},
+        {"cc, the comment itself", KEY(CC, "was here"), "2 "},
+        {"cc, a quoted local part is no comment", KEY(CC, "\"d (e)\"@f"), "2 "},
         {"to, decoded", KEY(TO, "j\xc3\x96rg"), "2 "},
         {"subject", KEY(SUBJECT, "o w"), "1 "},
         {"subject across a fold", KEY(SUBJECT, "folded subject"), "2 "},
