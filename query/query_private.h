@@ -104,7 +104,13 @@ struct mdsq_set {
 struct mdsq_set *query_set_take(roaring_bitmap_t *bitmap);
 struct mdsq_set *query_set_of(struct query_uids *uids); /* takes a reference */
 /* mdsq_set_parse against a set of UIDs. */
-int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, struct query_uids **out, struct error *err);
+enum query_numbers {
+    QUERY_SEQS,     /* one beyond the count is an error */
+    QUERY_SEQS_ANY, /* one beyond the count is nothing: search keys */
+    QUERY_UIDS,
+};
+int query_set_parse(struct query_uids *uids, struct bytes text, enum query_numbers kind, struct query_uids **out,
+                    struct error *err);
 /* Adds the numbers themselves; star: what "*" stands for, not 0 if there is one. */
 int query_set_parse_numbers(struct bytes text, uint32_t star, roaring_bitmap_t *into, struct error *err);
 

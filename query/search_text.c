@@ -1,9 +1,10 @@
 /*
  * Text keys of one message: read, decode, casemap, look for the needle.
  *
- *   FIELD keys  the decoded value of every field of that name in the message's header; kept fields suffice
- *   BODY        the decoded text of each text part, and the header fields of attached messages
- *   TEXT        that, the message's own header fields, and the MIME header fields of its parts
+ *   FIELD keys  the decoded value of every field of that name in the message's header; kept fields suffice. FROM, TO,
+ * CC and BCC also find an address that stands there with comments and blanks in it BODY        the decoded text of each
+ * text part, and the header fields of attached messages TEXT        that, the message's own header fields, and the MIME
+ * header fields of its parts
  *
  * A field is matched as "Name: value" by BODY and TEXT, as its value by the others. A line end is one blank. Texts are
  * looked at one by one, cheapest first, until the tree's answer is known.
@@ -114,13 +115,54 @@ static struct bytes field_text(struct query_text *t, struct bytes name, struct b
     return buf_bytes(&t->folded);
 }
 
+static bool is_address_key(enum mdsq_key_kind kind)
+{
+    return kind == MDSQ_KEY_FROM || kind == MDSQ_KEY_TO || kind == MDSQ_KEY_CC || kind == MDSQ_KEY_BCC;
+}
+
+/* An address field without its comments, and without the blanks that RFC 5322 allows around "@" and ".", into
+ * t->decoded: "ann (a.) @ example.org" is found by her address. False: it has none of these. */
+static bool bare_addresses(struct query_text *t, struct bytes text, struct bytes *out)
+{
+    struct buf *to = &t->decoded;
+    size_t depth = 0;
+    bool quoted = false;
+
+    buf_reset(to);
+    for (size_t i = 0; i < text.n; i++) {
+        const uint8_t c = text.p[i], last = to->n ? to->p[to->n - 1] : 0;
+
+        if (c == '\\' && (quoted || depth) && i + 1 < text.n) {
+            i++;
+            if (!depth)
+                buf_append(to, text.p + i - 1, 2);
+            continue;
+        }
+        if (c == '"' && !depth)
+            quoted = !quoted;
+        if (!quoted && c == '(') {
+            depth++;
+        } else if (depth) {
+            depth -= c == ')';
+        } else if (!quoted && c == ' ' && (last == '@' || last == '.' || last == ' ')) {
+            continue;
+        } else {
+            while (!quoted && (c == '@' || c == '.') && to->n && to->p[to->n - 1] == ' ')
+                to->n--;
+            buf_append_byte(to, c);
+        }
+    }
+    *out = buf_bytes(to);
+    return to->n != text.n;
+}
+
 static void match_fields(struct query_text *t, struct query_tree *tree, struct bytes block)
 {
     struct bytes name, value, field;
     size_t pos = 0;
 
     while (mime_header_next(block, &pos, &name, &value, &field)) {
-        struct bytes text = {0};
+        struct bytes text = {0}, bare;
         bool has_text = false;
 
         for (uint32_t i = 0; i < tree->fields.n; i++) {
@@ -131,7 +173,8 @@ static void match_fields(struct query_text *t, struct query_tree *tree, struct b
             if (!has_text)
                 text = field_text(t, name, value, false);
             has_text = true;
-            if (holds(text, node->needle))
+            if (holds(text, node->needle) ||
+                (is_address_key(node->kind) && bare_addresses(t, text, &bare) && holds(bare, node->needle)))
                 node->answer = QUERY_YES;
         }
     }

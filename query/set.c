@@ -74,21 +74,28 @@ static bool parse_range(struct bytes text, size_t *at, uint32_t max, struct rang
     return true;
 }
 
-static int add_seqs(const struct query_uids *uids, const struct range *r, roaring_bitmap_t *into, struct error *err)
+static int add_seqs(const struct query_uids *uids, const struct range *r, bool clamp, roaring_bitmap_t *into,
+                    struct error *err)
 {
-    uint32_t first = 0, last = 0;
+    uint32_t end = r->last, first = 0, last = 0;
 
-    if (r->last > uids->count)
+    if (end > uids->count && !clamp)
         return error_set(err, BASE_ERR_USAGE, 0, "message %u: there are only %u", r->last, uids->count);
+    if (end > uids->count)
+        end = uids->count;
+    if (r->first > end)
+        return BASE_OK;
     if (!roaring_bitmap_select(uids->bitmap, r->first - 1, &first) ||
-        !roaring_bitmap_select(uids->bitmap, r->last - 1, &last))
+        !roaring_bitmap_select(uids->bitmap, end - 1, &last))
         return error_set(err, BASE_ERR_USAGE, 0, "no message %u", r->first);
     roaring_bitmap_add_range_closed(into, first, last);
     return BASE_OK;
 }
 
-int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, struct query_uids **out, struct error *err)
+int query_set_parse(struct query_uids *uids, struct bytes text, enum query_numbers kind, struct query_uids **out,
+                    struct error *err)
 {
+    const bool is_uid = kind == QUERY_UIDS;
     const uint32_t max_uid = uids->count ? roaring_bitmap_maximum(uids->bitmap) : 0;
     const uint32_t max = is_uid ? max_uid : uids->count;
     roaring_bitmap_t *set = roaring_bitmap_create();
@@ -107,7 +114,7 @@ int query_set_parse(struct query_uids *uids, struct bytes text, bool is_uid, str
         else if (r.empty)
             continue;
         else if (!is_uid)
-            rc = add_seqs(uids, &r, set, err);
+            rc = add_seqs(uids, &r, kind == QUERY_SEQS_ANY, set, err);
         else
             roaring_bitmap_add_range_closed(set, r.first, r.last);
         /* A set equal to the whole view shares it. */
@@ -153,7 +160,7 @@ int mdsq_set_parse(const struct mdsq_view *view, const char *text, size_t n, boo
     query_error_init(&e);
     *out = NULL;
 
-    const int rc = query_set_parse(view->uids, bytes_of(text, n), is_uid, &uids, &e);
+    const int rc = query_set_parse(view->uids, bytes_of(text, n), is_uid ? QUERY_UIDS : QUERY_SEQS, &uids, &e);
 
     if (rc >= 0) {
         *out = query_set_of(uids);
@@ -247,7 +254,7 @@ static uint32_t run_end(const roaring_bitmap_t *set, const roaring_bitmap_t *vie
         (void)next_member(view, first, &along);
     for (unsigned i = 1; i <= WALK_STEPS; i++) {
         const bool more = roaring_advance_uint32_iterator(it);
-        const bool joins = !more ? false
+        const bool joins = !more  ? false
                            : view ? roaring_advance_uint32_iterator(&along) && along.current_value == it->current_value
                                   : it->current_value == last + 1;
 
