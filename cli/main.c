@@ -23,6 +23,7 @@ static const struct command {
     {"dump", cmd_dump, "write the logical store as text"},
     {"verify", cmd_verify, "check the store, with --items against the vault"},
     {"import", cmd_import, "copy existing stores of mail into an archive's own vault"},
+    {"export", cmd_export, "write an archive out as Maildir, mbox or .eml files"},
     {"undelete", cmd_undelete, "bring back what was expunged"},
     {"compact", cmd_compact, "let go of what was expunged long ago, free its space"},
     {"backup", cmd_backup, "copy an archive while it is in use"},

@@ -80,8 +80,6 @@ void vault_dir_release(struct vault_dir *d);
 void vault_folder_append_utf7(struct buf *out, struct bytes level);
 /* The whole of `text` decoded to UTF-8, or false (then out is as before). */
 bool vault_utf7_decode(struct bytes text, struct buf *out);
-/* `utf8` is valid (what vault_utf7_decode made). */
-void vault_utf7_encode(struct bytes utf8, struct buf *out);
 /* Full folder name of a container: `below` is the root's sub-folder ("" the root itself), with '/' between levels. */
 void vault_folder_full(const struct vault *v, struct bytes below, struct buf *out);
 

@@ -101,6 +101,9 @@ int vault_spec_parse(const char *text, struct vault_spec *out, struct error *err
 void vault_spec_release(struct vault_spec *spec);
 const char *vault_kind_name(enum vault_kind kind); /* static */
 
+/* Appends a folder's level as Maildir++ names it (modified UTF-7). utf8: valid UTF-8. */
+void vault_utf7_encode(struct bytes utf8, struct buf *out);
+
 /* IMAP system flags as bits (also used by mds/ and query/, the values are stored). */
 enum vault_flag {
     VAULT_FLAG_SEEN = 1 << 0,
