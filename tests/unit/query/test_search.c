@@ -137,7 +137,7 @@ Test(search, content_keys)
         {"empty subject: the field exists", KEY(SUBJECT, ""), "1 2 3 "},
         {"bcc exists", KEY(BCC, ""), "3 "},
         {"cc, whatever it says", KEY(CC, ""), "2 "},
-        {"bcc does not", KEY(BCC, ""), ""},
+        {"bcc, whatever it says", KEY(BCC, ""), "3 "},
         {"header", HEADER("x-trace", "BC"), "2 "},
         {"header exists", HEADER("X-TRACE", ""), "2 "},
         {"header is not there", HEADER("X-Nope", ""), ""},
