@@ -8,6 +8,7 @@
 
 #include "filing/filing.h"
 #include "system.h"
+#include "vault/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -280,6 +281,18 @@ static int compare_all(struct check *c, struct error *err)
     return rc;
 }
 
+static int source_open(const struct check *c, struct indexer_source *s)
+{
+    struct vault_spec spec = {0};
+    if (strcmp(s->name, MDS_SOURCE_OWN) == 0)
+        return segment_vault_open(c->run.dir, &s->vault, &s->why);
+    int rc = vault_spec_parse(s->name, &spec, &s->why);
+    if (rc == 0)
+        rc = vault_open(&spec, &s->vault, &s->why);
+    vault_spec_release(&spec);
+    return rc;
+}
+
 /* Sources as recorded: "kind:/path=FOLDER" is what --from takes. Index in run.sources is id - 1. */
 static int sources_from_store(struct check *c, struct error *err)
 {
@@ -295,20 +308,20 @@ static int sources_from_store(struct check *c, struct error *err)
     c->run.sources_n = n;
     for (uint32_t i = 0; rc == 0 && i < n; i++) {
         struct indexer_source *s = &c->run.sources[i];
-        struct vault_spec spec = {0};
         rc = mds_source_name(txn, i + 1, &name, err);
         if (rc < 0)
             break;
         s->name = strndup((const char *)name.p, name.n);
         ASSERT(s->name);
-        if (vault_spec_parse(s->name, &spec, &s->why) < 0 || vault_open(&spec, &s->vault, &s->why) < 0) {
+        if (strncmp(s->name, INDEXER_IMPORT, strlen(INDEXER_IMPORT)) == 0)
+            continue; /* its items were copied */
+        if (source_open(c, s) < 0) {
             s->vault = NULL;
             finding(c, "source %s cannot be opened: %s", s->name, s->why.text);
         } else {
             s->index = c->run.vaults_n;
             c->run.vaults[c->run.vaults_n++] = s->vault;
         }
-        vault_spec_release(&spec);
     }
     mds_read_end(&txn);
     return rc;
@@ -363,10 +376,15 @@ static void child(struct check *c)
     struct indexer_build build = {.archive = c->v->archive};
     struct message m = {.record = RECORD_DONE};
     struct error err = {0};
+    int lock = -1; /* what is about to be read must not move to another segment */
     c->run.build = &build;
     int rc = mds_open(c->run.dir, &opts, &c->run.env, &err);
     if (rc == 0)
         rc = check_structure(c, &err);
+    if (rc == 0 && c->v->items)
+        rc = segment_lock(c->run.dir, false, &lock, &err);
+    if (rc == BASE_ERR_READONLY)
+        rc = 0;
     if (rc == 0 && c->v->items)
         rc = indexer_settings_read(&c->run, &err);
     if (rc == 0 && c->v->items)
