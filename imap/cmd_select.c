@@ -30,7 +30,7 @@ bool imap_parse_mailbox_only(struct imap_session *s, struct imap_command *c, str
 {
     struct mailbox_args *a = imap_command_args(c, sizeof *a);
     (void)s;
-    return a && imap_take_sp(at) && imap_take_mailbox(at, &a->mailbox);
+    return a && imap_take_sp(at) && imap_take_old_mailbox(at, &a->mailbox);
 }
 
 /* ---- arguments ------------------------------------------------------------------------------ */
@@ -90,7 +90,7 @@ static bool take_parameter(struct imap_session *s, struct imap_cursor *at, struc
 IMAP_PARSE(imap_parse_select)
 {
     struct select_args *a = imap_command_args(c, sizeof *a);
-    if (!a || !imap_take_sp(at) || !imap_take_mailbox(at, &a->mailbox))
+    if (!a || !imap_take_sp(at) || !imap_take_old_mailbox(at, &a->mailbox))
         return false;
     if (imap_at_end(at))
         return true;

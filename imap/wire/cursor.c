@@ -241,6 +241,18 @@ bool imap_take_mailbox(struct imap_cursor *c, const char **out)
     return *out != NULL;
 }
 
+bool imap_take_old_mailbox(struct imap_cursor *c, const char **out)
+{
+    struct imap_cursor quiet = *c;
+    struct bytes raw;
+    if (!imap_take_astring(c, &raw))
+        return false;
+    *out = imap_cursor_name(&quiet, raw);
+    if (!*out)
+        *out = "\xff"; /* no UTF-8 */
+    return true;
+}
+
 /* number = 1*DIGIT, unsigned 32-bit */
 bool imap_take_number(struct imap_cursor *c, uint32_t *out)
 {

@@ -53,6 +53,9 @@ bool imap_take_nstring(struct imap_cursor *c, struct bytes *out, bool *nil_out);
 bool imap_take_list_mailbox(struct imap_cursor *c, struct bytes *out);
 /* mailbox = "INBOX" / astring, from modified UTF-7 (c->utf8: as it is) to UTF-8, NUL-terminated in the arena. */
 bool imap_take_mailbox(struct imap_cursor *c, const char **out);
+/* The same for a mailbox that must be there: a name that no mailbox can have is no error of syntax, but one that no
+ * mailbox has. */
+bool imap_take_old_mailbox(struct imap_cursor *c, const char **out);
 bool imap_take_number(struct imap_cursor *c, uint32_t *out);
 bool imap_take_nz_number(struct imap_cursor *c, uint32_t *out);
 /* A mailbox name or pattern as UTF-8, NUL-terminated in the arena; NULL with why set if it is none. */

@@ -249,6 +249,7 @@ Test(session, list_and_lsub)
         {"a STATUS INBOX ()\r\n", "a BAD expected an atom\r\n"},
         {"a STATUS INBOX (SIZES)\r\n", "a BAD Unknown status item\r\n"},
         {"a STATUS &bad (MESSAGES)\r\n", "a BAD mailbox name is not valid modified UTF-7\r\n"},
+        {"a SELECT &bad\r\n", "a NO [NONEXISTENT] No such mailbox\r\n"},
     };
     EXPECT_ALL(s, table);
     end(&s);
