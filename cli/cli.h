@@ -32,6 +32,7 @@ enum cli_status {
 };
 
 /* The table's rows. argv[0] is the subcommand's name, argv[argc] NULL. */
+int cmd_archive(int argc, char **argv);
 int cmd_backup(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compact(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct command {
     {"stat", cmd_stat, "counters, bytes a table, bytes an item, defects"},
     {"dump", cmd_dump, "write the logical store as text"},
     {"verify", cmd_verify, "check the store, with --items against the vault"},
+    {"archive", cmd_archive, "add, list, enable, disable and remove archives"},
     {"import", cmd_import, "copy existing stores of mail into an archive's own vault"},
     {"export", cmd_export, "write an archive out as Maildir, mbox or .eml files"},
     {"undelete", cmd_undelete, "bring back what was expunged"},
