@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FULL_BELOW_BYTES (UINT64_C(1) << 20)
+#define MANY_ENVS        16u
+#define MMAP_FROM_BYTES  (1 << 20)
 
 #define UNSAFE_FLAGS                                                                                                   \
     (MDB_NOSYNC | MDB_MAPASYNC | MDB_WRITEMAP) /* of LMDB: acknowledged would not be durable, or not sound */
@@ -19,6 +22,7 @@
  * to know. */
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct mds_env *registry;
+static unsigned registry_n;
 
 /* LMDB calls a short write EIO; it is what a disk gives that fills up in the middle of one. */
 static bool disk_is_full(const struct mds_env *env)
@@ -205,6 +209,18 @@ static int env_dirs_sync(const struct mds_env *env, struct error *err)
     return rc == BASE_OK ? dir_parent_sync(env->dir, err) : rc;
 }
 
+/*
+ * LMDB callocs 2 MB an environment and touches a page of it. As long as glibc maps such blocks anew they cost nothing;
+ * but each free raises the size from which it does so, and then calloc clears recycled heap: 2 MB private for each of
+ * thousands of archives, as soon as some were closed and opened again.
+ */
+static void many_prepare(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
+#endif
+}
+
 static int env_open_locked(const char *dir, const struct schema *schema, const struct mds_options *opts,
                            struct mds_env **out, struct error *err)
 {
@@ -246,6 +262,8 @@ static int env_open_locked(const char *dir, const struct schema *schema, const s
     env->ino = st.st_ino;
     env->next = registry;
     registry = env;
+    if (++registry_n == MANY_ENVS)
+        many_prepare();
     *out = env;
     return BASE_OK;
 }
@@ -281,8 +299,10 @@ void mds_close(struct mds_env **envp)
 
         while (*at && *at != env)
             at = &(*at)->next;
-        if (*at)
+        if (*at) {
             *at = env->next;
+            registry_n--;
+        }
         ASSERT(env->live == 0 || env->pid != getpid());
         env_free(env);
     }
