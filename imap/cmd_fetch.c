@@ -288,7 +288,7 @@ static bool marks_seen(const struct imap_session *s, const struct fetch_args *a)
 static bool is_unseen(struct mdsq_bytes flags)
 {
     static const char seen[] = "\\Seen";
-    return memmem(flags.p, flags.n, seen, sizeof seen - 1) == NULL;
+    return flags.n == 0 || memmem(flags.p, flags.n, seen, sizeof seen - 1) == NULL;
 }
 
 static void note_read(struct imap_session *s, struct fetch_args *a)

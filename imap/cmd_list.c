@@ -6,6 +6,8 @@
  */
 #include "status_items.h"
 
+#include "wire/writer.h"
+
 struct list_args {
     const char *reference; /* UTF-8 */
     const char *patterns[MDSQ_PATTERNS_MAX];
@@ -191,7 +193,10 @@ void imap_say_folder(struct imap_session *s, const struct mdsq_folder *folder, b
         buf_append_str(&s->out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
     if (old_name) {
         buf_append_str(&s->out, " (\"OLDNAME\" (");
-        imap_say_mailbox(s, old_name);
+        if (bytes_equal_nocase(bytes_str(old_name), BYTES_LIT("INBOX")))
+            imap_write_astring(&s->out, bytes_str(old_name)); /* as it was spelled */
+        else
+            imap_say_mailbox(s, old_name);
         buf_append_str(&s->out, "))");
     }
     buf_append_str(&s->out, "\r\n");

@@ -1,0 +1,591 @@
+/*
+ * The reading extensions of IMAP over a real store: transcripts of clients that select, fetch, search, list and watch while another one
+ * writes. In an answer that is expected "~" stands for any text of the line (ids, dates).
+ */
+#include "imap/imap.h"
+#include "mds/mds.h"
+#include "mds/query.h"
+#include "test_support.h"
+
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <time.h>
+
+struct client {
+    struct imap_session *session;
+    struct buf answer;
+    atomic_bool woken;
+};
+
+static struct mdsq_store *store;
+
+static void setup(void)
+{
+    const char *dir = path_join(TEMP_DIR(), "store");
+    struct mds_catalogue *catalogue = NULL;
+    struct mdsq_error err;
+    struct error e;
+    cr_assert(mds_catalogue_open(dir, true, false, &catalogue, &e) >= 0, "%s", e.text);
+    mds_catalogue_close(&catalogue);
+    cr_assert(mdsq_store_open(dir, MDSQ_STORE_WRITE, &store, &err) >= 0, "%s", err.text);
+    cr_assert(mdsq_archive_add(store, "mail", &err) >= 0, "%s", err.text);
+}
+
+static void teardown(void)
+{
+    mdsq_store_close(&store);
+}
+
+TestSuite(imap_extensions, .init = setup, .fini = teardown);
+
+static void on_wake(void *arg)
+{
+    struct client *c = arg;
+    atomic_store(&c->woken, true);
+}
+
+static struct client *client_new(const struct imap_limits *limits)
+{
+    struct client *c = calloc(1, sizeof *c);
+    struct error e;
+    c->session = imap_session_new_local(store, "mail", limits, &e);
+    cr_assert_not_null(c->session, "%s", e.text);
+    imap_session_set_wake(c->session, on_wake, c);
+    return c;
+}
+
+static void client_free(struct client **c)
+{
+    imap_session_free(&(*c)->session);
+    buf_release(&(*c)->answer);
+    free(*c);
+    *c = NULL;
+}
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* Runs until the session is idle; what it says is added to its answer. */
+static void run(struct client *c)
+{
+    enum imap_run how;
+    do {
+        atomic_store(&c->woken, false);
+        how = imap_session_run(c->session);
+        struct bytes out = imap_session_output(c->session);
+        buf_append_bytes(&c->answer, out);
+        imap_session_wrote(c->session, out.n);
+        for (int i = 0; how == IMAP_RUN_PARKED && !atomic_load(&c->woken); i++) {
+            cr_assert(i < 20000, "parked for ever");
+            nap();
+        }
+    } while (how == IMAP_RUN_MORE || how == IMAP_RUN_PARKED);
+}
+
+static const char *text_of(struct client *c)
+{
+    buf_append_byte(&c->answer, 0);
+    c->answer.n--;
+    return (const char *)c->answer.p;
+}
+
+static const char *say_bytes(struct client *c, const void *p, size_t n)
+{
+    buf_reset(&c->answer);
+    cr_assert_eq(imap_session_feed(c->session, p, n), n);
+    run(c);
+    return text_of(c);
+}
+
+static const char *say(struct client *c, const char *text)
+{
+    return say_bytes(c, text, strlen(text));
+}
+
+/* "~" in the pattern is any text without a line end. */
+static bool is_like(const char *pattern, const char *text)
+{
+    for (; *pattern; pattern++, text++) {
+        if (*pattern != '~') {
+            if (*pattern != *text)
+                return false;
+            continue;
+        }
+        for (;; text++) {
+            if (is_like(pattern + 1, text))
+                return true;
+            if (*text == 0 || *text == '\r')
+                return false;
+        }
+    }
+    return *text == 0;
+}
+
+struct exchange {
+    const char *say, *expect;
+};
+
+static void expect_one(struct client *c, const char *what, const char *expect)
+{
+    const char *got = say(c, what);
+    cr_expect(is_like(expect, got), "said: %s\ngot:  %s\nwant: %s", what, got, expect);
+}
+
+static void expect_all(struct client *c, const struct exchange *table, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        expect_one(c, table[i].say, table[i].expect);
+}
+#define EXPECT_ALL(c, table) expect_all(c, table, sizeof(table) / sizeof((table)[0]))
+
+/* What comes by itself, within two seconds: all of the expected text. */
+static void expect_soon(struct client *c, const char *expect)
+{
+    buf_reset(&c->answer);
+    for (int i = 0; i < 2000; i++) {
+        if (atomic_exchange(&c->woken, false) || i == 0)
+            run(c);
+        if (is_like(expect, text_of(c)))
+            return;
+        nap();
+    }
+    cr_expect_str_eq(text_of(c), expect);
+}
+
+static void append(struct client *c, const char *folder, const char *flags, const char *message)
+{
+    const char *got = say(c, textf("app APPEND %s (%s) {%zu+}\r\n%s\r\n", folder, flags, strlen(message), message));
+    cr_assert_not_null(strstr(got, "app OK [APPENDUID "), "%s", got);
+}
+
+static const char plain[] = "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Fred <fred@example.org>\r\nSubject: one\r\n"
+                            "Message-ID: <1@example.org>\r\n\r\nHello Joe, do you think we can meet?\r\n";
+
+/* Five messages, UIDs 1..5. */
+static void fill(struct client *c)
+{
+    append(c, "INBOX", "\\Seen", plain);
+    append(c, "INBOX", "", "Subject: two\r\n\r\nSecond\r\n");
+    append(c, "INBOX", "\\Flagged", "Subject: three\r\n\r\nThird\r\n");
+    append(c, "INBOX", "", "Subject: four\r\n\r\nFourth\r\n");
+    append(c, "INBOX", "", "Subject: five\r\n\r\nFifth\r\n");
+}
+
+#define FLAGS_5 "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)\r\n"
+#define PERMANENT "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded \\*)] Flags permitted\r\n"
+
+Test(imap_extensions, select_says_all)
+{
+    struct client *c = client_new(NULL);
+    fill(c);
+    static const struct exchange table[] = {
+        {"a SELECT inbox\r\n", FLAGS_5 PERMANENT
+         "* 5 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY ~] UIDs valid\r\n"
+         "* OK [UIDNEXT 6] Predicted next UID\r\n* OK [HIGHESTMODSEQ ~] Highest\r\n* OK [MAILBOXID (F~)] Ok\r\n"
+         "a OK [READ-WRITE] Mailbox selected\r\n"},
+        {"a EXAMINE INBOX\r\n", "* OK [CLOSED] Previous mailbox closed\r\n" FLAGS_5
+         "* OK [PERMANENTFLAGS ()] Read-only\r\n* 5 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] First unseen\r\n"
+         "* OK [UIDVALIDITY ~] UIDs valid\r\n* OK [UIDNEXT 6] Predicted next UID\r\n* OK [HIGHESTMODSEQ ~] Highest\r\n"
+         "* OK [MAILBOXID (F~)] Ok\r\na OK [READ-ONLY] Mailbox selected\r\n"},
+        {"a SELECT nowhere\r\n", "* OK [CLOSED] Previous mailbox closed\r\na NO [NONEXISTENT] No such mailbox\r\n"},
+        {"a UNSELECT\r\n", "a BAD Select a mailbox first\r\n"},
+        {"a ENABLE IMAP4rev2\r\n", "* ENABLED IMAP4rev2\r\na OK ENABLE completed\r\n"},
+        {"a SELECT INBOX\r\n", FLAGS_5 PERMANENT
+         "* 5 EXISTS\r\n* OK [UIDVALIDITY ~] UIDs valid\r\n* OK [UIDNEXT 6] Predicted next UID\r\n"
+         "* OK [HIGHESTMODSEQ ~] Highest\r\n* OK [MAILBOXID (F~)] Ok\r\n* LIST (\\HasNoChildren \\Subscribed) \"/\" INBOX\r\n"
+         "a OK [READ-WRITE] Mailbox selected\r\n"},
+        {"a EXAMINE inbox\r\n", "~\r\n~\r\n~\r\n~\r\n~\r\n~\r\n~\r\n~\r\n"
+         "* LIST (\\HasNoChildren \\Subscribed) \"/\" INBOX (\"OLDNAME\" (inbox))\r\na OK [READ-ONLY] Mailbox selected\r\n"},
+        {"a SEARCH UNSEEN\r\n", "* ESEARCH (TAG \"a\") ALL 2:5\r\na OK SEARCH completed\r\n"},
+        {"a UID SEARCH KEYWORD none\r\n", "* ESEARCH (TAG \"a\") UID\r\na OK SEARCH completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, keywords_are_told_before_they_are_used)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(c);
+    say(c, "s SELECT INBOX\r\n");
+    say(d, "s SELECT INBOX\r\n");
+    cr_expect_not_null(strstr(say(d, "a STORE 2 +FLAGS.SILENT ($Work)\r\n"), "a OK"));
+    expect_one(c, "a NOOP\r\n",
+               "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $Work)\r\n"
+               "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $Work \\*)] Flags permitted\r\n"
+               "* 2 FETCH (UID 2 FLAGS ($Work))\r\na OK Completed\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, reading_marks_as_seen)
+{
+    struct client *c = client_new(&(struct imap_limits){.output_high_bytes = 64});
+    fill(c);
+    say(c, "s SELECT INBOX\r\n");
+    static const struct exchange table[] = {
+        {"a FETCH 2 BODY.PEEK[TEXT]\r\n", "* 2 FETCH (BODY[TEXT] {8}\r\nSecond\r\n)\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1:2 BODY[TEXT]<0.6>\r\n", "* 1 FETCH (BODY[TEXT]<0> {6}\r\nHello )\r\n* 2 FETCH (BODY[TEXT]<0> {6}\r\nSecond)\r\n"
+                                         "* 2 FETCH (UID 2 FLAGS (\\Seen))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 3 (FLAGS RFC822.HEADER)\r\n", "* 3 FETCH (FLAGS (\\Flagged) RFC822.HEADER {18}\r\nSubject: three\r\n\r\n)\r\n"
+                                               "a OK FETCH completed\r\n"},
+        {"a UID FETCH 3 RFC822.TEXT\r\n", "* 3 FETCH (UID 3 RFC822.TEXT {7}\r\nThird\r\n)\r\n"
+                                         "* 3 FETCH (UID 3 FLAGS (\\Seen \\Flagged))\r\na OK FETCH completed\r\n"},
+        {"a UID FETCH 4 BINARY[1]\r\n", "* 4 FETCH (UID 4 BINARY[1] ~{8}\r\nFourth\r\n)\r\n"
+                                       "* 4 FETCH (UID 4 FLAGS (\\Seen))\r\na OK FETCH completed\r\n"},
+        {"a EXAMINE INBOX\r\n", "~\r\n~\r\n~\r\n~\r\n~\r\n* OK [UNSEEN 5] First unseen\r\n~\r\n~\r\n~\r\n~\r\na OK [READ-ONLY] ~\r\n"},
+        {"a FETCH 5 BODY[TEXT]\r\n", "* 5 FETCH (BODY[TEXT] {7}\r\nFifth\r\n)\r\na OK FETCH completed\r\n"},
+        {"a SEARCH UNSEEN\r\n", "* SEARCH 5\r\na OK SEARCH completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, fetch_of_ids_dates_and_previews)
+{
+    struct client *c = client_new(NULL);
+    fill(c);
+    say(c, "s SELECT INBOX\r\n");
+    static const struct exchange table[] = {
+        {"a FETCH 1 (EMAILID THREADID)\r\n", "* 1 FETCH (EMAILID (M~) THREADID (T~))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 THREADID\r\n", "* 1 FETCH (THREADID (T~))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 SAVEDATE\r\n", "* 1 FETCH (SAVEDATE \"~ +0000\")\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 PREVIEW\r\n", "* 1 FETCH (PREVIEW \"Hello Joe, do you think we can meet?\")\r\na OK FETCH completed\r\n"},
+        {"a FETCH 2 (PREVIEW (LAZY) UID)\r\n", "* 2 FETCH (UID 2 PREVIEW \"Second\")\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 MODSEQ\r\n", "* OK [HIGHESTMODSEQ ~] Now told with flags\r\n* 1 FETCH (MODSEQ (~))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 2 FLAGS\r\n", "* 2 FETCH (FLAGS () MODSEQ (~))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1:2 BINARY.SIZE[1]\r\n", "* 1 FETCH (BINARY.SIZE[1] 38)\r\n* 2 FETCH (BINARY.SIZE[1] 8)\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 (BINARY.SIZE[7] BINARY.PEEK[7])\r\n", "* 1 FETCH (BINARY.SIZE[7] 0 BINARY[7] NIL)\r\na OK FETCH completed\r\n"},
+        {"a STATUS INBOX (MAILBOXID SIZE DELETED HIGHESTMODSEQ APPENDLIMIT)\r\n",
+         "* STATUS INBOX (MAILBOXID (F~) SIZE ~ DELETED 0 HIGHESTMODSEQ ~ APPENDLIMIT 67108864)\r\na OK STATUS completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, binary_decodes)
+{
+    struct client *c = client_new(NULL);
+    append(c, "INBOX", "", "Subject: b\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+                           "Content-Transfer-Encoding: base64\r\n\r\nYQBiYw==\r\n");
+    append(c, "INBOX", "", "Subject: u\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
+                           "Content-Transfer-Encoding: x-own\r\n\r\nabc\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    static const char want[] = "* 1 FETCH (BINARY[1] ~{4}\r\na\0bc)\r\na OK FETCH completed\r\n";
+    say(c, "a FETCH 1 BINARY.PEEK[1]\r\n");
+    cr_expect(bytes_equal(buf_bytes(&c->answer), bytes_of(want, sizeof want - 1)), "%s", text_of(c));
+    static const struct exchange table[] = {
+        {"a FETCH 1 BINARY.PEEK[1]<2.9>\r\n", "* 1 FETCH (BINARY[1]<2> ~{2}\r\nbc)\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 BINARY.PEEK[1]<9.9>\r\n", "* 1 FETCH (BINARY[1]<9> \"\")\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1:2 BINARY.SIZE[1]\r\n", "* 1 FETCH (BINARY.SIZE[1] 4)\r\na NO [UNKNOWN-CTE] ~\r\n"},
+        {"a FETCH 2 (UID BINARY.PEEK[1])\r\n", "* 2 FETCH (UID 2)\r\na NO [UNKNOWN-CTE] ~\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, search_returns_and_saves)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(c);
+    say(c, "s SELECT INBOX\r\n");
+    static const struct exchange table[] = {
+        {"a SEARCH RETURN (MIN MAX COUNT) UNSEEN\r\n", "* ESEARCH (TAG \"a\") MIN 2 MAX 5 COUNT 4\r\na OK SEARCH completed\r\n"},
+        {"a UID SEARCH RETURN () UNSEEN\r\n", "* ESEARCH (TAG \"a\") UID ALL 2:5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (MIN COUNT ALL) DELETED\r\n", "* ESEARCH (TAG \"a\") COUNT 0\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (ALL) OR 1 3:4\r\n", "* ESEARCH (TAG \"a\") ALL 1,3:4\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (ALL) MODSEQ 1\r\n",
+         "* OK [HIGHESTMODSEQ ~] Now told with flags\r\n* ESEARCH (TAG \"a\") MODSEQ ~ ALL 1:5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH MODSEQ 1 1:2\r\n", "* SEARCH 1 2 (MODSEQ ~)\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH MODSEQ 99999 1:2\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE) UNSEEN\r\n", "a OK SEARCH completed, result saved\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH 2 3 4 5\r\na OK SEARCH completed\r\n"},
+        {"a FETCH $ UID\r\n", "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 4)\r\n* 5 FETCH (UID 5)\r\na OK FETCH completed\r\n"},
+        {"a UID SEARCH RETURN (SAVE COUNT) UID $ NOT FLAGGED\r\n", "* ESEARCH (TAG \"a\") UID COUNT 3\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH 2 4 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE MIN) $\r\n", "* ESEARCH (TAG \"a\") MIN 2\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH 2\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE MIN MAX) ALL\r\n", "* ESEARCH (TAG \"a\") MIN 1 MAX 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH 1 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE) BOGUS\r\n", "a BAD unknown search key\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH 1 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE) CHARSET X-1 TEXT a\r\n", "a NO [BADCHARSET (UTF-8 US-ASCII)] Charset is not supported\r\n"},
+        {"a SEARCH $\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a FETCH $ UID\r\n", "a OK FETCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE) 2:4\r\n", "a OK SEARCH completed, result saved\r\n"},
+        {"a STORE $ +FLAGS.SILENT (\\Answered)\r\n", "* 2 FETCH (MODSEQ (~))\r\n* 3 FETCH (MODSEQ (~))\r\n* 4 FETCH (MODSEQ (~))\r\n"
+                                                    "a OK STORE completed\r\n"},
+        {"a SEARCH ANSWERED\r\n", "* SEARCH 2 3 4\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH YOUNGER 3600\r\n", "* SEARCH 1 2 3 4 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH OLDER 3600\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED\r\n", "* SEARCH 1 2 3 4 5\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH OR SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH EMAILID M00\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH LARGER 4294967296\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    /* What is expunged is not in the result any more. */
+    say(d, "s SELECT INBOX\r\n");
+    say(d, "a STORE 3 +FLAGS (\\Deleted)\r\na EXPUNGE\r\n");
+    say(c, "a NOOP\r\n");
+    expect_one(c, "a UID SEARCH $\r\n", "* SEARCH 2 4~\r\na OK SEARCH completed\r\n");
+    /* An id that FETCH gives finds its message. */
+    const char *got = say(c, "a FETCH 1 (EMAILID)\r\n");
+    char id[64] = "";
+    cr_assert_eq(sscanf(got, "* 1 FETCH (EMAILID (%63[^)]))", id), 1, "%s", got);
+    expect_one(c, textf("a UID SEARCH EMAILID %s\r\n", id), "* SEARCH 1\r\na OK SEARCH completed\r\n");
+    got = say(c, "a FETCH 2 (THREADID)\r\n");
+    cr_assert_eq(sscanf(got, "* 2 FETCH (THREADID (%63[^)]))", id), 1, "%s", got);
+    expect_one(c, textf("a UID SEARCH THREADID %s\r\n", id), "* SEARCH 2\r\na OK SEARCH completed\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+static uint64_t modseq_of(struct client *c)
+{
+    unsigned long long v = 0;
+    const char *got = say(c, "m STATUS INBOX (HIGHESTMODSEQ)\r\n");
+    const char *at = strstr(got, "(HIGHESTMODSEQ ");
+    cr_assert(at && sscanf(at, "(HIGHESTMODSEQ %llu)", &v) == 1, "%s", got);
+    return v;
+}
+
+static uint32_t uidvalidity_of(struct client *c)
+{
+    unsigned v = 0;
+    const char *got = say(c, "m STATUS INBOX (UIDVALIDITY)\r\n");
+    cr_assert_eq(sscanf(got, "* STATUS INBOX (UIDVALIDITY %u)", &v), 1, "%s", got);
+    return v;
+}
+
+Test(imap_extensions, qresync)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(c);
+    const uint64_t before = modseq_of(c);
+    const unsigned long long m = before;
+    const uint32_t validity = uidvalidity_of(c);
+    say(d, "s SELECT INBOX\r\n");
+    say(d, "a STORE 2,4 +FLAGS (\\Deleted)\r\na EXPUNGE\r\na STORE 1 +FLAGS (\\Answered)\r\n");
+
+    expect_one(c, textf("a SELECT INBOX (QRESYNC (%u %llu))\r\n", validity, m), "a BAD QRESYNC is not enabled\r\n");
+    expect_one(c, "a ENABLE QRESYNC\r\n", "* ENABLED QRESYNC\r\na OK ENABLE completed\r\n");
+#define HEAD "~\r\n~\r\n* 3 EXISTS\r\n~\r\n~\r\n~\r\n~\r\n~\r\n~\r\n"
+#define RE_HEAD "* OK [CLOSED] Previous mailbox closed\r\n" HEAD
+#define CHANGED "* 1 FETCH (UID 1 FLAGS (\\Seen \\Answered) MODSEQ (~))\r\n"
+#define TAIL "a OK [READ-WRITE] Mailbox selected\r\n"
+    const struct exchange table[] = {
+        {textf("a SELECT INBOX (QRESYNC (%u %llu))\r\n", validity, m), HEAD "* VANISHED (EARLIER) 2,4\r\n~" TAIL},
+        {textf("a SELECT INBOX (QRESYNC (%u %llu))\r\n", validity + 1, m), RE_HEAD TAIL},
+        {textf("a SELECT INBOX (QRESYNC (%u %llu 3:9))\r\n", validity, m), RE_HEAD "* VANISHED (EARLIER) 4\r\n" TAIL},
+        {textf("a SELECT INBOX (CONDSTORE QRESYNC (%u %llu 1:9 (1,3 1,3)))\r\n", validity, m), RE_HEAD "* VANISHED (EARLIER) 2,4\r\n~" TAIL},
+        {textf("a SELECT INBOX (QRESYNC (%u 0))\r\n", validity), "a BAD a modification sequence is above 0\r\n"},
+        {textf("a SELECT INBOX (QRESYNC (%u 1 *))\r\n", validity), "a BAD known UIDs and numbers are named without * and $\r\n"},
+        {textf("a SELECT INBOX (QRESYNC (%u 1 1:2 (1 ))\r\n", validity), "a BAD expected a number\r\n"},
+        {textf("a UID FETCH 1:5 (FLAGS) (CHANGEDSINCE %llu VANISHED)\r\n", m), "* VANISHED (EARLIER) 2,4\r\n~a OK FETCH completed\r\n"},
+        {textf("a UID FETCH 3:* (FLAGS) (VANISHED CHANGEDSINCE %llu)\r\n", m), "* VANISHED (EARLIER) 4\r\na OK FETCH completed\r\n"},
+        {textf("a FETCH 1:3 (FLAGS) (CHANGEDSINCE %llu VANISHED)\r\n", m), "a BAD VANISHED needs ~\r\n"},
+        {"a UID FETCH 1:3 (FLAGS) (VANISHED)\r\n", "a BAD VANISHED needs ~\r\n"},
+        {"a FETCH 1:3 UID (CHANGEDSINCE 0)\r\n",
+         "* 1 FETCH (UID 1 MODSEQ (~))\r\n* 2 FETCH (UID 3 MODSEQ (~))\r\n* 3 FETCH (UID 5 MODSEQ (~))\r\na OK FETCH completed\r\n"},
+        {"a FETCH 1 UID (CHANGEDSINCE 1 CHANGEDSINCE 2)\r\n", "a BAD unknown FETCH modifier\r\n"},
+        {"a FETCH 1 UID ()\r\n", "a BAD unknown FETCH modifier\r\n"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        /* "~TAIL": the changed message's line stands before it. */
+        const char *line = strstr(table[i].expect, "\r\n~a ");
+        const char *want = line ? textf("%.*s%s%s", (int)(line + 2 - table[i].expect), table[i].expect, CHANGED, line + 3)
+                                : table[i].expect;
+        expect_one(c, table[i].say, want);
+    }
+    /* News are told by UID. */
+    say(d, "a STORE 1:2 +FLAGS.SILENT (\\Deleted)\r\na EXPUNGE\r\n");
+    expect_one(c, "a NOOP\r\n", "* VANISHED 1,3\r\n~a OK ~Completed\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, list_extended)
+{
+    struct client *c = client_new(NULL);
+    static const char *const made[] = {"Fruit", "Fruit/Apple", "Fruit/Banana", "Tofu", "Vegetable/Corn"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
+        cr_assert_not_null(strstr(say(c, textf("a CREATE %s\r\n", made[i])), "a OK"), "%s", made[i]);
+    static const char *const subscribed[] = {"Fruit/Banana", "Gone/Peach", "INBOX", "Vegetable/Corn"};
+    for (size_t i = 0; i < sizeof subscribed / sizeof subscribed[0]; i++)
+        cr_assert_not_null(strstr(say(c, textf("a SUBSCRIBE %s\r\n", subscribed[i])), "a OK"), "%s", subscribed[i]);
+    cr_assert_not_null(strstr(say(c, "a CREATE Bin (USE (\\Trash))\r\n"), "a OK"));
+#define OK "a OK LIST completed\r\n"
+#define L(attrs, rest) "* LIST (" attrs ") \"/\" " rest "\r\n"
+    static const struct exchange table[] = {
+        {"a LIST \"\" %\r\n", L("\\HasNoChildren \\Trash", "Bin") L("\\HasChildren", "Fruit") L("\\HasNoChildren", "INBOX")
+             L("\\HasNoChildren", "Tofu") L("\\Noselect \\HasChildren", "Vegetable") OK},
+        {"a LIST (SUBSCRIBED) \"\" *\r\n", L("\\HasNoChildren \\Subscribed", "Fruit/Banana")
+             L("\\NonExistent \\HasNoChildren \\Subscribed", "Gone/Peach") L("\\HasNoChildren \\Subscribed", "INBOX")
+             L("\\HasNoChildren \\Subscribed", "Vegetable/Corn") OK},
+        {"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n", L("\\HasChildren", "Fruit (\"CHILDINFO\" (\"SUBSCRIBED\"))")
+             L("\\NonExistent \\HasNoChildren", "Gone (\"CHILDINFO\" (\"SUBSCRIBED\"))") L("\\HasNoChildren \\Subscribed", "INBOX")
+             L("\\Noselect \\HasChildren", "Vegetable (\"CHILDINFO\" (\"SUBSCRIBED\"))") OK},
+        {"a LIST (SUBSCRIBED REMOTE) \"\" Fruit/*\r\n", L("\\HasNoChildren \\Subscribed", "Fruit/Banana") OK},
+        {"a LIST () \"\" (Tofu Fruit% \"Fruit\")\r\n", L("\\HasChildren", "Fruit") L("\\HasNoChildren", "Tofu") OK},
+        {"a LIST \"Fruit/\" (% %)\r\n", L("\\HasNoChildren", "Fruit/Apple") L("\\HasNoChildren", "Fruit/Banana") OK},
+        {"a LIST \"\" Fruit/% RETURN (SUBSCRIBED CHILDREN)\r\n", L("\\HasNoChildren", "Fruit/Apple")
+             L("\\HasNoChildren \\Subscribed", "Fruit/Banana") OK},
+        {"a LIST (SPECIAL-USE) \"\" *\r\n", L("\\HasNoChildren \\Trash", "Bin") OK},
+        {"a LIST \"\" Bin RETURN (SPECIAL-USE)\r\n", L("\\HasNoChildren \\Trash", "Bin") OK},
+        {"a LIST \"\" (Tofu Veg%) RETURN (STATUS (MESSAGES UIDNEXT))\r\n", L("\\HasNoChildren", "Tofu")
+             "* STATUS Tofu (MESSAGES 0 UIDNEXT 1)\r\n" L("\\Noselect \\HasChildren", "Vegetable") OK},
+        {"a LIST (RECURSIVEMATCH) \"\" *\r\n", "a BAD RECURSIVEMATCH needs SUBSCRIBED\r\n"},
+        {"a LIST (RECURSIVEMATCH REMOTE) \"\" *\r\n", "a BAD RECURSIVEMATCH needs SUBSCRIBED\r\n"},
+        {"a LIST (FRESH) \"\" *\r\n", "a BAD Unknown selection option\r\n"},
+        {"a LIST \"\" * RETURN (FRESH)\r\n", "a BAD Unknown return option\r\n"},
+        {"a LIST \"\" ()\r\n", "a BAD expected a mailbox pattern\r\n"},
+        {"a LIST \"\" \"\"\r\n", "* LIST (\\Noselect) \"/\" \"\"\r\n" OK},
+        {"a LSUB \"\" *\r\n", "* LSUB () \"/\" Fruit/Banana\r\n* LSUB () \"/\" Gone/Peach\r\n* LSUB () \"/\" INBOX\r\n"
+                             "* LSUB () \"/\" Vegetable/Corn\r\na OK LSUB completed\r\n"},
+        {"a LSUB \"\" %\r\n", "* LSUB (\\Noselect) \"/\" Fruit\r\n* LSUB (\\Noselect) \"/\" Gone\r\n* LSUB () \"/\" INBOX\r\n"
+                             "* LSUB (\\Noselect) \"/\" Vegetable\r\na OK LSUB completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, list_of_many_folders_is_said_in_slices)
+{
+    struct client *c = client_new(&(struct imap_limits){.output_high_bytes = 2000});
+    for (int i = 0; i < 300; i++)
+        cr_assert_not_null(strstr(say(c, textf("a CREATE many/f%03d\r\n", i)), "a OK"));
+    const char *got = say(c, "a LIST \"\" * RETURN (STATUS (MESSAGES))\r\n");
+    const char *at = got;
+    for (int i = 0; i < 300; i++) {
+        const char *line = textf("* LIST (\\HasNoChildren) \"/\" many/f%03d\r\n* STATUS many/f%03d (MESSAGES 0)\r\n", i, i);
+        at = strstr(at, line);
+        cr_assert_not_null(at, "%s", line);
+    }
+    client_free(&c);
+}
+
+Test(imap_extensions, names_in_utf8)
+{
+    struct client *c = client_new(NULL);
+    static const struct exchange table[] = {
+        {"a CREATE Gr&APwA3w-e\r\n", "a OK ~\r\n"},
+        {"a CREATE \"A & B\"\r\n", "a BAD mailbox name is not valid modified UTF-7\r\n"},
+        {"a LIST \"\" Gr*\r\n", L("\\HasNoChildren", "Gr&APwA3w-e") OK},
+        {"a ENABLE UTF8=ACCEPT\r\n", "* ENABLED UTF8=ACCEPT\r\na OK ENABLE completed\r\n"},
+        {"a LIST \"\" Gr*\r\n", L("\\HasNoChildren", "\"Gr\xc3\xbc\xc3\x9f" "e\"") OK},
+        {"a STATUS \"Gr\xc3\xbc\xc3\x9f" "e\" (MESSAGES)\r\n", "* STATUS \"Gr\xc3\xbc\xc3\x9f" "e\" (MESSAGES 0)\r\na OK STATUS completed\r\n"},
+        {"a CREATE \"A & B\"\r\n", "a OK ~\r\n"},
+        {"a LIST \"\" \"A & B\"\r\n", L("\\HasNoChildren", "\"A & B\"") OK},
+        {"a STATUS Gr&APwA3w-e (MESSAGES)\r\n", "a NO [NONEXISTENT] No such mailbox\r\n"},
+        {"a CREATE \"\xc3\"\r\n", "a BAD mailbox name is not valid UTF-8\r\n"},
+        {"a SELECT INBOX\r\n", FLAGS_5 PERMANENT "* 0 EXISTS\r\n* 0 RECENT\r\n~\r\n~\r\n~\r\n~\r\na OK [READ-WRITE] Mailbox selected\r\n"},
+        {"a SEARCH CHARSET UTF-8 ALL\r\n", "a BAD CHARSET has no place after ENABLE UTF8=ACCEPT\r\n"},
+        {"a SEARCH SUBJECT \"\xc3\xbc\"\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+static void identify(struct imap_session *s, const char *client, void *arg)
+{
+    snprintf(arg, 300, "%s", client);
+    if (strncmp(client, "Outlook", 7) == 0)
+        imap_session_mask(s, "esearch, CONDSTORE QRESYNC");
+}
+
+Test(imap_extensions, a_client_may_be_told_less)
+{
+    struct client *c = client_new(NULL);
+    char client[300] = "?";
+    imap_session_set_identify(c->session, identify, client);
+    cr_expect_not_null(strstr(say(c, "a CAPABILITY\r\n"), " ESEARCH "));
+    expect_one(c, "a ID NIL\r\n", "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\na OK ID completed\r\n");
+    cr_expect_str_eq(client, "");
+    expect_one(c, "a ID (\"name\" \"Outlook\x01\" \"version\" \"16\" \"os\" NIL)\r\n",
+               "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\n* CAPABILITY ~\r\na OK ID completed\r\n");
+    cr_expect_str_eq(client, "Outlook? 16");
+    cr_expect_null(strstr(say(c, "a CAPABILITY\r\n"), " ESEARCH "));
+    expect_one(c, "a ENABLE CONDSTORE QRESYNC UTF8=ACCEPT\r\n", "* ENABLED UTF8=ACCEPT\r\na OK ENABLE completed\r\n");
+    expect_one(c, "a ID (\"0123456789012345678901234567890\" NIL)\r\n", "a BAD field too long\r\n");
+    client_free(&c);
+}
+
+Test(imap_extensions, notify)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(d);
+    say(d, "a CREATE Lists/one\r\na CREATE Other\r\ns SELECT INBOX\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    static const struct exchange table[] = {
+        {"a NOTIFY\r\n", "a BAD missing argument\r\n"},
+        {"a NOTIFY SET (selected (MessageNew))\r\n", "a BAD MessageNew and MessageExpunge go together\r\n"},
+        {"a NOTIFY SET (personal (FlagChange))\r\n", "a BAD MessageNew and MessageExpunge go together\r\n"},
+        {"a NOTIFY SET (selected (MailboxName))\r\n", "a BAD not an event of the selected mailbox\r\n"},
+        {"a NOTIFY SET (selected NONE) (selected-delayed NONE)\r\n", "a BAD SELECTED twice\r\n"},
+        {"a NOTIFY SET (personal (MessageNew (UID) MessageExpunge))\r\n", "a BAD only new messages of the selected mailbox are fetched\r\n"},
+        {"a NOTIFY SET (everywhere (MailboxName))\r\n", "a BAD unknown mailbox filter\r\n"},
+        {"a NOTIFY SET (personal (AnnotationChange MessageNew MessageExpunge))\r\n",
+         "a NO [BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)] ~\r\n"},
+        {"a NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (Subject)]) MessageExpunge FlagChange))"
+         " (subtree Lists (MessageNew MessageExpunge)) (mailboxes (Other INBOX) (MessageNew MessageExpunge FlagChange))"
+         " (personal (MailboxName SubscriptionChange))\r\n",
+         "* STATUS Lists/one (UIDNEXT 1 MESSAGES 0 UIDVALIDITY ~)\r\n"
+         "* STATUS Other (UIDNEXT 1 MESSAGES 0 HIGHESTMODSEQ ~ UIDVALIDITY ~)\r\na OK NOTIFY completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    append(d, "Lists/one", "", "Subject: six\r\n\r\n");
+    expect_soon(c, "* STATUS Lists/one (UIDNEXT 2 MESSAGES 1)\r\n");
+    append(d, "INBOX", "", "Subject: seven\r\n\r\n");
+    expect_soon(c, "* 6 EXISTS\r\n* 6 FETCH (UID 6 BODY[HEADER.FIELDS (Subject)] {18}\r\nSubject: seven\r\n\r\n)\r\n");
+    say(d, "a STORE 1 +FLAGS (\\Answered)\r\n");
+    expect_soon(c, "* 1 FETCH (UID 1 FLAGS (\\Seen \\Answered))\r\n");
+    say(d, "a STORE 6 +FLAGS.SILENT (\\Deleted)\r\n");
+    expect_soon(c, "* 6 FETCH (UID 6 FLAGS (\\Deleted))\r\n");
+    say(d, "a EXPUNGE\r\n");
+    expect_soon(c, "* 6 EXPUNGE\r\n");
+    say(d, "a CREATE Third\r\n");
+    expect_soon(c, "* LIST (\\HasNoChildren) \"/\" Third\r\n");
+    say(d, "a SUBSCRIBE Third\r\n");
+    expect_soon(c, "* LIST (\\HasNoChildren \\Subscribed) \"/\" Third\r\n");
+    say(d, "a RENAME Lists Lots\r\n");
+    expect_soon(c, "* LIST (\\Noselect \\HasChildren) \"/\" Lots (\"OLDNAME\" (Lists))\r\n");
+    say(d, "a UNSUBSCRIBE Third\r\n");
+    expect_soon(c, "* LIST (\\HasNoChildren) \"/\" Third\r\n");
+    say(d, "a DELETE Third\r\n");
+    expect_soon(c, "* LIST (\\NonExistent \\HasNoChildren) \"/\" Third\r\n");
+    /* Commands of the client come between. */
+    expect_one(c, "a FETCH 1 UID\r\n", "* 1 FETCH (UID 1)\r\na OK FETCH completed\r\n");
+    append(d, "Other", "\\Seen", "Subject: eight\r\n\r\n");
+    expect_soon(c, "* STATUS Other (UIDNEXT 2 MESSAGES 1 UIDVALIDITY ~)\r\n");
+    expect_one(c, "a NOTIFY NONE\r\n", "a OK NOTIFY completed\r\n");
+    append(d, "Other", "", "Subject: nine\r\n\r\n");
+    append(d, "INBOX", "", "Subject: ten\r\n\r\n");
+    for (int i = 0; i < 100; i++)
+        nap();
+    expect_soon(c, "");
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, notify_delayed_keeps_numbers)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(d);
+    say(d, "s SELECT INBOX\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    expect_one(c, "a NOTIFY SET (selected-delayed (MessageNew MessageExpunge))\r\n", "a OK NOTIFY completed\r\n");
+    say(d, "a STORE 2 +FLAGS (\\Deleted)\r\na EXPUNGE\r\n");
+    append(d, "INBOX", "", "Subject: six\r\n\r\n");
+    expect_soon(c, "* 6 EXISTS\r\n");
+    expect_one(c, "a NOOP\r\n", "* 2 EXPUNGE\r\na OK Completed\r\n");
+    /* During IDLE the same. */
+    expect_one(c, "b IDLE\r\n", "+ idling\r\n");
+    append(d, "INBOX", "", "Subject: seven\r\n\r\n");
+    expect_soon(c, "* 6 EXISTS\r\n");
+    expect_one(c, "DONE\r\n", "b OK IDLE completed\r\n");
+    client_free(&c);
+    client_free(&d);
+}
