@@ -96,6 +96,15 @@ void imap_session_reopen_archive(struct imap_session *s)
         return;
     }
     mdsq_reader_end(&s->reader);
+    if (s->watch && now != s->archive) {
+        mdsq_watch_free(&s->watch);
+        mdsq_archive_close(&s->archive);
+        s->archive = now;
+        if (imap_session_watch(s, &err) < 0)
+            log_to(LOG_LEVEL_WARN, "imap: cannot watch an archive: archive=%s code=%d error=%s", s->archive_name, err.code,
+                   err.text);
+        return;
+    }
     mdsq_archive_close(&s->archive);
     s->archive = now;
 }

@@ -1,9 +1,11 @@
 /*
  * Any bytes as a client: the session ends its runs, keeps its limits, and says only lines that the grammar knows:
- * untagged, tagged or a continuation; strings and parentheses that close; no NUL, no byte above 0x7e outside a literal.
+ * untagged, tagged or a continuation; strings and parentheses that close; no NUL but in a literal8, no byte above 0x7e outside
+ * strings.
  *
- * Input: byte 0 chooses: logged in or not, how the bytes are split, how little output is taken at a time; the rest is
- * the client's. The store is a small one made once, of the strange messages below.
+ * Input: byte 0 chooses: logged in or not, how the bytes are split, how little output is taken at a time, whether commits are
+ * waited for by parking; the rest is the client's. The store is a small one, of the strange messages below; after an input that
+ * changed it a copy takes its place, so that each input finds the same.
  */
 #include "base/error.h"
 #include "imap/imap.h"
@@ -12,14 +14,80 @@
 #include "test_support.h"
 
 #include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static struct mdsq_store *store;
+static const char *template_dir, *work_dir;
+
+/* ---- the store, again and again --------------------------------------------------------------- */
+
+static void copy_file(int from_dir, int to_dir, const char *name)
+{
+    static char bytes[1 << 16];
+    int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
+    int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ssize_t n;
+    ASSERT(from >= 0 && to >= 0);
+    while ((n = read(from, bytes, sizeof bytes)) > 0)
+        ASSERT(write(to, bytes, (size_t)n) == n);
+    close(from);
+    close(to);
+}
+
+/* Takes the descriptors. */
+static void copy_tree(int from, int to)
+{
+    DIR *dir = fdopendir(from);
+    ASSERT(dir);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        ASSERT(fstatat(from, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0);
+        if (S_ISREG(st.st_mode)) {
+            copy_file(from, to, e->d_name);
+        } else if (S_ISDIR(st.st_mode)) {
+            ASSERT(mkdirat(to, e->d_name, 0700) == 0);
+            copy_tree(openat(from, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                      openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        }
+    }
+    closedir(dir);
+    close(to);
+}
+
+static void open_fresh_store(void)
+{
+    struct mdsq_error why = {0};
+    mdsq_store_close(&store);
+    remove_tree(work_dir);
+    ASSERT(mkdir(work_dir, 0700) == 0);
+    copy_tree(open(template_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), open(work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (mdsq_store_open(work_dir, MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED, &store, &why) != 0) {
+        fprintf(stderr, "fuzz_imap_session: %s\n", why.text);
+        abort();
+    }
+}
+
+static uint64_t tick(void)
+{
+    struct mdsq_archive *archive = NULL;
+    struct mdsq_error why = {0};
+    ASSERT(mdsq_archive_open(store, "mail", &archive, &why) == 0);
+    uint64_t t = mdsq_archive_tick(archive);
+    mdsq_archive_close(&archive);
+    return t;
+}
 
 static const char *const mail[] = {
     "From: A <a@example.org>\nTo: g: b@c;, =?utf-8?q?=C3=A9?= <d@e>\nSubject: one\nDate: 1 Jan 2020 00:00:00 "
@@ -38,7 +106,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc, (void)argv;
     const char *dir = TEMP_DIR();
     struct error err = {0};
-    struct mdsq_error why = {0};
     struct indexer_report report;
     for (int folder = 0; folder < 3; folder++)
         for (size_t i = 0; i < sizeof mail / sizeof mail[0]; i++)
@@ -61,10 +128,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     ASSERT(vault_spec_parse(text, &spec, &err) == 0);
     const struct indexer_build build = {
         .store_dir = path_join(dir, "store"), .archive = "mail", .sources = &spec, .sources_n = 1, .jobs = 1};
-    if (indexer_build(&build, &report, &err) != 0 || mdsq_store_open(build.store_dir, 0, &store, &why) != 0) {
-        fprintf(stderr, "fuzz_imap_session: %s%s\n", err.text, why.text);
+    if (indexer_build(&build, &report, &err) != 0) {
+        fprintf(stderr, "fuzz_imap_session: %s\n", err.text);
         abort();
     }
+    template_dir = build.store_dir;
+    work_dir = path_join(dir, "work");
+    open_fresh_store();
     vault_spec_release(&spec);
     return 0;
 }
@@ -109,7 +179,7 @@ static size_t skip_literal(struct bytes all, size_t at, bool cut)
         bad("literal runs out", all, at);
     if (n > all.n - i)
         return all.n;
-    if (n && memchr(all.p + i, 0, n))
+    if (n && (at == 0 || all.p[at - 1] != '~') && memchr(all.p + i, 0, n))
         bad("NUL in a literal", all, i);
     return i + n;
 }
@@ -132,7 +202,7 @@ static size_t check_response(struct bytes all, size_t at, bool cut)
     while (i < all.n && all.p[i] != '\r') {
         uint8_t c = all.p[i];
         if (c < 0x20 || c > 0x7e)
-            bad("byte", all, i);
+            bad("byte outside a string", all, i);
         depth += data && c == '(' ? 1 : data && c == ')' ? -1 : 0;
         if (depth < 0)
             bad("parenthesis", all, i);
@@ -157,6 +227,11 @@ static void check_output(struct bytes all, bool cut)
 
 /* ---- the client -------------------------------------------------------------------------- */
 
+static void on_wake(void *arg)
+{
+    sem_post(arg);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size > 8192)
@@ -170,11 +245,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .pipeline_bytes = data[0] & 8 ? 64 : 0,
         .output_high_bytes = data[0] & 16 ? 100 : 0,
         .bad_commands = 1000,
+        .append_bytes = 2000,
     };
+    const uint64_t before = tick();
+    sem_t woken;
+    ASSERT(sem_init(&woken, 0, 0) == 0);
     struct error err = {0};
     struct imap_session *s =
         local ? imap_session_new_local(store, "mail", &limits, &err) : imap_session_new(store, &limits);
     ASSERT(s);
+    if (data[0] & 32)
+        imap_session_set_wake(s, on_wake, &woken);
     struct buf all = {0};
     enum imap_run how = IMAP_RUN_MORE;
     size_t at = 1;
@@ -184,6 +265,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t took = imap_session_feed(s, data + at, n);
         at += took;
         how = imap_session_run(s);
+        if (how == IMAP_RUN_PARKED)
+            sem_wait(&woken);
         struct bytes out = imap_session_output(s);
         size_t wrote = out.n < take ? out.n : take;
         buf_append(&all, out.p, wrote);
@@ -196,6 +279,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_append_bytes(&all, rest);
     check_output(buf_bytes(&all), how == IMAP_RUN_CLOSE);
     imap_session_free(&s);
+    sem_destroy(&woken);
     buf_release(&all);
+    if (tick() != before)
+        open_fresh_store();
     return 0;
 }
