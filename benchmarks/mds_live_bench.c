@@ -8,6 +8,8 @@
 #include "mds/mds.h"
 
 #include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -279,6 +281,96 @@ static void begin_and_abort(struct bench *b)
     printf("mds_write_begin and abort: %.1f us\n", (now_s() - start) * 1e6 / (double)n);
 }
 
+/* ---- writers beside a build ---- */
+
+#define WAITS_MAX 20000
+
+struct waiting {
+    struct bench *b;
+    atomic_bool *stop;
+    unsigned number;
+    double *took_s; /* of each change, from begin to durable */
+    unsigned n;
+    pthread_t thread;
+};
+
+static void *change_on(void *arg)
+{
+    struct waiting *w = arg;
+
+    for (uint32_t uid = w->number + 1; !atomic_load(w->stop) && w->n < WAITS_MAX; uid += 64) {
+        const double start = now_s();
+        struct mds_txn *t = NULL;
+        struct error err;
+
+        must(mds_write_begin(w->b->env, &t, &err), &err);
+        toggle(w->b, t, 1 + uid % (uint32_t)(w->b->messages / FOLDERS));
+        must(mds_write_commit(&t, &err), &err);
+        w->took_s[w->n++] = now_s() - start;
+    }
+    return NULL;
+}
+
+/* As an indexer does it: batches of 10,000, cut short when somebody waits. */
+static uint64_t build_on(struct bench *b, double seconds)
+{
+    const double start = now_s();
+    uint64_t n = 0;
+
+    while (now_s() - start < seconds) {
+        struct mds_txn *t = NULL;
+        struct error err;
+
+        must(mds_write_begin(b->env, &t, &err), &err);
+        for (unsigned i = 0; i < BATCH; i++, n++) {
+            append(b, t, n);
+            if (i % 64 == 63 && mds_writer_waiting(b->env))
+                break;
+        }
+        must(mds_write_commit(&t, &err), &err);
+    }
+    return n;
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void beside_a_build(struct bench *b, unsigned threads)
+{
+    struct waiting *waiting = calloc(threads, sizeof *waiting);
+    double *all = calloc((size_t)threads * WAITS_MAX, sizeof *all);
+    unsigned n = 0, fewest = WAITS_MAX;
+    atomic_bool stop = false;
+
+    for (unsigned i = 0; i < threads; i++) {
+        waiting[i] = (struct waiting){.b = b, .stop = &stop, .number = i, .took_s = calloc(WAITS_MAX, sizeof(double))};
+        if (pthread_create(&waiting[i].thread, NULL, change_on, &waiting[i]) != 0)
+            exit(1);
+    }
+    const uint64_t built = build_on(b, b->seconds * 2);
+
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < threads; i++) {
+        (void)pthread_join(waiting[i].thread, NULL);
+        memcpy(all + n, waiting[i].took_s, waiting[i].n * sizeof *all);
+        n += waiting[i].n;
+        fewest = waiting[i].n < fewest ? waiting[i].n : fewest;
+        free(waiting[i].took_s);
+    }
+    qsort(all, n, sizeof *all, compare_double);
+    printf("%2u threads with a STORE a commit beside a build of %.0f/s: %u commits, at least %u each; p50 %.1f ms, p99 "
+           "%.1f "
+           "ms, worst %.1f ms\n",
+           threads, (double)built / b->seconds / 2, n, fewest, n ? all[n / 2] * 1e3 : 0,
+           n ? all[n * 99 / 100] * 1e3 : 0, n ? all[n - 1] * 1e3 : 0);
+    free(all);
+    free(waiting);
+}
+
 /* What FETCH 1:* (FLAGS ENVELOPE) reads. */
 static void scan(struct bench *b, const char *name, uint32_t folder, uint32_t from)
 {
@@ -422,6 +514,8 @@ int main(int argc, char **argv)
     measure_floor(&b, 64);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         measure(&b, rows[i].name, rows[i].group, rows[i].change);
+    for (unsigned threads = 1; threads <= 16; threads *= 4)
+        beside_a_build(&b, threads);
     scan(&b, "scan of what was appended", b.folder[0], 1 + (uint32_t)(b.messages / FOLDERS));
     packs(&b);
     struct mds_txn *t = NULL;
