@@ -1,11 +1,11 @@
 /*
  * Any bytes as a client: the session ends its runs, keeps its limits, and says only lines that the grammar knows:
- * untagged, tagged or a continuation; strings and parentheses that close; no NUL but in a literal8, no byte above 0x7e outside
- * strings.
+ * untagged, tagged or a continuation; strings and parentheses that close; no NUL but in a literal8, no byte above 0x7e
+ * outside strings.
  *
- * Input: byte 0 chooses: logged in or not, how the bytes are split, how little output is taken at a time, whether commits are
- * waited for by parking; the rest is the client's. The store is a small one, of the strange messages below; after an input that
- * changed it a copy takes its place, so that each input finds the same.
+ * Input: byte 0 chooses: logged in or not, how the bytes are split, how little output is taken at a time, whether
+ * commits are waited for by parking; the rest is the client's. The store is a small one, of the strange messages below;
+ * after an input that changed it a copy takes its place, so that each input finds the same.
  */
 #include "base/error.h"
 #include "imap/imap.h"
@@ -72,7 +72,8 @@ static void open_fresh_store(void)
     mdsq_store_close(&store);
     remove_tree(work_dir);
     ASSERT(mkdir(work_dir, 0700) == 0);
-    copy_tree(open(template_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), open(work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    copy_tree(open(template_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+              open(work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (mdsq_store_open(work_dir, MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED, &store, &why) != 0) {
         fprintf(stderr, "fuzz_imap_session: %s\n", why.text);
         abort();

@@ -103,7 +103,8 @@ static bool take_url(struct imap_cursor *at)
 static void check_parsers(struct bytes command)
 {
     static bool (*const takers[])(struct imap_cursor *) = {
-        take_atts, take_search, take_mailbox, take_set, take_flag_list, take_store_flags, take_date_time, take_url, imap_take_end,
+        take_atts,        take_search,    take_mailbox, take_set,      take_flag_list,
+        take_store_flags, take_date_time, take_url,     imap_take_end,
     };
     struct arena *arena = arena_new(64 << 10);
     struct imap_cursor begin = imap_cursor_of(command, arena);
@@ -124,19 +125,32 @@ static void check_parsers(struct bytes command)
 }
 
 /* Everything the framer says, as bytes; the second time the parsers run too. */
-static void run(const uint8_t *data, size_t size, size_t step, bool parse, struct buf *trace)
+static void run(const uint8_t *data, size_t size, size_t step, bool ask, bool parse, struct buf *trace)
 {
     struct imap_framer f = {0};
     for (size_t at = 0; at < size;) {
         size_t n = size - at < step ? size - at : step, used = 0;
         uint8_t *copy = malloc(n);
         memcpy(copy, data + at, n);
+        f.ask = ask;
         enum imap_frame frame = imap_framer_feed(&f, &limits, bytes_of(copy, n), &used);
-        free(copy);
         ASSERT(used <= n && (used == n || frame != IMAP_FRAME_MORE));
+        if (frame == IMAP_FRAME_DATA) { /* its pieces are the input's, so no mark between them */
+            ASSERT(f.data.p >= copy && f.data.p + f.data.n == copy + used);
+            buf_append_bytes(trace, f.data);
+        }
+        free(copy);
+        if (frame == IMAP_FRAME_LITERAL) {
+            buf_append_byte(trace, (uint8_t)frame);
+            buf_put_varint(trace, f.literal.size);
+            ASSERT(f.command.p[f.literal.at] == '{');
+            frame = f.literal.size % 3 == 0                            ? imap_framer_collect(&f, &limits)
+                    : f.literal.size % 3 == 1 && f.literal.size < 1000 ? imap_framer_stream(&f)
+                                                                       : imap_framer_refuse(&f, &limits);
+        }
         ASSERT(f.command.n <= limits.line_bytes + limits.command_bytes + IMAP_FRAMER_KEPT_BYTES);
         at += used;
-        if (frame == IMAP_FRAME_MORE)
+        if (frame == IMAP_FRAME_MORE || frame == IMAP_FRAME_DATA)
             continue;
         buf_append_byte(trace, (uint8_t)frame);
         if (frame == IMAP_FRAME_CONTINUE)
@@ -160,8 +174,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1 || size > 4096)
         return 0;
     struct buf whole = {0}, split = {0};
-    run(data + 1, size - 1, size, true, &whole);
-    run(data + 1, size - 1, 1 + data[0] % 16, false, &split);
+    const bool ask = data[0] & 16;
+    run(data + 1, size - 1, size, ask, true, &whole);
+    run(data + 1, size - 1, 1 + data[0] % 16, ask, false, &split);
     ASSERT(bytes_equal(buf_bytes(&whole), buf_bytes(&split)));
     buf_release(&whole);
     buf_release(&split);

@@ -1,6 +1,7 @@
 /*
  * A server on loopback under many clients at once: random commands, pipelining, slow readers, connections that break in
- * the middle, some that never log in. It must answer those that listen, drop those that do not, and stop clean.
+ * the middle, some that never log in, and all of them change the archive. It must answer those that listen, drop those
+ * that do not, and stop clean.
  *
  * SEED repeats the clients' choices, STRESS_SECONDS sets the length (10). Runs under TSan too: plain main.
  */
@@ -111,12 +112,33 @@ static const char *const commands[] = {
     "FROB",
     "CLOSE",
     "LIST {3+}\r\nabc {1+}\r\n*",
+    /* those that write */
+    "STORE 1:* +FLAGS.SILENT (\\Flagged)",
+    "UID STORE 1:50 -FLAGS (\\Flagged)",
+    "UID STORE 3,5,7 (UNCHANGEDSINCE 5) +FLAGS (odd)",
+    "UID STORE 100:110 +FLAGS.SILENT (\\Deleted)",
+    "EXPUNGE",
+    "UID EXPUNGE 100:105",
+    "APPEND INBOX (\\Seen) {20+}\r\nSubject: number 7\r\n\r",
+    "APPEND other {17+}\r\nSubject: a file\r\n {17+}\r\nSubject: another",
+    "APPEND INBOX CATENATE (URL \"/INBOX/;UID=2\" TEXT {3+}\r\nend)",
+    "APPEND nowhere {3+}\r\nabc",
+    "UID COPY 1:10 other",
+    "UID MOVE 200:205 other",
+    "REPLACE 1 INBOX {18+}\r\nSubject: replaced\r",
+    "CREATE other",
+    "DELETE other",
+    "RENAME other third",
+    "RENAME third other",
+    "SUBSCRIBE other",
+    "IDLE\r\nDONE",
+    "ENABLE QRESYNC",
 };
 
 /* A pipeline of commands, then all its answers; false: the connection is gone. */
 static bool converse(struct client *c, unsigned *tag)
 {
-    char line[256], last[16];
+    char line[512], last[16];
     unsigned n = 1 + (unsigned)rng_below(&c->rng, 5);
     for (unsigned i = 0; i < n; i++) {
         const char *command = commands[rng_below(&c->rng, sizeof commands / sizeof commands[0])];
@@ -264,7 +286,7 @@ int main(void)
     mkpath(path_join(vault, "tmp"));
     add_mail(vault, 0, MESSAGES);
     build();
-    ASSERT(mdsq_store_open(store_dir, 0, &store, &why) == 0);
+    ASSERT(mdsq_store_open(store_dir, MDSQ_STORE_WRITE, &store, &why) == 0);
     ASSERT(mdsq_user_add(store, "ann", "secret", "mail", false, &why) == 0);
     ASSERT(pthread_create(&server, NULL, server_main, store) == 0);
     while (atomic_load(&port) == 0)

@@ -145,3 +145,113 @@ Test(framer, announced_size_costs_nothing)
     cr_expect_lt(f.command.cap, 10000u);
     imap_framer_reset(&f);
 }
+
+/*
+ * An owner that is asked: a literal behind S is streamed, behind D streamed and given up after its first byte, behind R
+ * refused, others are collected. Says L<text size> for an announcement and the data as they are.
+ */
+static void trace_asked(const char *in, size_t n, size_t step, struct buf *out)
+{
+    static const struct imap_frame_limits limits = {40, 10, 60, 20};
+    struct imap_framer f = {0};
+    bool dropping = false;
+    for (size_t at = 0; at < n;) {
+        size_t used = 0, feed = n - at < step ? n - at : step;
+        uint8_t *copy = malloc(feed);
+        memcpy(copy, in + at, feed);
+        f.ask = true;
+        enum imap_frame frame = imap_framer_feed(&f, &limits, bytes_of(copy, feed), &used);
+        at += used;
+        if (frame == IMAP_FRAME_DATA) {
+            buf_append_bytes(out, f.data);
+            frame = dropping ? imap_framer_refuse(&f, &limits) : IMAP_FRAME_MORE;
+        }
+        free(copy);
+        while (frame == IMAP_FRAME_LITERAL) {
+            struct bytes c = imap_framer_command(&f);
+            cr_assert(f.literal.at < c.n && c.p[f.literal.at] == '{');
+            char kind = f.literal.at > 0 ? (char)c.p[f.literal.at - 1] : 0;
+            buf_printf(out, "L<%.*s %s%llu>", (int)f.literal.at, (const char *)c.p, f.literal.sync ? "" : "+",
+                       (unsigned long long)f.literal.size);
+            cr_expect_not(imap_framer_is_empty(&f));
+            dropping = kind == 'D';
+            frame = kind == 'S' || kind == 'D' ? imap_framer_stream(&f)
+                    : kind == 'R'              ? imap_framer_refuse(&f, &limits)
+                                               : imap_framer_collect(&f, &limits);
+        }
+        struct bytes c = imap_framer_command(&f);
+        if (frame == IMAP_FRAME_CONTINUE)
+            buf_append_str(out, "+");
+        else if (frame == IMAP_FRAME_COMMAND)
+            buf_printf(out, "C<%.*s>", (int)c.n, (const char *)c.p);
+        else if (frame != IMAP_FRAME_MORE)
+            buf_printf(out, "%s%d", frame == IMAP_FRAME_CLOSE ? "X" : "R", f.reject);
+        if (frame == IMAP_FRAME_COMMAND || frame == IMAP_FRAME_REJECTED || frame == IMAP_FRAME_CLOSE)
+            imap_framer_reset(&f);
+        if (frame == IMAP_FRAME_CLOSE)
+            break;
+    }
+    if (!imap_framer_is_empty(&f))
+        buf_append_str(out, "...");
+    imap_framer_reset(&f);
+    buf_append_byte(out, 0);
+}
+
+Test(framer, literals_that_are_asked_for)
+{
+    static const struct {
+        const char *in, *expect;
+    } table[] = {
+        {"a {3}\r\nabc\r\n", "L<a  3>+C<a {3}\r\nabc>"},
+        {"a S{3}\r\nabc\r\n", "L<a S 3>+abcC<>"},
+        {"a S{3+}\r\nabc x\r\nb\r\n", "L<a S +3>abcC< x>C<b>"},
+        {"a S{29+}\r\n{3}\r\n567890123456789012345678\r\nz\r\n", "L<a S +29>{3}\r\n567890123456789012345678C<>C<z>"},
+        {"a S{1+}\r\nx S{2}\r\nyz {1+}\r\n!\r\n", "L<a S +1>xL< S 2>+yzL<  +1>C< {1+}\r\n!>"},
+        {"a S{0}\r\n\r\nb\r\n", "L<a S 0>+C<>C<b>"},
+        {"a S{0+}\r\n S{0+}\r\n\r\n", "L<a S +0>L< S +0>C<>"},
+        {"a R{5}\r\nb\r\n", "L<a R 5>R4C<b>"},
+        {"a R{5+}\r\nb\r\nxy z\r\nb\r\n", "L<a R +5>R4C<b>"},
+        {"a R{5+}\r\n12345 S{3+}\r\nabc {3}\r\nb\r\n", "L<a R +5>R4C<b>"},
+        {"a R{21+}\r\n", "L<a R +21>X4"},
+        {"a R{15+}\r\n123456789012345 {6+}\r\n", "L<a R +15>X4"},
+        {"a {11}\r\n", "L<a  11>R2"},
+        {"a S{3}\r\nab", "L<a S 3>+ab..."},
+        {"a S{3}\r\nabc", "L<a S 3>+abc..."},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const size_t n = strlen(table[i].in);
+        for (size_t step = 1; step <= n; step++) {
+            struct buf got = {0};
+            trace_asked(table[i].in, n, step, &got);
+            cr_expect_str_eq((char *)got.p, table[i].expect, "in %s by %zu: %s", table[i].in, step, (char *)got.p);
+            buf_release(&got);
+        }
+    }
+}
+
+Test(framer, a_streamed_literal_can_be_given_up)
+{
+    struct buf got = {0};
+    static const char in[] = "a D{8+}\r\n12345678 {2+}\r\nxy\r\nb\r\n", far[] = "a D{22+}\r\n1";
+    trace_asked(in, sizeof in - 1, 1, &got);
+    cr_expect_str_eq((char *)got.p, "L<a D +8>1R4C<b>", "%s", (char *)got.p);
+    buf_reset(&got);
+    trace_asked(far, sizeof far - 1, 1, &got);
+    cr_expect_str_eq((char *)got.p, "L<a D +22>1X4", "%s", (char *)got.p);
+    buf_release(&got);
+}
+
+Test(framer, streaming_keeps_nothing)
+{
+    struct imap_framer f = {.ask = true};
+    static uint8_t zeros[10000];
+    size_t used = 0;
+    cr_expect_eq(imap_framer_feed(&f, &roomy, BYTES_LIT("a {1000000000}\r\n"), &used), IMAP_FRAME_LITERAL);
+    cr_expect_eq(imap_framer_stream(&f), IMAP_FRAME_CONTINUE);
+    for (int i = 0; i < 100; i++) {
+        cr_expect_eq(imap_framer_feed(&f, &roomy, bytes_of(zeros, sizeof zeros), &used), IMAP_FRAME_DATA);
+        cr_expect(used == sizeof zeros && f.data.n == sizeof zeros && f.data.p == zeros);
+        cr_expect_eq(f.command.cap, 0);
+    }
+    imap_framer_reset(&f);
+}
