@@ -160,12 +160,14 @@ static int compare_ids(const void *a, const void *b)
 /* Ascending, none twice. */
 static void ids_normalise(struct buf *out, size_t begin)
 {
-    uint8_t *p = out->p + begin;
     const size_t n = (out->n - begin) / 2;
     size_t kept = 0;
 
     if (n == 0)
         return;
+
+    uint8_t *p = out->p + begin;
+
     qsort(p, n, 2, compare_ids);
     for (size_t i = 0; i < n; i++) {
         if (kept && memcmp(p + 2 * (kept - 1), p + 2 * i, 2) == 0)
