@@ -95,6 +95,7 @@ IMAP_RUN(imap_cmd_id)
     imap_session_capabilities(s, &before);
     if (s->identify)
         s->identify(s, s->client, s->identify_arg);
+    imap_session_remask(s);
     imap_session_capabilities(s, &after);
     buf_append_str(&s->out, "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\n");
     /* Some clients do not honour all that they enable: they are told less from here on. */

@@ -464,6 +464,17 @@ static enum imap_step put_messages(struct imap_session *s, struct imap_command *
 
 enum { STAND_BEGIN, STAND_VANISHED, STAND_MESSAGES, STAND_SEEN, STAND_LAST_SEEN };
 
+/* Reading is being given more than header fields. */
+static void audit_read(struct imap_session *s, const struct fetch_args *a)
+{
+    bool reads = false;
+    for (const struct imap_fetch_body *b = a->atts.bodies; b; b = b->next)
+        reads = reads || (!b->size_only && b->section.kind != MDSQ_SECTION_HEADER && b->section.kind != MDSQ_SECTION_HEADER_FIELDS &&
+                          b->section.kind != MDSQ_SECTION_HEADER_FIELDS_NOT && b->section.kind != MDSQ_SECTION_MIME);
+    if (reads && a->set)
+        imap_session_audit(s, "read", s->folder, NULL, a->set, (uint32_t)mdsq_set_count(a->set));
+}
+
 IMAP_RUN(imap_cmd_fetch)
 {
     struct fetch_args *a = c->args;
@@ -472,6 +483,7 @@ IMAP_RUN(imap_cmd_fetch)
     if (c->where == STAND_BEGIN) {
         if (begin(s, c, a) == IMAP_STEP_DONE)
             return IMAP_STEP_DONE;
+        audit_read(s, a);
         c->where = STAND_VANISHED;
     }
     if (c->where == STAND_VANISHED) {

@@ -105,6 +105,7 @@ static enum imap_step welcome(struct imap_session *s, struct imap_command *c)
     struct buf code = {0};
     s->state = IMAP_STATE_AUTH;
     s->login_failures = 0;
+    imap_session_remask(s);
     buf_append_str(&code, "CAPABILITY ");
     imap_session_capabilities(s, &code);
     char *copy = arena_strndup(c->arena, code.p, code.n);
@@ -130,6 +131,8 @@ static enum imap_step enter(struct imap_session *s, struct imap_command *c, cons
         return refuse(s, c, "LIMIT", "Too many connections of this account");
     }
     snprintf(s->archive_name, sizeof s->archive_name, "%s", archive);
+    free(s->account);
+    s->account = strdup(imap_sasl_account(sasl));
     tell(s, sasl, true, NULL);
     return welcome(s, c);
 }

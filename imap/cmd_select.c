@@ -291,6 +291,8 @@ static int open_folder(struct imap_session *s, struct imap_command *c, struct se
     s->told_modseq = info.highestmodseq;
     s->read_only = c->row->name[0] == 'E' || !mdsq_archive_writable(s->archive);
     snprintf(s->selected_id, sizeof s->selected_id, "%s", info.mailbox_id);
+    free(s->folder);
+    s->folder = strdup(a->mailbox);
     imap_notify_selected(s);
     if (a->condstore)
         s->enabled |= IMAP_ENABLED_CONDSTORE;

@@ -17,6 +17,24 @@ static void on_done(void *arg)
     wake(wake_arg);
 }
 
+/* What was done to mail, for the audit log; flags are not. */
+static void audit_change(struct imap_session *s, const struct imap_command *c)
+{
+    static const struct {
+        const char *command, *action;
+    } actions[] = {{"EXPUNGE", "expunge"}, {"CLOSE", "expunge"}, {"MOVE", "move"}, {"COPY", "copy"}, {"REPLACE", "replace"}};
+    struct mdsq_outcome out = {0};
+    const char *name = c->row ? c->row->name : "";
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(actions[i].command, name) != 0 || c->submit_code < 0 || mdsq_change_outcome(c->change, &out, NULL) < 0)
+            continue;
+        const struct mdsq_set *uids = out.changed ? out.changed : out.source ? out.source : out.dest;
+        const uint32_t count = uids ? (uint32_t)mdsq_set_count(uids) : 0;
+        if (!uids || count)
+            imap_session_audit(s, actions[i].action, s->folder, NULL, uids, count);
+    }
+}
+
 enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
 {
     ASSERT(c->change);
@@ -28,6 +46,7 @@ enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
         atomic_store_explicit(&s->commit_done, false, memory_order_relaxed);
         if (!s->wake) {
             c->submit_code = mdsq_change_wait(c->change, NULL);
+            audit_change(s, c);
             return IMAP_STEP_DONE;
         }
         c->submit_code = mdsq_change_submit(c->change, on_done, s);
@@ -36,6 +55,8 @@ enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
     }
     if (s->wake && c->submit_code == 0 && !atomic_load_explicit(&s->commit_done, memory_order_acquire))
         return IMAP_STEP_PARK;
+    if (c->submit_code == 0)
+        audit_change(s, c);
     return IMAP_STEP_DONE;
 }
 

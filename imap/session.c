@@ -122,6 +122,8 @@ void imap_session_free(struct imap_session **session)
     mdsq_set_free(&s->saved);
     mdsq_archive_close(&s->archive);
     free(s->mask);
+    free(s->account);
+    free(s->folder);
     free(s->client);
     imap_framer_reset(&s->framer);
     buf_release(&s->in);

@@ -166,6 +166,8 @@ struct imap_session {
     /* from login on */
     struct mdsq_archive *archive;
     char archive_name[256];
+    char *account;    /* who logged in, or NULL */
+    char *folder;     /* what was last selected, as it was called then; for the audit log */
     char *mask;       /* capabilities hidden from this client: " NAME NAME ", or NULL */
     unsigned enabled; /* enum imap_enabled */
     char *client;     /* what ID gave as its name and version, or NULL */
@@ -310,6 +312,10 @@ bool imap_parse_mailbox_only(struct imap_session *s, struct imap_command *c, str
 
 /* A command was answered: counts it, tells the events. */
 void imap_session_tell_command(struct imap_session *s, const struct imap_command *c);
+/* What is hidden from this client may be something else now: its account or its name became known. */
+void imap_session_remask(struct imap_session *s);
+/* For the audit log. folder and to may be NULL; uids too (then count says how many), and is cut if it is long. */
+void imap_session_audit(struct imap_session *s, const char *action, const char *folder, const char *to, const struct mdsq_set *uids, uint32_t count);
 
 IMAP_RUN(imap_cmd_starttls);
 IMAP_PARSE(imap_parse_compress);

@@ -3,16 +3,60 @@
 
 #include "system.h"
 
+#include <stdio.h>
 #include <string.h>
+
+enum { AUDIT_UIDS_BYTES = 400 };
 
 void imap_session_set_transport(struct imap_session *s, const struct imap_transport *t)
 {
     s->transport = t;
     s->allow_login = t->login == IMAP_LOGIN_ANY;
-    if (!t->tls || s->archive)
+    if (!t->tls || s->archive) {
+        imap_session_remask(s);
         return;
+    }
     /* RFC 3501 6.2.1: what was learned before TLS came from anybody. */
     imap_session_mask(s, NULL);
+    imap_session_remask(s);
+}
+
+void imap_session_remask(struct imap_session *s)
+{
+    const struct imap_events *events = s->transport ? s->transport->events : NULL;
+    if (!events || !events->mask)
+        return;
+    char *names = events->mask(events->arg, s->transport, s->account, s->client);
+    imap_session_mask(s, names);
+    free(names);
+}
+
+/* As many ranges as there is room for, and "..." if there are more. */
+static void put_uids(const struct mdsq_set *uids, char *text, size_t room)
+{
+    uint64_t pos = 0;
+    uint32_t first = 0, last = 0;
+    size_t n = 0;
+    while (mdsq_set_next_range(uids, NULL, &pos, &first, &last)) {
+        if (room - n < 30) {
+            snprintf(text + n, room - n, ",...");
+            return;
+        }
+        n += (size_t)snprintf(text + n, room - n, first == last ? "%s%u" : "%s%u:%u", n ? "," : "", first, last);
+    }
+}
+
+void imap_session_audit(struct imap_session *s, const char *action, const char *folder, const char *to, const struct mdsq_set *uids, uint32_t count)
+{
+    const struct imap_events *events = s->transport ? s->transport->events : NULL;
+    char text[AUDIT_UIDS_BYTES] = "";
+    if (!events || !events->audit)
+        return;
+    if (uids)
+        put_uids(uids, text, sizeof text);
+    const struct imap_audit_event e = {
+        .action = action, .archive = s->archive_name, .folder = folder, .to = to, .uids = uids ? text : NULL, .count = count};
+    events->audit(events->arg, s->transport, &e);
 }
 
 void imap_session_take_input(struct imap_session *s, struct buf *out)

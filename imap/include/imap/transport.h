@@ -88,6 +88,7 @@ struct imap_closed_event {
 /* For the audit log: what was done to mail, told once a command. */
 struct imap_audit_event {
     const char *action; /* "read", "delete", "expunge", "copy", "move", "append", "export", ... */
+    const char *archive; /* or NULL */
     const char *folder; /* UTF-8, may be hostile text; or NULL */
     const char *to;     /* likewise */
     const char *uids;   /* a sequence set, may be cut; or NULL */
@@ -105,6 +106,11 @@ struct imap_events {
     void (*login)(void *arg, const struct imap_transport *t, const struct imap_login_event *e);
     void (*command)(void *arg, const struct imap_transport *t, const struct imap_command_event *e);
     void (*audit)(void *arg, const struct imap_transport *t, const struct imap_audit_event *e);
+    /*
+     * Capabilities to hide from this client, as imap_session_mask takes them; owned by the caller: free(); NULL: none. account and client (what ID said):
+     * NULL while they are not known. Asked when the connection begins, after TLS, after login and after ID.
+     */
+    char *(*mask)(void *arg, const struct imap_transport *t, const char *account, const char *client);
     /* The configuration was read again; err: why it was not, then the old one stays. */
     void (*reloaded)(void *arg, const char *err);
 };
