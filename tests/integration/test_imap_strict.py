@@ -17,6 +17,14 @@ GOOD = [
     b"* 1 FETCH (BODYSTRUCTURE ((\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1 NIL NIL NIL NIL) \"MIXED\" (\"B\" \"x\") NIL NIL NIL))",
     b"* 1 FETCH (BODY (\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 7 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
     b" (\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1) 3))",
+    b"* ESEARCH", b"* ESEARCH (TAG \"a\") UID MIN 2 MAX 9 COUNT 3 MODSEQ 9223372036854775807 ALL 2,4:9", b"* ESEARCH (TAG \"a\") COUNT 0",
+    b"* SEARCH 1 2 (MODSEQ 7)", b"* VANISHED 1:3,9", b"* VANISHED (EARLIER) 4", b"* OK [CLOSED] x", b"* OK [HIGHESTMODSEQ 4294967296] x",
+    b"* OK [MAILBOXID (Fab-_9)] x", b"a OK [MODIFIED 7,9] x", b"a OK [COPYUID 1 2:3 4:5] x", b"a OK [APPENDUID 1 2] x", b"a NO [UNKNOWN-CTE] x",
+    b"a NO [BADEVENT (MessageNew FlagChange)] x", b"* STATUS a (SIZE 4294967296 DELETED 1 HIGHESTMODSEQ 9 MAILBOXID (F1) APPENDLIMIT 5)",
+    b"* LIST (\\NonExistent \\Subscribed) \"/\" a", b"* LIST () \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))", b"* LIST () \"/\" a (\"OLDNAME\" (b))",
+    b"* 1 FETCH (MODSEQ (12) EMAILID (M1) THREADID (T1) SAVEDATE \" 1-Jan-2004 00:35:13 +0000\" PREVIEW {2}\r\n\xc3\xa9)",
+    b"* 1 FETCH (THREADID NIL SAVEDATE NIL PREVIEW NIL)", b"* 1 FETCH (BINARY[1.2]<7> ~{3}\r\na\0b BINARY.SIZE[] 4294967296 BINARY[3] \"\")",
+    b"* 1 FETCH (BODY (\"IMAGE\" \"GIF\" NIL NIL NIL \"7BIT\" 4294967296))",
 ]
 BAD = [
     b"", b"*", b"* ", b"+OK", b"* OK", b"* OK ", b"* OK [X", b"* OK [FROB] x", b"* OK [UIDNEXT 0] x", b"* OK [CAPABILITY X] x", b"* 3 EXIST",
@@ -33,13 +41,25 @@ BAD = [
     b"* 1 FETCH (BODY (\"TEXT\" \"PLAIN\" NIL NIL NIL NIL 7 1))", b"* 1 FETCH (BODY (\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1 NIL))",
     b"* 1 FETCH (BODY (\"MIXED\"))", b"* 1 FETCH (BODY ({4}\r\nTEXT \"PLAIN\" NIL NIL NIL \"7BIT\" 7 1))",
     b"* LIST (\\Noselect \\Marked) \"/\" a", b"* LIST () \"//\" a", b"* LIST () \"/\" a b", b"* LIST () / a", b"* SEARCH 0", b"* SEARCH 1 ", b"* STATUS a (FROB 1)",
-    b"* FROB", b"a OKAY x", b"a BYE x", b"a+b OK x", b"* OK \xc3\xa9",
+    b"* SEARCH (MODSEQ 7)", b"* SEARCH 1 (MODSEQ 0)", b"* SEARCH 1 (MODSEQ 7) 2", b"* ESEARCH UID UID", b"* ESEARCH MIN 0", b"* ESEARCH ALL", b"* ESEARCH ALL 0",
+    b"* ESEARCH (TAG a)", b"* ESEARCH COUNT 1 COUNT 1", b"* VANISHED", b"* VANISHED (EARLIER)", b"* VANISHED 0", b"* VANISHED 1,", b"* VANISHED (LATER) 1",
+    b"* OK [HIGHESTMODSEQ 0] x", b"* OK [HIGHESTMODSEQ 9223372036854775808] x", b"* OK [MAILBOXID F] x", b"* OK [MAILBOXID (F.)] x", b"a OK [COPYUID 1 2] x",
+    b"* STATUS a (MAILBOXID 7)", b"* STATUS a (SIZE -1)", b"* LIST () \"/\" a (\"OLDNAME\" (b c))", b"* LIST () \"/\" a ()", b"* LIST () \"/\" a (\"FROB\" (b))",
+    b"* 1 FETCH (MODSEQ 12)", b"* 1 FETCH (MODSEQ (0))", b"* 1 FETCH (EMAILID NI)", b"* 1 FETCH (PREVIEW abc)", b"* 1 FETCH (PREVIEW \"\xc3\xa9\")",
+    b"* 1 FETCH (BINARY[TEXT] NIL)", b"* 1 FETCH (BINARY.SIZE[1]<0> 4)", b"* 1 FETCH (BINARY[1] ~{3}\r\nab)", b"* 1 FETCH (BODY[] ~{1}\r\na)",
+    b"* LIST () \"/\" \"\xc3\xa9\"", b"* FROB", b"a OKAY x", b"a BYE x", b"a+b OK x", b"* OK \xc3\xa9",
 ]
 
 
 def main():
     for data in GOOD:
         parse(data)
+    parse(b"* LIST () \"/\" \"\xc3\xa9\"", utf8=True)
+    try:
+        parse(b"* LIST () \"/\" \"\xc3\"", utf8=True)
+        sys.exit("taken, but no UTF-8")
+    except Malformed:
+        pass
     for data in BAD:
         try:
             parse(data)

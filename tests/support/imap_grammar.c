@@ -42,13 +42,14 @@ bool imap_grammar_nil(struct imap_grammar *g)
 }
 
 /* number = 1*DIGIT ; Unsigned 32-bit integer */
-bool imap_grammar_number(struct imap_grammar *g, uint64_t *value_out)
+static bool number_up_to(struct imap_grammar *g, uint64_t max, uint64_t *value_out)
 {
     uint64_t v = 0;
     const uint8_t *const start = g->p;
-    while (g->p < g->end && *g->p >= '0' && *g->p <= '9' && v <= UINT32_MAX)
+    while (g->p < g->end && *g->p >= '0' && *g->p <= '9' && v <= max / 10)
         v = v * 10 + (uint64_t)(*g->p++ - '0');
-    if (g->p == start || v > UINT32_MAX)
+    const bool more = g->p < g->end && *g->p >= '0' && *g->p <= '9';
+    if (g->p == start || v > max || more)
         return fail(g, "number");
     if (value_out)
         *value_out = v;
@@ -75,6 +76,16 @@ static bool quoted(struct imap_grammar *g, const uint8_t **p_out, size_t *n_out)
         }
     }
     return fail(g, "quoted: no end");
+}
+
+bool imap_grammar_number(struct imap_grammar *g, uint64_t *value_out)
+{
+    return number_up_to(g, UINT32_MAX, value_out);
+}
+
+bool imap_grammar_number64(struct imap_grammar *g, uint64_t *value_out)
+{
+    return number_up_to(g, INT64_MAX, value_out);
 }
 
 /* literal = "{" number "}" CRLF *CHAR8 */
@@ -231,7 +242,7 @@ static bool one_part(struct imap_grammar *g, bool ext, unsigned depth)
     if (is_word(type, type_n, "MULTIPART"))
         return fail(g, "media type: MULTIPART without parts");
     if (!params(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) || !imap_grammar_nstring(g) || !sp(g) ||
-        !string(g) || !sp(g) || !imap_grammar_number(g, NULL))
+        !string(g) || !sp(g) || !imap_grammar_number64(g, NULL)) /* a mail of more than 4 GiB is told as it is */
         return false;
     const bool message = is_word(type, type_n, "MESSAGE") && is_word(subtype, subtype_n, "RFC822");
     if (message && !(sp(g) && imap_grammar_envelope(g) && sp(g) && body(g, ext, depth + 1)))

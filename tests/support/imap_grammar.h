@@ -24,6 +24,7 @@ struct imap_grammar {
 bool imap_grammar_char(struct imap_grammar *g, char c);
 bool imap_grammar_nil(struct imap_grammar *g);
 bool imap_grammar_number(struct imap_grammar *g, uint64_t *value_out); /* 32 bits; value_out may be NULL */
+bool imap_grammar_number64(struct imap_grammar *g, uint64_t *value_out); /* below 2^63 (RFC 9051) */
 /* string = quoted / literal; the content as sent (quoted: with its escapes) if the outputs are not NULL. */
 bool imap_grammar_string(struct imap_grammar *g, const uint8_t **p_out, size_t *n_out);
 bool imap_grammar_nstring(struct imap_grammar *g);

@@ -5,7 +5,10 @@
     r.kind, r.number, r.atts["UID"], r.atts["BODY[TEXT]"]     # "FETCH", 3, 9, b"hi"
 
 A response that the grammar does not give raises Malformed, with the place. Extensions are known by name only: ID (RFC 2971),
-NAMESPACE (RFC 2342), ENABLED (RFC 5161), LIST attributes of RFC 3348 and RFC 6154, response codes of RFC 5530 and RFC 4469.
+NAMESPACE (RFC 2342), ENABLED (RFC 5161), LIST attributes of RFC 3348, RFC 5258 and RFC 6154 with CHILDINFO and OLDNAME, response codes of
+RFC 5530, RFC 4315, RFC 7162, RFC 8474 and RFC 9051, ESEARCH (RFC 4731), VANISHED, MODSEQ (RFC 7162), BINARY (RFC 3516), EMAILID and THREADID
+(RFC 8474), SAVEDATE (RFC 8514), PREVIEW (RFC 8970), STATUS items of RFC 8438, RFC 7889 and RFC 9051.
+parse(data, utf8=True) is for a client that has enabled UTF8=ACCEPT or IMAP4rev2: quoted strings may hold UTF-8.
 Strings come as bytes, NIL as None, numbers as int, lists as list.
 """
 import re
@@ -35,6 +38,9 @@ ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 ASTRING_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
 TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 QUOTED = re.compile(rb'"((?:[^\x00\r\n"\\\x80-\xff]|\\["\\])*)"')
+QUOTED_UTF8 = re.compile(rb'"((?:[^\x00\r\n"\\]|\\["\\])*)"')
+UID_SET = re.compile(rb"[1-9]\d*(?::[1-9]\d*)?(?:,[1-9]\d*(?::[1-9]\d*)?)*")
+OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
 NUMBER = re.compile(rb"\d+")
 TEXT = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]+")
@@ -46,14 +52,18 @@ ORIGIN = re.compile(rb"<\d+>")
 FLAG = re.compile(rb"\\?[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 CODES = {b"ALERT", b"PARSE", b"READ-ONLY", b"READ-WRITE", b"TRYCREATE", b"UNAVAILABLE", b"AUTHENTICATIONFAILED",
          b"AUTHORIZATIONFAILED", b"PRIVACYREQUIRED", b"NOPERM", b"INUSE", b"EXPUNGEISSUED", b"CORRUPTION", b"CANNOT", b"LIMIT",
-         b"NONEXISTENT", b"TOOBIG"}
+         b"NONEXISTENT", b"TOOBIG", b"CLOSED", b"NOMODSEQ", b"UNKNOWN-CTE", b"NOTIFICATIONOVERFLOW", b"ALREADYEXISTS", b"OVERQUOTA", b"HASCHILDREN",
+         b"CLIENTBUG", b"SERVERBUG", b"CONTACTADMIN", b"EXPIRED", b"UIDNOTSTICKY", b"NOTSAVED", b"COMPRESSIONACTIVE", b"USEATTR"}
 NUMBER_CODES = {b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"}
+STATUS_ITEMS = {b"MESSAGES": 32, b"RECENT": 32, b"UIDNEXT": 32, b"UIDVALIDITY": 32, b"UNSEEN": 32, b"DELETED": 32, b"SIZE": 63,
+                b"HIGHESTMODSEQ": 63, b"APPENDLIMIT": 32}
 
 
 class Reader:
-    def __init__(self, data):
+    def __init__(self, data, utf8=False):
         self.data = data
         self.at = 0
+        self.quoted = QUOTED_UTF8 if utf8 else QUOTED
 
     def fail(self, why):
         raise Malformed(f"{why} at {self.at}: {self.data[max(0, self.at - 60):self.at]!r} >>> {self.data[self.at:self.at + 80]!r}")
@@ -100,7 +110,23 @@ class Reader:
                 self.fail("NUL in a literal")
             self.at += size
             return value
-        return re.sub(rb"\\(.)", rb"\1", self.match(QUOTED, "string").group(1))
+        value = re.sub(rb"\\(.)", rb"\1", self.match(self.quoted, "string").group(1))
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            self.fail("quoted string is no UTF-8")
+        return value
+
+    def literal8(self):
+        """A string, or "~{n}" with any bytes."""
+        if not self.opt(b"~"):
+            return self.nstring()
+        size = int(self.match(LITERAL, "literal8").group(1))
+        value = self.data[self.at:self.at + size]
+        if len(value) != size:
+            self.fail("literal runs out")
+        self.at += size
+        return value
 
     def nstring(self):
         if self.has(b"NIL"):
@@ -236,7 +262,7 @@ class Reader:
         self.eat(b" ")
         part["encoding"] = self.string()
         self.eat(b" ")
-        part["octets"] = self.number()
+        part["octets"] = self.number(bits=63)  # a mail of more than 4 GiB is told as it is
         if (kind, sub) == (b"MESSAGE", b"RFC822"):
             self.eat(b" ")
             part["envelope"] = self.envelope()
@@ -290,10 +316,33 @@ class Reader:
                 return name, read()
         if self.opt(b"INTERNALDATE "):
             return b"INTERNALDATE", self.match(DATE_TIME, "date-time").group(0)
+        if self.opt(b"SAVEDATE "):
+            return b"SAVEDATE", None if self.opt(b"NIL") else self.match(DATE_TIME, "date-time").group(0)
+        if self.opt(b"PREVIEW "):
+            return b"PREVIEW", self.nstring()
+        if self.opt(b"MODSEQ "):
+            return b"MODSEQ", self.paren(lambda: self.number(nz=True, bits=63))
+        for name in (b"EMAILID", b"THREADID"):
+            if self.opt(name + b" "):
+                return name, None if self.opt(b"NIL") else self.paren(lambda: self.match(OBJECT_ID, "object id").group(0))
+        for name in (b"BINARY.SIZE", b"BINARY"):
+            if not self.opt(name):
+                continue
+            label = self.section_label()
+            if not re.fullmatch(rb"\[(?:[1-9]\d*(?:\.[1-9]\d*)*)?\](?:<\d+>)?", label) or (b"SIZE" in name and label.endswith(b">")):
+                self.fail("bad binary section")
+            self.eat(b" ")
+            return name + label, self.number(bits=63) if b"SIZE" in name else self.literal8()
         self.eat(b"BODY")
         label = self.section_label()
         self.eat(b" ")
         return b"BODY" + label, self.nstring()
+
+    def paren(self, read):
+        self.eat(b"(")
+        value = read()
+        self.eat(b")")
+        return value
 
     def fetch(self):
         atts = {}
@@ -336,6 +385,30 @@ class Reader:
                     while self.opt(b" "):
                         self.astring()
                     self.eat(b")")
+            elif name == b"HIGHESTMODSEQ":
+                self.eat(b" ")
+                r.value = self.number(nz=True, bits=63)
+            elif name == b"MAILBOXID":
+                self.eat(b" ")
+                r.value = self.paren(lambda: self.match(OBJECT_ID, "object id").group(0))
+            elif name == b"MODIFIED":
+                self.eat(b" ")
+                r.value = self.match(UID_SET, "set").group(0)
+            elif name in (b"APPENDUID", b"COPYUID"):
+                self.eat(b" ")
+                r.value = [self.number(nz=True)]
+                for _ in range(1 if name == b"APPENDUID" else 2):
+                    self.eat(b" ")
+                    r.value.append(self.match(UID_SET, "set").group(0))
+            elif name == b"BADEVENT":
+                self.eat(b" (")
+                self.atom()
+                while self.opt(b" "):
+                    self.atom()
+                self.eat(b")")
+            elif name == b"BADURL":
+                self.eat(b" ")
+                self.match(CODE_TEXT, "URL")
             elif name not in CODES:
                 self.fail(f"unknown response code {name!r}")
             r.code = self.data[start:self.at]
@@ -351,7 +424,45 @@ class Reader:
         if delimiter is not None and len(delimiter) != 1:
             self.fail("delimiter")
         self.eat(b" ")
-        r.value = (flags, delimiter, self.astring())
+        name = self.astring()
+        if self.opt(b" ("):
+            r.extended = {}
+            while True:
+                item = self.string().upper()
+                self.eat(b" (")
+                values = [self.astring()]
+                while self.opt(b" "):
+                    values.append(self.astring())
+                self.eat(b")")
+                if item not in (b"CHILDINFO", b"OLDNAME") or item in r.extended or (item == b"OLDNAME" and len(values) != 1):
+                    self.fail("extended data item")
+                r.extended[item] = values
+                if not self.opt(b" "):
+                    break
+            self.eat(b")")
+        r.value = (flags, delimiter, name)
+
+    def esearch(self, r):
+        r.value = {}
+        if self.opt(b" (TAG "):
+            r.value["TAG"] = self.string()
+            self.eat(b")")
+        if self.opt(b" UID"):
+            r.value["UID"] = True
+        while self.opt(b" "):
+            name = self.atom().decode()
+            if name in r.value or name not in ("MIN", "MAX", "COUNT", "ALL", "MODSEQ"):
+                self.fail("search return")
+            self.eat(b" ")
+            if name == "ALL":
+                r.value[name] = self.match(UID_SET, "set").group(0)
+            else:
+                r.value[name] = self.number(nz=name != "COUNT", bits=63 if name == "MODSEQ" else 32)
+
+    def vanished(self, r):
+        r.earlier = self.opt(b" (EARLIER)")
+        self.eat(b" ")
+        r.value = self.match(UID_SET, "UIDs").group(0)
 
     def status(self, r):
         mailbox = self.astring()
@@ -361,10 +472,13 @@ class Reader:
             if got:
                 self.eat(b" ")
             name = self.atom()
-            if name not in (b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"):
+            if name not in STATUS_ITEMS and name != b"MAILBOXID":
                 self.fail("status item")
             self.eat(b" ")
-            got[name.decode()] = self.number()
+            if name == b"MAILBOXID":
+                got["MAILBOXID"] = self.paren(lambda: self.match(OBJECT_ID, "object id").group(0))
+            else:
+                got[name.decode()] = self.number(bits=STATUS_ITEMS[name])
         self.eat(b")")
         r.value = (mailbox, got)
 
@@ -428,7 +542,15 @@ class Reader:
         elif kind == "SEARCH":
             r.value = []
             while self.opt(b" "):
+                if r.value and self.opt(b"(MODSEQ "):
+                    r.modseq = self.number(nz=True, bits=63)
+                    self.eat(b")")
+                    break
                 r.value.append(self.number(nz=True))
+        elif kind == "ESEARCH":
+            self.esearch(r)
+        elif kind == "VANISHED":
+            self.vanished(r)
         elif kind == "ENABLED":
             r.value = []
             while self.opt(b" "):
@@ -441,9 +563,9 @@ class Reader:
         return r
 
 
-def parse(data):
+def parse(data, utf8=False):
     """One response without its CRLF, literals in place."""
-    reader = Reader(data)
+    reader = Reader(data, utf8)
     if reader.opt(b"+ "):
         r = Response("+")
         r.text = data[2:]

@@ -222,7 +222,7 @@ Test(parts, the_grammar_refuses_nonsense)
                                          "(\"TEXT\" \"PLAIN\" (\"A\") NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)",
                                          "(\"X\" \"Y\" NIL NIL NIL NIL 1 NIL NIL NIL NIL)",
                                          "( \"MIXED\" NIL NIL NIL NIL)",
-                                         "(\"X\" \"Y\" NIL NIL NIL \"7BIT\" 4294967296 NIL NIL NIL NIL)"};
+                                         "(\"X\" \"Y\" NIL NIL NIL \"7BIT\" 9223372036854775808 NIL NIL NIL NIL)"};
     for (size_t i = 0; i < sizeof(envelopes) / sizeof(envelopes[0]); i++) {
         struct bytes v = bytes_str(envelopes[i]);
         struct imap_grammar g = {v.p, v.p + v.n, NULL};
