@@ -109,7 +109,7 @@ class Browser:
 
     def folder(self, quoted, expected):
         """expected: the stored bytes in UID order, or None."""
-        got = self.imap.ask(f"SELECT {quoted}")
+        got = self.imap.ask(f"EXAMINE {quoted}")
         assert self.imap.tagged.code == b"READ-ONLY"
         exists = next(r.number for r in got if r.kind == "EXISTS")
         assert expected is None or exists == len(expected), f"{quoted}: {exists} messages, {len(expected)} in the vault"
