@@ -2,7 +2,8 @@
  * decode: transfer encodings (RFC 2045 section 6).
  *
  * The decoded form is that of the client's bytes: where the stored text has a
- * lone LF, identity and quoted-printable bodies give CRLF. NULs are kept.
+ * lone LF, identity and quoted-printable bodies give CRLF; "binary" ones are bytes, not text, and stay as they are.
+ * NULs are kept.
  *
  *   base64            characters outside the alphabet are passed over, "=" ends a run of digits and a new one may
  * follow (concatenated bodies), digits left over give the bytes they are enough for quoted-printable  "=" that begins
@@ -26,11 +27,11 @@ static void put(struct sink *s, const void *p, size_t n)
         buf_append(s->out, p, n);
 }
 
-/* Lone LFs become CRLF; `prev` is the byte before. */
-static void put_text(struct sink *s, struct bytes v, uint8_t prev)
+/* Lone LFs become CRLF. */
+static void put_text(struct sink *s, struct bytes v)
 {
     if (!s->out) {
-        s->n += v.n + mime_count(v, prev).lone_lf;
+        s->n += v.n + mime_count(v, 0).lone_lf;
         return;
     }
     const uint8_t *p = v.p, *const end = v.p + v.n;
@@ -40,7 +41,7 @@ static void put_text(struct sink *s, struct bytes v, uint8_t prev)
         put(s, p, (size_t)(stop - p));
         if (!lf)
             return;
-        const uint8_t before = lf > v.p ? lf[-1] : prev;
+        const uint8_t before = lf > v.p ? lf[-1] : 0;
         put(s, before == '\r' ? "\n" : "\r\n", before == '\r' ? 1 : 2);
         p = lf + 1;
     }
@@ -144,14 +145,31 @@ static size_t soft_break(struct bytes v, size_t i)
     return v.p[j] == '\n' ? j + 1 - i : 0;
 }
 
+/* Text between escapes. Blanks before a line end are none of the text (RFC 2045 6.7, rule 3); `ends`: the body's end
+ * follows. */
+static void qp_text(struct bytes v, bool ends, struct sink *s)
+{
+    while (v.n) {
+        const uint8_t *lf = memchr(v.p, '\n', v.n);
+        const size_t next = lf ? (size_t)(lf - v.p) + 1 : v.n;
+        size_t n = lf ? next - 1 : v.n;
+        n -= lf && n && v.p[n - 1] == '\r';
+        while ((lf || ends) && n && (v.p[n - 1] == ' ' || v.p[n - 1] == '\t'))
+            n--;
+        put(s, v.p, n);
+        if (lf)
+            put(s, "\r\n", 2);
+        v = bytes_slice(v, next, SIZE_MAX);
+    }
+}
+
 static void qp_decode(struct bytes v, struct sink *s)
 {
     size_t i = 0;
     while (i < v.n) {
         const uint8_t *eq = memchr(v.p + i, '=', v.n - i);
         const size_t stop = eq ? (size_t)(eq - v.p) : v.n;
-        /* A CR that a "=" came after is no line end of ours: prev is looked up in the stored text. */
-        put_text(s, bytes_slice(v, i, stop - i), i ? v.p[i - 1] : 0);
+        qp_text(bytes_slice(v, i, stop - i), !eq, s);
         if (!eq)
             return;
         i = stop;
@@ -218,7 +236,8 @@ void mime_decode_transfer(struct bytes body, uint8_t encoding, struct buf *out)
     case MIME_ENCODING_BASE64: base64_decode(body, out); break;
     case MIME_ENCODING_QP: qp_decode(body, &s); break;
     case MIME_ENCODING_UUENCODE: uu_decode(body, &s); break;
-    default: put_text(&s, body, 0); break;
+    case MIME_ENCODING_BINARY: put(&s, body.p, body.n); break;
+    default: put_text(&s, body); break;
     }
 }
 
@@ -229,6 +248,7 @@ uint64_t mime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crl
     case MIME_ENCODING_BASE64: return base64_count(body);
     case MIME_ENCODING_QP: qp_decode(body, &s); return s.n;
     case MIME_ENCODING_UUENCODE: uu_decode(body, &s); return s.n;
+    case MIME_ENCODING_BINARY: return body.n;
     default: return body_crlf;
     }
 }

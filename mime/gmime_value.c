@@ -352,12 +352,17 @@ bool mime_gmime_addresses(struct mime_addresses *list, struct bytes value, uint3
 
 /* ---- transfer encodings ---- */
 
-/* GMime ends at the first "=" of base64 and loses the end of a broken escape. */
+/* GMime ends at the first "=" of base64, loses the end of a broken escape and keeps blanks before a line end. */
 static bool is_sound(struct bytes body, uint8_t encoding)
 {
     if (encoding == MIME_ENCODING_BASE64)
         return mime_base64_is_clean(body);
     const uint8_t *p = body.p, *const end = body.p + body.n;
+    for (size_t i = 1; i <= body.n; i++) {
+        const bool blank = p[i - 1] == ' ' || p[i - 1] == '\t';
+        if (blank && (i == body.n || p[i] == '\n' || (p[i] == '\r' && i + 1 < body.n && p[i + 1] == '\n')))
+            return false;
+    }
     while (p < end && (p = memchr(p, '=', (size_t)(end - p)))) {
         const bool pair = end - p > 2 && mime_hex_value(p[1]) >= 0 && mime_hex_value(p[2]) >= 0;
         const bool soft = end - p > 1 && (p[1] == '\n' || (end - p > 2 && p[1] == '\r' && p[2] == '\n'));

@@ -50,7 +50,9 @@ static void convert_binary(struct bytes in, bool *last_cr, struct buf *out)
 
 static void convert(enum query_section_form form, struct bytes in, bool *last_cr, struct buf *out)
 {
-    if (form == QUERY_FORM_BINARY)
+    if (form == QUERY_FORM_STORED)
+        buf_append_bytes(out, in);
+    else if (form == QUERY_FORM_BINARY)
         convert_binary(in, last_cr, out);
     else
         mime_crlf_convert(in, last_cr, out);
@@ -79,6 +81,7 @@ static int open_in_memory(struct mdsq_body *body, struct query_item *item, const
         break;
     case QUERY_FORM_CLIENT:
     case QUERY_FORM_BINARY:
+    case QUERY_FORM_STORED:
         convert(range->form, buf_bytes(&raw), &last_cr, &body->memory);
         break;
     }

@@ -25,8 +25,13 @@ static bool is_leaf(const struct mime_part *part)
 static int resolve_binary(const struct mime_part *part, struct query_range *range, struct error *err)
 {
     range->form = QUERY_FORM_BINARY;
-    if (part == NULL || !is_leaf(part) || part->encoding <= MIME_ENCODING_BINARY)
+    if (part == NULL || !is_leaf(part) || part->encoding < MIME_ENCODING_BINARY)
         return BASE_OK;
+    if (part->encoding == MIME_ENCODING_BINARY) {
+        range->form = QUERY_FORM_STORED;
+        range->len_crlf = range->len;
+        return BASE_OK;
+    }
     if (part->encoding == MIME_ENCODING_UNKNOWN)
         return error_set(err, BASE_ERR_USAGE, 0, "the part is in an unknown transfer encoding");
     if (range->len > QUERY_DECODE_MAX_BYTES)

@@ -11,6 +11,7 @@
 enum query_section_form {
     QUERY_FORM_CLIENT, /* CRLF line ends, NUL as 0x80 */
     QUERY_FORM_BINARY, /* CRLF line ends, NUL kept */
+    QUERY_FORM_STORED, /* as it stands: what the sender called binary */
     QUERY_FORM_DECODE, /* transfer encoding taken off */
     QUERY_FORM_FIELDS, /* a subset of the header fields */
 };
