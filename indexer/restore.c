@@ -213,6 +213,11 @@ int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, s
         rc = restore_keywords(r, w, err);
     for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
         rc = restore_folder(r, w, r->folders[i], err);
+    uint32_t floor = 0; /* names that a rename left free must not get an old UIDVALIDITY again */
+    if (rc == 0)
+        rc = mds_uidvalidity_floor(r->txn, &floor, err);
+    if (rc == 0)
+        rc = mds_uidvalidity_raise(w->txn, floor, err);
     qsort(r->pairs, r->pairs_n, sizeof *r->pairs, compare_pairs);
     return rc;
 }

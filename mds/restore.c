@@ -36,7 +36,10 @@ int mds_folder_restore(struct mds_txn *t, const struct mds_folder *old, struct e
     e->f.special_use = old->special_use;
     memcpy(e->f.object_id, old->object_id, sizeof e->f.object_id);
     e->dirty = true;
-    return BASE_OK;
+    struct renames renames;
+    const int got = renames_get(t, &renames, err);
+
+    return got == BASE_OK && renames.uidvalidity ? renames_note(t, old->uidvalidity, 0, err) : got;
 }
 
 int mds_message_restore(struct mds_txn *t, struct mds_message *m, struct error *err)

@@ -114,9 +114,14 @@ static void make_store(const char *dir, struct rng *r)
             if (i % 2)
                 must(mds_message_set_flags(t, m.folder, m.uid, (uint32_t)rng_below(r, 64), (struct bytes){0}, &err),
                      &err);
-            else
+            else if (i % 4)
                 must(mds_message_remove(t, m.folder, m.uid, NULL, &err), &err);
+            else
+                must(mds_message_expunge(t, m.folder, m.uid, batch, &err), &err);
         }
+        if (batch == 5)
+            must(mds_folder_rename(t, folders[3], BYTES_LIT("c/d"), &err), &err);
+        must(mds_segments_put(t, &(struct mds_segments){1, 1000u * (uint64_t)batch}, &err), &err);
         must(mds_write_commit(&t, &err), &err);
         if (batch == 8)
             must(mds_hashes_build(env, "/tmp", &err), &err);
@@ -124,7 +129,7 @@ static void make_store(const char *dir, struct rng *r)
     mds_close(&env);
 }
 
-/* Every answer: the dump, and what it does not ask: lookups by name, hash and message id. */
+/* Every answer: the dump, and what it does not ask: lookups by name, hash and message id, times, the own vault's tail. */
 static uint64_t answers(struct mds_txn *t, bool *failed)
 {
     struct error err;
@@ -133,11 +138,20 @@ static uint64_t answers(struct mds_txn *t, bool *failed)
     FILE *out = open_memstream(&text, &n);
     struct mds_folder f;
     struct mds_item it;
+    struct mds_removed removed = {0};
+    struct mds_segments segments = {0};
     uint64_t id, pos;
 
     *failed = mds_dump(t, out, &err) != BASE_OK;
     for (int i = 0; i < 4; i++)
         (void)fprintf(out, "%d\n", mds_folder_find(t, bytes_str(textf("a/b%d", i)), &f, &err));
+    for (int rc = 1; rc == 1;) {
+        if ((rc = mds_removed_next(t, removed.folder, removed.uid, &removed, &err)) == 1)
+            (void)fprintf(out, "r%lld ", (long long)removed.removed_at);
+        *failed = *failed || rc < 0;
+    }
+    *failed = *failed || mds_segments_get(t, &segments, &err) != BASE_OK;
+    (void)fprintf(out, "s%llu\n", (unsigned long long)segments.tail);
     for (uint64_t from = 1; mds_item_next(t, from, &it, &err) == 1; from = it.id + 1) {
         for (pos = 0; mds_item_by_hash(t, &it.hash, &pos, &id, &err) == 1;)
             (void)fprintf(out, "h%llu ", (unsigned long long)id);

@@ -37,6 +37,48 @@ Test(codec, a_message_keeps_every_field)
     }
 }
 
+Test(codec, small_rows_of_a_living_store_keep_every_field)
+{
+    const struct mds_removed removed = {.folder = 3,
+                                        .uid = 4,
+                                        .folder_name = BYTES_LIT("a/b"),
+                                        .removed_at = INT64_MIN,
+                                        .message = {.item = 9, .flags = 5, .modseq = 7, .internal_date = -1}};
+    const struct renames renames = {UINT32_MAX, MDS_NAME_MAX};
+    const struct mds_segments segments = {UINT32_MAX, UINT64_MAX};
+    struct mds_removed removed_back;
+    struct renames renames_back;
+    struct mds_segments segments_back;
+    struct buf a = {0}, b = {0}, c = {0}, d = {0};
+    bool aside = false;
+
+    removed_encode(&removed, &a);
+    renames_encode(&renames, &b);
+    segments_encode(&segments, &c);
+    cr_expect(removed_decode(3, 4, buf_bytes(&a), &removed_back) && removed_back.removed_at == INT64_MIN &&
+              bytes_equal(removed_back.folder_name, removed.folder_name) && removed_back.message.item == 9 &&
+              removed_back.message.flags == 5 && removed_back.message.folder == 3 && removed_back.message.uid == 4);
+    cr_expect(renames_decode(buf_bytes(&b), &renames_back) && renames_back.uidvalidity == UINT32_MAX &&
+              renames_back.name_bytes == MDS_NAME_MAX);
+    cr_expect(segments_decode(buf_bytes(&c), &segments_back) && segments_back.active == UINT32_MAX &&
+              segments_back.tail == UINT64_MAX);
+    for (size_t n = 0; n < a.n; n++)
+        cr_expect_not(removed_decode(3, 4, bytes_of(a.p, n), &removed_back), "removed cut to %zu", n);
+    for (size_t n = 0; n < b.n; n++)
+        cr_expect_not(renames_decode(bytes_of(b.p, n), &renames_back), "renames cut to %zu", n);
+    for (size_t n = 0; n < c.n; n++)
+        cr_expect_not(segments_decode(bytes_of(c.p, n), &segments_back), "segments cut to %zu", n);
+    filing_encode(false, &d);
+    cr_expect(filing_decode(buf_bytes(&d), &aside) && !aside);
+    filing_encode(true, &d);
+    cr_expect(filing_decode(buf_bytes(&d), &aside) && aside);
+    cr_expect(!filing_decode(BYTES_LIT("\0"), &aside) && !filing_decode(BYTES_LIT("\1\1"), &aside));
+    buf_release(&a);
+    buf_release(&b);
+    buf_release(&c);
+    buf_release(&d);
+}
+
 Test(codec, an_item_keeps_every_field)
 {
     for (unsigned bits = 0; bits < 8; bits++) {

@@ -4,7 +4,8 @@
 
 /*
  * Each row breaks one thing with well-sealed, well-summed writes, as a bug of ours would: only the comparison of tables can see it.
- * The store: folder 1 (INBOX) with items 1..5, folder 2 "f" with items 6..10; item 6 is gone (UID 1 of folder 2 expunged).
+ * The store: folder 1 (INBOX) with items 1..5, folder 2 "f" with items 6..10; item 6 is gone (UID 1 of folder 2), item 5 (UID 5 of folder 1)
+ * is kept aside.
  */
 
 static struct error err;
@@ -94,6 +95,20 @@ static void container_rows(struct mds_txn *t)
 static void container_name_lost(struct mds_txn *t) { drop(t, TABLE_CONTAINER_NAMES, (struct key){.p = {0, 0, 0, 1, 'c'}, .n = 5}); }
 static void source_lost(struct mds_txn *t) { drop(t, TABLE_SOURCES, key_of(1, 4, 0, 0)); }
 static void place_of_nobody(struct mds_txn *t) { put_raw(t, TABLE_PLACES, (struct key){.p = {0, 0, 0, 9, 'x'}, .n = 5}, BYTES_LIT("\0\1\1\1\0")); }
+static void removed_lost(struct mds_txn *t) { drop(t, TABLE_REMOVED, key_of(1, 4, 5, 4)); }
+static void removed_item_lost(struct mds_txn *t) { drop(t, TABLE_ITEMS, key_of(5, 8, 0, 0)); }
+static void removed_unmarked(struct mds_txn *t) { put_raw(t, TABLE_FILED, (struct key){.p = {0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 5}, .n = 16}, (struct bytes){0}); }
+static void message_marked(struct mds_txn *t) { put_raw(t, TABLE_FILED, (struct key){.p = {0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 3}, .n = 16}, BYTES_LIT("\1")); }
+static void filing_strange(struct mds_txn *t) { put_raw(t, TABLE_FILED, (struct key){.p = {0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 3}, .n = 16}, BYTES_LIT("\2")); }
+static void removed_never_given(struct mds_txn *t)
+{
+    entry(t, 1)->f.uidnext = 5;
+    MUST(set_change(t, 1, MDS_SET_EXISTS, 5, false, &err));
+}
+static void removed_garbled(struct mds_txn *t) { put_raw(t, TABLE_REMOVED, key_of(1, 4, 5, 4), BYTES_LIT("\0\1f\0")); }
+static void renames_low(struct mds_txn *t) { MUST(meta_own_put(t, META_RENAMES, BYTES_LIT("\1\5"), &err)); }
+static void renames_short(struct mds_txn *t) { MUST(meta_own_put(t, META_RENAMES, BYTES_LIT("\xff\xff\xff\xff\x0f\1"), &err)); }
+static void segments_garbled(struct mds_txn *t) { MUST(meta_own_put(t, META_SEGMENTS, BYTES_LIT("\0\1"), &err)); }
 static void row_garbled(struct mds_txn *t) { put_raw(t, TABLE_MESSAGES, key_of(2, 4, 3, 4), BYTES_LIT("garbage")); }
 static void sums_wrong(struct mds_txn *t) { t->w->sums.sum[TABLE_ITEMS]++; put_raw(t, TABLE_META, (struct key){.p = "gx", .n = 2}, BYTES_LIT("x")); }
 
@@ -116,6 +131,10 @@ static const struct {
     {"defects", counter_defects, "defects"}, {"container rows", container_rows, "container 1"}, {"container name", container_name_lost, "container 1"},
     {"source", source_lost, "no source 1"}, {"place of nobody", place_of_nobody, "places"}, {"row garbled", row_garbled, "does not decode"},
     {"sums", sums_wrong, "the last commit left"},
+    {"removed lost", removed_lost, "filings"}, {"removed item lost", removed_item_lost, "no item 5"}, {"removed unmarked", removed_unmarked, "does not know of it"},
+    {"message marked", message_marked, "not filed"}, {"filing strange", filing_strange, "does not decode"}, {"removed never given", removed_never_given, "was never given"},
+    {"removed garbled", removed_garbled, "does not decode"}, {"renames low", renames_low, "above all that were given"}, {"renames short", renames_short, "longer than any"},
+    {"segments garbled", segments_garbled, "table meta"},
 };
 
 static void make(const char *dir)
@@ -128,6 +147,7 @@ static void make(const char *dir)
     (void)fixture_add(t, 1, 5, FLAG_SEEN);
     (void)fixture_add(t, fixture_folder(t, "f"), 5, FLAG_SEEN);
     MUST(mds_message_remove(t, 2, 1, NULL, &err));
+    MUST(mds_message_expunge(t, 1, 5, 1, &err));
     MUST(mds_source_id(t, BYTES_LIT("s"), true, &source, &err));
     MUST(mds_container_find(t, source, BYTES_LIT("c"), true, &c, &err));
     MUST(mds_place_put(t, c.id, &(struct mds_place){.identity = BYTES_LIT("p"), .item = 7}, &err));
