@@ -88,14 +88,27 @@ class Lab:
         self.mds("user", "add", "--store", self.store, "--archive", archive, user, input=password.encode() + b"\n")
 
     def serve(self, *args):
-        return Server(self, args)
+        return Server(("--store", self.store, "--listen", "127.0.0.1:0", *args))
+
+    def serve_tls(self, certificate, key):
+        """TLS from the first byte, and nothing else."""
+        with open(self.path("tls.conf"), "w", encoding="utf-8") as f:
+            f.write(f"[store]\npath = {self.store}\n[certificate one]\ncertificate = {certificate}\nkey = {key}\n"
+                    "[listener imaps]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = one\n")
+        return Server(("--config", self.path("tls.conf")))
+
+
+def make_certificate(certificate, key):
+    """Self-signed, for localhost and 127.0.0.1."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", certificate, "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+                   check=True, capture_output=True)
 
 
 class Server:
-    def __init__(self, lab, args):
+    def __init__(self, args):
         self.process = subprocess.Popen(
-            [os.path.join(bin_dir(), "mds"), "serve", "--store", lab.store, "--listen", "127.0.0.1:0", *args],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            [os.path.join(bin_dir(), "mds"), "serve", *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.address = None
         seen = []
         for line in self.process.stdout:
