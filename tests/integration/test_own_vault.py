@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The own vault by the real program: import (killed, repeated), export and back, undelete, compact beside a live server, backup and restore."""
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from mdslab import Lab, bin_dir
+
+SEED = int(os.environ.get("SEED", "1"))
+KILLS = 8
+
+
+def run(lab, command, *args, archive="own", status=0, store=None):
+    done = lab.mds(command, "--store", store or lab.store, "--archive", archive, *args, check=False)
+    assert done.returncode == status, (command, args, done.returncode, done.stdout, done.stderr)
+    return done.stdout.decode()
+
+
+def imported(lab, source, archive="own", *args):
+    return json.loads(run(lab, "import", "--from", source, "--progress", "none", "--json", *args, archive=archive))
+
+
+def messages(lab, archive, store=None):
+    """Folder name and message rows of the dump, without item ids, which say only what was filed first."""
+    names, rows = {}, []
+    dump = run(lab, "dump", archive=archive, store=store)
+    for line in dump.splitlines():
+        folder = re.match(r'folder id=(\d+) .*?name="(.*?)" ', line)
+        if folder:
+            names[folder.group(1)] = folder.group(2)
+    for line in dump.splitlines():
+        message = re.match(r"message folder=(\d+) (.*)", line)
+        if message:
+            rows.append((names[message.group(1)], re.sub(r"item=\d+ ", "", message.group(2))))
+    assert rows, dump[:500]
+    return sorted(rows)
+
+
+def strip(rows, *fields):
+    return [(folder, re.sub(rf" ({'|'.join(fields)})=\S+", "", row)) for folder, row in rows]
+
+
+def sound(lab, archive="own", store=None):
+    run(lab, "verify", "--items", "--progress", "none", archive=archive, store=store)
+
+
+def own_bytes(lab, number=1):
+    folder = os.path.join(lab.store, f"archives/a{number:08}", "segments")
+    return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+
+
+def check_import(lab):
+    subprocess.run([os.path.join(bin_dir(), "mds-gen"), "--out", lab.vault, "--messages", "1200", "--folders", "5", "--torture"],
+                   check=True, capture_output=True)
+    lab.build("inplace", f"auto:{lab.vault}")
+    first = imported(lab, f"auto:{lab.vault}")
+    assert first["messages_added"] == 1200 and first["own_items"] == first["items_added"], first
+    assert messages(lab, "own") == messages(lab, "inplace")
+    sound(lab)
+
+    # Again: nothing. Some go, some come: only the new ones are filed, nothing is expunged.
+    again = imported(lab, f"auto:{lab.vault}", "own", "--full")
+    assert again["messages_added"] == again["own_items"] == again["messages_expunged"] == 0, again
+    names = sorted(os.listdir(os.path.join(lab.vault, "cur")))
+    for name in names[:300]:
+        os.unlink(os.path.join(lab.vault, "cur", name))
+    for i in range(7):
+        with open(os.path.join(lab.vault, f"cur/9999999999.new{i}:2,F"), "w", encoding="ascii") as f:
+            f.write(f"Subject: new {i}\n\nbody\n")
+    more = imported(lab, f"auto:{lab.vault}", "own", "--full")
+    assert more["messages_added"] == 7 and more["messages_expunged"] == 0 and more["removals_refused"] == 0, more
+    assert len(messages(lab, "own")) == 1207
+
+    # The source is not needed any more.
+    shutil.move(lab.vault, lab.path("gone"))
+    sound(lab)
+    run(lab, "import", "--from", f"auto:{lab.vault}", "--progress", "none", status=3)
+
+
+def check_killed(lab):
+    """Killed at random moments, then run to its end: as if nobody had disturbed it."""
+    rng = random.Random(SEED)
+    args = [os.path.join(bin_dir(), "mds"), "import", "--store", lab.store, "--archive", "killed", "--from",
+            f"auto:{lab.path('gone')}", "--progress", "none", "--batch", "50", "--max-rate", "1500"]
+    for _ in range(KILLS):
+        process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.15 + rng.random() * 0.4)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if os.path.exists(os.path.join(lab.store, "archives/a00000003/data.mdb")):
+            done = lab.mds("verify", "--items", "--store", lab.store, "--archive", "killed", "--progress", "none", check=False)
+            assert done.returncode == 0 or b"never built" in done.stderr, done
+    subprocess.run(args, check=True, capture_output=True)
+    sound(lab, "killed")
+    imported(lab, f"auto:{lab.path('gone')}", "calm")
+    assert messages(lab, "killed") == messages(lab, "calm")
+
+
+def check_export(lab):
+    before = messages(lab, "own")
+    run(lab, "export", "--to", f"maildir:{lab.path('out')}")
+    run(lab, "export", "--to", f"maildir:{lab.path('out')}", status=3)  # never overwrites
+    imported(lab, f"maildir++:{lab.path('out')}", "back")
+    assert messages(lab, "back") == before
+    run(lab, "export", "--to", f"mbox:{lab.path('boxes')}")
+    run(lab, "export", "--to", f"eml:{lab.path('emls')}", "--folder", "INBOX")
+    inbox = [row for row in before if row[0] == "INBOX"]
+    assert len([n for n in os.listdir(lab.path("emls")) if n.endswith(".eml")]) == len(inbox)
+    with open(os.path.join(lab.path("emls"), "flags.txt"), encoding="utf-8") as f:
+        assert len(f.readlines()) == len(inbox)
+    # mbox keeps all but what its form cannot: see mds(1). Flags, order and dates survive.
+    imported(lab, f"mbox-tree:{lab.path('boxes')}", "boxes")
+    after = messages(lab, "boxes")
+    assert len(after) == len(before)
+    # A strange item that begins with a continuation line, or with nothing, has no place for flags.
+    differ = [(a, b) for a, b in zip(strip(before, "size", "sent"), strip(after, "size", "sent")) if a != b]
+    assert len(differ) <= 3 and not [a for a, b in differ if strip([a], "flags") != strip([b], "flags")], differ
+    run(lab, "export", "--to", f"maildir:{lab.path('no')}", "--folder", "Nowhere", status=3)
+    run(lab, "export", "--to", "tape:/dev/null", status=2)
+
+
+def check_undelete_and_compact(lab):
+    lab.add_user("own", "ann", "secret")
+    before = len(messages(lab, "own"))
+    with lab.serve() as server, server.login("ann", "secret") as imap:
+        imap.command("SELECT INBOX")
+        bodies = imap.command("UID FETCH 1:* BODY.PEEK[]")
+        imap.command("UID STORE 1:400 +FLAGS.SILENT (\\Deleted)")
+        imap.command("EXPUNGE")
+        listed = run(lab, "undelete", "--list").splitlines()
+        gone = len(listed)
+        assert gone == before - len(messages(lab, "own")) and gone >= 100, (gone, before)
+        assert all(line.startswith("INBOX\t") for line in listed)
+        run(lab, "undelete", "--folder", "Nowhere", status=1)
+        run(lab, "undelete", "--since", "tomorrowish", status=2)
+        run(lab, "undelete", "--since", "2100-01-01", status=1)
+        run(lab, "undelete", "--since", "1h")
+        assert len(messages(lab, "own")) == before
+        # They have their bytes, in a session that looked on.
+        imap.command("NOOP")
+        back = imap.command("UID FETCH 1:* BODY.PEEK[]")
+        literal = lambda line: line.split(b"\r\n", 1)[1] if b"\r\n" in line else b""
+        assert sorted(literal(b) for b in back) == sorted(literal(b) for b in bodies)
+
+        # Compact under the session's eyes: what is left is read from other segments now.
+        imap.command("UID STORE 1:* +FLAGS.SILENT (\\Deleted)")
+        imap.command("UID STORE 1:10 -FLAGS.SILENT (\\Deleted)")
+        keep = imap.command("UID SEARCH UNDELETED")
+        imap.command("EXPUNGE")
+        assert "0 expunged" in run(lab, "compact")  # the grace period is not over
+        size = own_bytes(lab, 2)
+        run(lab, "compact", "--grace", "0", "--dead", "1")
+        assert own_bytes(lab, 2) < size, (size, own_bytes(lab, 2))
+        assert keep == imap.command("UID SEARCH UNDELETED")
+        left = imap.command("UID FETCH 1:* BODY.PEEK[]")
+        assert {literal(b) for b in left} <= {literal(b) for b in back}
+    sound(lab)
+    run(lab, "undelete", status=1)
+
+
+def check_backup(lab):
+    """A backup while somebody files mail: what it holds is a prefix, whole."""
+    before = messages(lab, "own")
+    run(lab, "backup", "--to", lab.path("backup"))
+    run(lab, "backup", "--to", lab.path("backup"), status=3)
+    other = lab.path("other")
+    run(lab, "restore", "--from", lab.path("backup"), archive="moved", store=other)
+    assert messages(lab, "moved", store=other) == before
+    sound(lab, "moved", store=other)
+    run(lab, "restore", "--from", lab.path("backup"), archive="moved", store=other, status=3)
+    run(lab, "restore", "--from", lab.path("backup"), "--replace")
+    assert messages(lab, "own") == before
+    run(lab, "restore", "--from", lab.path("gone"), archive="no", store=other, status=3)
+
+    process = subprocess.Popen([os.path.join(bin_dir(), "mds"), "import", "--store", lab.store, "--archive", "own", "--from",
+                                f"auto:{lab.path('out')}", "--progress", "none", "--batch", "20", "--max-rate", "800"],
+                               stdout=subprocess.DEVNULL)
+    for i in range(3):
+        time.sleep(0.3)
+        run(lab, "backup", "--to", lab.path(f"live{i}"))
+        run(lab, "restore", "--from", lab.path(f"live{i}"), archive=f"live{i}", store=other)
+        sound(lab, f"live{i}", store=other)
+    assert process.wait() == 0
+
+    # Not a byte of it may be another one.
+    victim = os.path.join(lab.path("backup"), "data.mdb")
+    with open(victim, "r+b") as f:
+        f.seek(5000)
+        f.write(b"!")
+    assert run(lab, "restore", "--from", lab.path("backup"), archive="bad", store=other, status=3) == ""
+    os.unlink(os.path.join(lab.path("live0"), "manifest"))
+    run(lab, "restore", "--from", lab.path("live0"), archive="bad", store=other, status=3)
+
+
+def main():
+    with Lab() as lab:
+        check_import(lab)
+        check_killed(lab)
+        check_export(lab)
+        check_undelete_and_compact(lab)
+        check_backup(lab)
+
+
+if __name__ == "__main__":
+    main()
