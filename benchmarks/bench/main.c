@@ -4,6 +4,7 @@
  *     mds-bench build --vault DIR [--items N,N...] [--workers 2] [--repeats 3] [--json FILE]
  *     mds-bench floor --vault DIR ...                 the floor alone
  *     mds-bench rebuild-unchanged --vault DIR ...     a build, then builds of the unchanged vault
+ *     mds-bench store|append ...                      a living archive: live.h
  *
  * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's
  * file system.
@@ -11,6 +12,7 @@
 #include "bench_items.h"
 #include "bench_measure.h"
 #include "floor.h"
+#include "live.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -418,6 +420,9 @@ static char *make_work(const struct options *o, struct error *err)
 int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
+    int live_status = 0;
+    if (live_main(argc, argv, &live_status))
+        return live_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
         {"items", 0, 0, G_OPTION_ARG_STRING, &o.sizes, "only the N oldest; several sizes make a table of growth",
@@ -430,7 +435,7 @@ int main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged - measure builds beside their floor");
+    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append - measure builds beside their floor, and changes");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -439,7 +444,7 @@ int main(int argc, char **argv)
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
     const char *complaint = !parsed                                            ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build or rebuild-unchanged"
+                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store or append"
                             : !o.vault                                         ? "--vault DIR is missing"
                             : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
                             : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"
