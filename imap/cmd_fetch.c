@@ -28,7 +28,7 @@ struct fetch_args {
     uint64_t vanished_at;
     struct mdsq_fetch *fetch;
     uint32_t seq, uid;
-    bool unseen;                             /* the message at hand */
+    bool unseen, was_read;                   /* the message at hand: had no \Seen; some section was given */
     struct buf seen;                         /* UIDs to become \Seen, as the text of a set */
     unsigned seen_n;
     bool line_open;                          /* "* n FETCH (" was written */
@@ -221,6 +221,7 @@ static void open_body(struct imap_session *s, struct fetch_args *a, const struct
         note_unopened(a, b, &err);
         return;
     }
+    a->was_read |= !b->size_only;
     put_label(s, a, b);
     if (b->size_only) {
         buf_append_u64_dec(&s->out, mdsq_body_size(a->body));
@@ -293,7 +294,7 @@ static bool is_unseen(struct mdsq_bytes flags)
 
 static void note_read(struct imap_session *s, struct fetch_args *a)
 {
-    if (!a->unseen || !marks_seen(s, a))
+    if (!a->unseen || !a->was_read || !marks_seen(s, a))
         return;
     buf_printf(&a->seen, "%s%u", a->seen_n ? "," : "", a->uid);
     a->seen_n++;
@@ -437,6 +438,7 @@ static bool next_message(struct imap_session *s, struct imap_command *c, struct 
     a->seq = m.seq;
     a->uid = m.uid;
     a->unseen = is_unseen(m.flags);
+    a->was_read = false;
     put_metadata(s, a, &m);
     a->next_body = a->atts.bodies;
     if (!a->next_body)

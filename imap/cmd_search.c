@@ -1,9 +1,9 @@
 /*
  * cmd_search: SEARCH and UID SEARCH, with RETURN (RFC 4731) and "$" (RFC 5182).
  *
- * The tree goes to query/, which searches in slices. Messages that were expunged before the search began to look at them are not in its
- * result; the others are, as their numbers still stand (RFC 2180 4.3). The result is said in slices, as runs of numbers, so that it
- * costs what its text costs.
+ * The tree goes to query/, which searches in slices. A message that was expunged and not told yet keeps its number: it matches no key
+ * that looks at it, but may match ALL, numbers and what is negated (RFC 2180 4.3 leaves that to the server). The result is said in
+ * slices, as runs of numbers, so that it costs what its text costs.
  */
 #include "session_private.h"
 

@@ -5,6 +5,7 @@
 #include "imap/imap.h"
 #include "mds/mds.h"
 #include "mds/query.h"
+#include "imap_grammar.h"
 #include "test_support.h"
 
 #include <criterion/criterion.h>
@@ -18,6 +19,7 @@ struct client {
 };
 
 static struct mdsq_store *store;
+static char archive_dir[1200];
 
 static void setup(void)
 {
@@ -26,6 +28,9 @@ static void setup(void)
     struct mdsq_error err;
     struct error e;
     cr_assert(mds_catalogue_open(dir, true, false, &catalogue, &e) >= 0, "%s", e.text);
+    struct mds_archive_info info;
+    cr_assert(mds_catalogue_archive_find(catalogue, "mail", true, &info, &e) >= 0, "%s", e.text);
+    snprintf(archive_dir, sizeof archive_dir, "%s", info.dir);
     mds_catalogue_close(&catalogue);
     cr_assert(mdsq_store_open(dir, MDSQ_STORE_WRITE, &store, &err) >= 0, "%s", err.text);
     cr_assert(mdsq_archive_add(store, "mail", &err) >= 0, "%s", err.text);
@@ -405,6 +410,89 @@ Test(imap_extensions, qresync)
     expect_one(c, "a NOOP\r\n", "* VANISHED 1,3\r\n~a OK ~Completed\r\n");
     client_free(&c);
     client_free(&d);
+}
+
+/* The log of INBOX forgets all that it can. */
+static void prune(struct client *c)
+{
+    struct mds_env *env = NULL;
+    struct mds_txn *txn = NULL;
+    struct mds_folder folder;
+    struct error e;
+    say(c, "p CLOSE\r\n");
+    cr_assert(mds_open(archive_dir, &(struct mds_options){0}, &env, &e) >= 0, "%s", e.text);
+    cr_assert(mds_write_begin(env, &txn, &e) >= 0, "%s", e.text);
+    cr_assert(mds_folder_find(txn, BYTES_LIT("INBOX"), &folder, &e) >= 0, "%s", e.text);
+    cr_assert(mds_log_prune(txn, folder.id, 0, 1000, &e) > 0, "%s", e.text);
+    cr_assert(mds_write_commit(&txn, &e) >= 0, "%s", e.text);
+    mds_close(&env);
+}
+
+Test(imap_extensions, qresync_without_a_log)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(c);
+    say(d, "s SELECT INBOX\r\na STORE 2 +FLAGS (\\Deleted)\r\na EXPUNGE\r\n");
+    const unsigned long long m = modseq_of(c);
+    const uint32_t validity = uidvalidity_of(c);
+    say(d, "a STORE 3 +FLAGS (\\Deleted)\r\na EXPUNGE\r\na STORE 1 +FLAGS (\\Answered)\r\n");
+    say(c, "a ENABLE QRESYNC\r\ns SELECT INBOX\r\n");
+    prune(c);
+    const struct exchange table[] = {
+        /* All that is not there vanished, also what the client may have known to be gone. */
+        {textf("a SELECT INBOX (QRESYNC (%u %llu))\r\n", validity, m), HEAD "* VANISHED (EARLIER) 2,4\r\n" CHANGED TAIL},
+        {textf("a SELECT INBOX (QRESYNC (%u %llu 4:5))\r\n", validity, m), RE_HEAD "* VANISHED (EARLIER) 4\r\n" TAIL},
+        /* It knew that 3 was the second message: nothing before it went since. */
+        {textf("a SELECT INBOX (QRESYNC (%u %llu 1:5 (1:2 1,3)))\r\n", validity, m),
+         RE_HEAD "* VANISHED (EARLIER) 4\r\n" CHANGED TAIL},
+        /* Pairs that do not hold, or do not pair, say nothing. */
+        {textf("a SELECT INBOX (QRESYNC (%u %llu 1:5 (2:4 2:4)))\r\n", validity, m),
+         RE_HEAD "* VANISHED (EARLIER) 2,4\r\n" CHANGED TAIL},
+        {textf("a SELECT INBOX (QRESYNC (%u %llu 1:5 (1:4294967295 1)))\r\n", validity, m),
+         RE_HEAD "* VANISHED (EARLIER) 2,4\r\n" CHANGED TAIL},
+        {textf("a UID FETCH 1:* (FLAGS) (CHANGEDSINCE %llu VANISHED)\r\n", m),
+         "* VANISHED (EARLIER) 2,4\r\n" CHANGED "a OK FETCH completed\r\n"},
+        {textf("a FETCH 2:3 (FLAGS) (CHANGEDSINCE %llu)\r\n", m), "a OK FETCH completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, own_keywords_are_told_too)
+{
+    struct client *c = client_new(NULL);
+    fill(c);
+    say(c, "s SELECT INBOX\r\n");
+    const char *got = say(c, "a STORE 1 +FLAGS ($Own)\r\n");
+    const char *flags = strstr(got, "* FLAGS (");
+    const char *fetch = strstr(got, "* 1 FETCH (");
+    cr_expect(flags && strstr(flags, " $Own)\r\n") && fetch && flags < fetch, "%s", got);
+    cr_expect_null(strstr(say(c, "a STORE 2 +FLAGS ($Own)\r\n"), "* FLAGS"));
+    client_free(&c);
+}
+
+/* Clients are known to break on these (RFC 3501 has no form for the first; the second may be NIL). */
+Test(imap_extensions, structures_that_clients_can_take)
+{
+    struct client *c = client_new(NULL);
+    append(c, "INBOX", "", "Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+    append(c, "INBOX", "", "Content-Type: text/plain\r\n\r\nx\r\n");
+    append(c, "INBOX", "", "Content-Type: text/plain; charset\r\n\r\nx\r\n");
+    append(c, "INBOX", "", "Content-Type: multipart/mixed\r\n\r\nx\r\n");
+    append(c, "INBOX", "", "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\n--b--\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    for (unsigned i = 1; i <= 5; i++) {
+        static const char word[] = "BODYSTRUCTURE ";
+        const char *got = say(c, textf("a FETCH %u (BODYSTRUCTURE)\r\n", i));
+        const char *at = strstr(got, word);
+        cr_assert_not_null(at, "%s", got);
+        struct imap_grammar g = {(const uint8_t *)at + sizeof word - 1, c->answer.p + c->answer.n, NULL};
+        cr_expect(imap_grammar_body(&g, true), "%s: %s", g.why, got);
+        /* A text says its charset, whatever the mail does not say. */
+        cr_expect(!strstr(got, "\"TEXT\"") || strstr(got, "\"CHARSET\"") || strstr(got, "\"charset\""), "%s", got);
+    }
+    client_free(&c);
 }
 
 Test(imap_extensions, list_extended)
