@@ -120,8 +120,8 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
     if (rc < 0)
         return fail(s, may_go, &err);
     s->tick = tick;
-    s->expunge_untold = !allow_expunge;
-    if (allow_expunge)
+    s->expunge_untold = mdsq_view_has_untold(s->view);
+    if (!s->expunge_untold)
         s->told_modseq = mdsq_view_modseq(s->view);
     uint32_t count = mdsq_view_count(s->view);
     news->exists = count != s->told_exists - news->expunged_count;

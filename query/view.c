@@ -55,6 +55,11 @@ uint64_t mdsq_view_modseq(const struct mdsq_view *view)
     return view->highestmodseq;
 }
 
+bool mdsq_view_has_untold(const struct mdsq_view *view)
+{
+    return view->pending;
+}
+
 uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq)
 {
     uint32_t uid = 0;

@@ -259,6 +259,8 @@ MDSQ_API void mdsq_view_close(struct mdsq_view **view);
 MDSQ_API uint32_t mdsq_view_count(const struct mdsq_view *view);
 /* The folder's highest modseq when the view was opened or last advanced. */
 MDSQ_API uint64_t mdsq_view_modseq(const struct mdsq_view *view);
+/* Messages that are expunged are still in the view: advanced without allow_expunge, and not told yet. */
+MDSQ_API bool mdsq_view_has_untold(const struct mdsq_view *view);
 /* State of the folder when the view was opened or last advanced. first_unseen: sequence number, 0 if none. */
 struct mdsq_view_info { uint32_t uidvalidity, uidnext, first_unseen; uint64_t highestmodseq; char mailbox_id[33]; };
 MDSQ_API int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struct mdsq_view_info *out, struct mdsq_error *err);

@@ -21,6 +21,7 @@ struct mdsq_view {
     uint32_t *uids;
     uint32_t n;
     uint64_t modseq;
+    bool untold;
     char name[128];
 };
 struct mdsq_set {
@@ -377,6 +378,11 @@ uint64_t mdsq_view_modseq(const struct mdsq_view *view)
     return view->modseq;
 }
 
+bool mdsq_view_has_untold(const struct mdsq_view *view)
+{
+    return view->untold;
+}
+
 uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq)
 {
     return seq >= 1 && seq <= view->n ? view->uids[seq - 1] : 0;
@@ -418,6 +424,9 @@ int mdsq_view_advance(struct mdsq_reader *reader, struct mdsq_view *view, bool a
         m->changed = false;
     }
     view->modseq = fake.modseq;
+    view->untold = false;
+    for (uint32_t i = 0; i < view->n && !allow_expunge; i++)
+        view->untold |= find(view->uids[i])->expunged;
     return any;
 }
 

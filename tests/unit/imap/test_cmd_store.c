@@ -84,7 +84,7 @@ Test(cmd_store, conditional)
     talk(s, "a STORE 2 +FLAGS \\Flagged\r\n"); /* takes modseq 6 */
     static const struct exchange table[] = {
         {"a STORE 1:3 (UNCHANGEDSINCE 5) +FLAGS (\\Deleted)\r\n",
-         "* OK [HIGHESTMODSEQ 5] Now told with flags\r\n"
+         "* OK [HIGHESTMODSEQ 6] Now told with flags\r\n"
          "* 1 FETCH (FLAGS (\\Seen \\Deleted) MODSEQ (7))\r\n* 3 FETCH (FLAGS (\\Seen \\Deleted) MODSEQ (8))\r\n"
          "a OK [MODIFIED 2] Conditional STORE left some of the messages\r\n"},
         {"a UID STORE 20,30 (UNCHANGEDSINCE 0) +FLAGS.SILENT (x)\r\n",
