@@ -215,6 +215,16 @@ void imap_session_refuse(struct imap_session *s)
     go_on(s, imap_framer_refuse(&s->framer, &limits));
 }
 
+/* A mailbox may be called "URL". */
+static bool has_catenate(struct bytes text)
+{
+    static const char word[] = " CATENATE (";
+    for (size_t i = 0; i + sizeof word - 1 <= text.n; i++)
+        if (bytes_equal_nocase(bytes_slice(text, i, sizeof word - 1), BYTES_LIT(word)))
+            return true;
+    return false;
+}
+
 /*
  * Which of a command's literals are messages: not its mailbox, which stands first (APPEND) or after a sequence number
  * (REPLACE), and not the URLs of CATENATE. That much can be seen without the grammar; what is no grammar is found by
@@ -226,10 +236,11 @@ static bool is_message(const struct imap_session *s, struct bytes text)
     const struct imap_row *row = NULL;
     struct bytes tag;
     bool uid;
-    if (text.n >= 4 && bytes_equal_nocase(bytes_slice(text, text.n - 4, text.n), BYTES_LIT("URL ")))
-        return false;
+    const bool url = text.n >= 4 && bytes_equal_nocase(bytes_slice(text, text.n - 4, 4), BYTES_LIT("URL "));
     if (s->command)
-        return true;
+        return !url;
+    if (url && has_catenate(text))
+        return false;
     if (!imap_take_tag(&at, &tag) || !take_row(&at, &row, &uid) || !(row->flags & IMAP_ROW_STREAM) ||
         !(row->states & s->state) || !imap_take_sp(&at))
         return false;

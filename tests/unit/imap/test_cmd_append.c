@@ -64,6 +64,7 @@ Test(cmd_append, refused_before_it_is_sent)
         {"a APPEND INBOX\r\n", "a BAD missing argument\r\n"},
         {"a APPEND\r\n", "a BAD missing argument\r\n"},
         {"a APPEND INBOX UTF8 (~{3+}\r\nabc)\r\n", "a BAD UTF8=ACCEPT is not enabled\r\n"},
+        {"a APPEND URL {3}\r\n", "a NO [TRYCREATE] No such mailbox, create it first\r\n"},
         {"a APPEND &bad {3+}\r\nabc\r\n", "a BAD mailbox name is not valid modified UTF-7\r\n"},
         {"a APPEND {9+}\r\nlonglongx {3+}\r\nabc\r\n", "a NO [TRYCREATE] No such mailbox, create it first\r\n"},
         {"a APPEND INBOX {3+}\r\nabcd\r\n", "a BAD missing space\r\n"},
