@@ -1,7 +1,7 @@
 /*
  * One environment under threads: a writer whose tiny map grows again and again, readers that renew, others that open
- * and close the same store, and one that waits for the writer's turn. Each view must be of one commit. Run in normal
- * and TSan builds.
+ * and close the same store, one that files, moves and renames as a client does, one that copies the store, and writers
+ * that wait for their turn. Each view must be of one commit. Run in normal and TSan builds.
  */
 #include "mds/mds.h"
 #include "test_support.h"
@@ -130,11 +130,87 @@ static void *open_and_close(void *arg)
     return NULL;
 }
 
+/* A client: files, moves, expunges, renames, in folders of its own. AGAIN: the map has to grow, all is done anew. */
+static int live_change(struct mds_txn *t, int round, struct error *err)
+{
+    const char *name = round % 2 ? "live/a" : "live/b", *other = round % 2 ? "live/b" : "live/a";
+    struct mds_item it = {.size = 1};
+    const struct mds_item_words words = {.envelope = BYTES_LIT("(e)")};
+    struct mds_removed removed;
+    struct mds_folder f;
+    uint32_t id, uid;
+    int rc = mds_folder_find(t, bytes_str(name), &f, err);
+
+    id = f.id;
+    if (rc == BASE_ERR_NOTFOUND)
+        rc = mds_folder_create(t, bytes_str(name), &id, err);
+    if (rc != BASE_OK || (rc = mds_item_add(t, &it, &words, err)) != BASE_OK)
+        return rc;
+    struct mds_message m = {.folder = id, .item = it.id};
+
+    if ((rc = mds_message_add(t, &m, err)) != BASE_OK ||
+        (rc = mds_message_copy(t, id, m.uid, id, 1, &uid, err)) != BASE_OK ||
+        (rc = mds_message_expunge(t, id, m.uid, round, err)) != BASE_OK ||
+        (rc = mds_removed_next(t, 0, 0, &removed, err)) < 0)
+        return rc;
+    if (round % 3 == 0 && (rc = mds_removed_purge(t, removed.folder, removed.uid, NULL, err)) != BASE_OK)
+        return rc;
+    if ((rc = mds_log_prune(t, id, 20, 10, err)) < 0)
+        return rc;
+    rc = mds_folder_find(t, bytes_str(other), &f, err);
+    return rc == BASE_ERR_NOTFOUND ? mds_folder_rename(t, id, bytes_str(other), err) : rc;
+}
+
+static void *live_on(void *arg)
+{
+    struct stress *s = arg;
+
+    for (int round = 0; !atomic_load(&s->done);) {
+        struct mds_txn *t = NULL;
+        struct error err;
+        int rc;
+
+        must(mds_write_begin(s->env, &t, &err), &err);
+        if ((rc = live_change(t, round, &err)) == BASE_OK)
+            rc = mds_write_commit(&t, &err);
+        else
+            mds_write_abort(&t);
+        if (rc != BASE_ERR_AGAIN)
+            must(rc, &err);
+        round += rc == BASE_OK;
+    }
+    return NULL;
+}
+
+static void *copy_on(void *arg)
+{
+    struct stress *s = arg;
+
+    for (unsigned n = 0; !atomic_load(&s->done); n++) {
+        const char *dir = path_join(s->dir, textf("copy%u", n));
+        struct mds_segments segments;
+        struct mds_txn *t = NULL;
+        struct mds_env *copy = NULL;
+        const struct mds_options opts = {.read_only = true};
+        struct error err;
+
+        mkpath(dir);
+        must(mds_copy(s->env, dir, &segments, &err), &err);
+        must(mds_open(dir, &opts, &copy, &err), &err);
+        must(mds_read_begin(copy, &t, &err), &err);
+        view(s, t);
+        mds_read_end(&t);
+        mds_close(&copy);
+        remove_tree(dir);
+    }
+    return NULL;
+}
+
 int main(void)
 {
     struct stress s = {.dir = path_join(TEMP_DIR(), "a")};
     const struct mds_options opts = {.create = true, .archive_name = "stress", .map_bytes = 256 << 10};
-    pthread_t writers[2], readers[READERS], opener;
+    pthread_t writers[2], readers[READERS], opener, live, copier;
     struct mds_txn *t = NULL;
     struct mds_folder f;
     struct error err;
@@ -143,6 +219,8 @@ int main(void)
     for (int i = 0; i < READERS; i++)
         must(-pthread_create(&readers[i], NULL, read_views, &s), &err);
     must(-pthread_create(&opener, NULL, open_and_close, &s), &err);
+    must(-pthread_create(&live, NULL, live_on, &s), &err);
+    must(-pthread_create(&copier, NULL, copy_on, &s), &err);
     for (int i = 0; i < 2; i++)
         must(-pthread_create(&writers[i], NULL, write_batches, &s), &err);
     for (int i = 0; i < 2; i++)
@@ -151,6 +229,8 @@ int main(void)
     for (int i = 0; i < READERS; i++)
         (void)pthread_join(readers[i], NULL);
     (void)pthread_join(opener, NULL);
+    (void)pthread_join(live, NULL);
+    (void)pthread_join(copier, NULL);
     must(mds_read_begin(s.env, &t, &err), &err);
     must(mds_folder_get(t, 1, &f, &err), &err);
     const int findings = mds_verify(t, NULL, NULL, &err);
