@@ -82,19 +82,11 @@ static void keep_client(struct imap_session *s, const struct id_args *a)
     buf_release(&client);
 }
 
-void imap_session_set_identify(struct imap_session *s, imap_identify_fn *fn, void *arg)
-{
-    s->identify = fn;
-    s->identify_arg = arg;
-}
-
 IMAP_RUN(imap_cmd_id)
 {
     struct buf before = {0}, after = {0};
     keep_client(s, c->args);
     imap_session_capabilities(s, &before);
-    if (s->identify)
-        s->identify(s, s->client, s->identify_arg);
     imap_session_remask(s);
     imap_session_capabilities(s, &after);
     buf_append_str(&s->out, "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\n");

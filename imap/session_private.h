@@ -171,8 +171,6 @@ struct imap_session {
     char *mask;       /* capabilities hidden from this client: " NAME NAME ", or NULL */
     unsigned enabled; /* enum imap_enabled */
     char *client;     /* what ID gave as its name and version, or NULL */
-    imap_identify_fn *identify; /* may be NULL */
-    void *identify_arg;
     /* selected */
     struct mdsq_view *view;
     bool read_only;         /* EXAMINE, or an archive that cannot be written: no STORE, no EXPUNGE, no \Seen */

@@ -3,6 +3,7 @@
  * writes. In an answer that is expected "~" stands for any text of the line (ids, dates).
  */
 #include "imap/imap.h"
+#include "imap/transport.h"
 #include "mds/mds.h"
 #include "mds/query.h"
 #include "imap_grammar.h"
@@ -577,18 +578,20 @@ Test(imap_extensions, names_in_utf8)
     client_free(&c);
 }
 
-static void identify(struct imap_session *s, const char *client, void *arg)
+static char *mask(void *arg, const struct imap_transport *t, const char *account, const char *client)
 {
-    snprintf(arg, 300, "%s", client);
-    if (strncmp(client, "Outlook", 7) == 0)
-        imap_session_mask(s, "esearch, CONDSTORE QRESYNC");
+    (void)t, (void)account;
+    snprintf(arg, 300, "%s", client ? client : "?");
+    return client && strncmp(client, "Outlook", 7) == 0 ? strdup("esearch, CONDSTORE QRESYNC") : NULL;
 }
 
 Test(imap_extensions, a_client_may_be_told_less)
 {
     struct client *c = client_new(NULL);
     char client[300] = "?";
-    imap_session_set_identify(c->session, identify, client);
+    const struct imap_events events = {.arg = client, .mask = mask};
+    const struct imap_transport transport = {.peer = "", .events = &events};
+    imap_session_set_transport(c->session, &transport);
     cr_expect_not_null(strstr(say(c, "a CAPABILITY\r\n"), " ESEARCH "));
     expect_one(c, "a ID NIL\r\n", "* ID (\"name\" \"MDS\" \"vendor\" \"MDS project\")\r\na OK ID completed\r\n");
     cr_expect_str_eq(client, "");
@@ -654,6 +657,92 @@ Test(imap_extensions, notify)
     for (int i = 0; i < 100; i++)
         nap();
     expect_soon(c, "");
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, notify_of_names)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    say(d, "a CREATE A/b/c\r\na CREATE A/d\r\na CREATE X\r\na SUBSCRIBE A/d\r\n");
+    expect_one(c, "a NOTIFY SET (subtree A (MailboxName)) (subscribed (MessageNew MessageExpunge FlagChange))\r\n",
+               "a OK NOTIFY completed\r\n");
+    expect_one(c, "a ENABLE CONDSTORE\r\n", "* ENABLED CONDSTORE\r\na OK ENABLE completed\r\n");
+    /* A subtree that moves is one event; a name that leaves what is watched is gone. */
+    say(d, "a RENAME A/b A/e\r\n");
+    expect_soon(c, "* LIST (\\Noselect \\HasChildren) \"/\" A/e (\"OLDNAME\" (A/b))\r\n");
+    append(d, "A/d", "", "Subject: x\r\n\r\n");
+    expect_soon(c, "* STATUS A/d (UIDNEXT 2 MESSAGES 1 HIGHESTMODSEQ ~ UIDVALIDITY ~ UNSEEN 1)\r\n");
+    say(d, "s SELECT A/d\r\na STORE 1 +FLAGS (\\Flagged)\r\n");
+    expect_soon(c, "* STATUS A/d (HIGHESTMODSEQ ~ UIDVALIDITY ~)\r\n");
+    say(d, "a STORE 1 +FLAGS (\\Seen)\r\n");
+    expect_soon(c, "* STATUS A/d (HIGHESTMODSEQ ~ UIDVALIDITY ~ UNSEEN 0)\r\n");
+    say(d, "a STORE 1 +FLAGS.SILENT (\\Deleted)\r\na CLOSE\r\n");
+    expect_soon(c, "* STATUS A/d (UIDNEXT 2 MESSAGES 0 HIGHESTMODSEQ ~ UIDVALIDITY ~)\r\n");
+    append(d, "X", "", "Subject: y\r\n\r\n"); /* not subscribed: not watched */
+    say(d, "a RENAME A/e/c Z\r\n");
+    expect_soon(c, "* LIST (\\HasNoChildren) \"/\" Z (\"OLDNAME\" (A/e/c))\r\n"
+                   "* LIST (\\NonExistent \\HasNoChildren) \"/\" A/e\r\n");
+    /* Deleted and made anew under its name: another mailbox, but the name is there. */
+    say(d, "a DELETE A/d\r\na CREATE A/d\r\n");
+    expect_soon(c, "* LIST (~) \"/\" A/d\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+/* Folders "m/00000" .. in one commit. */
+static void make_folders(unsigned n)
+{
+    struct mds_env *env = NULL;
+    struct mds_txn *txn = NULL;
+    struct error e;
+    cr_assert(mds_open(archive_dir, &(struct mds_options){0}, &env, &e) >= 0, "%s", e.text);
+    cr_assert(mds_write_begin(env, &txn, &e) >= 0, "%s", e.text);
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t id;
+        cr_assert(mds_folder_create(txn, bytes_str(textf("m/%05u", i)), &id, &e) >= 0, "%s", e.text);
+    }
+    cr_assert(mds_write_commit(&txn, &e) >= 0, "%s", e.text);
+    mds_close(&env);
+}
+
+Test(imap_extensions, ten_thousand_folders)
+{
+    struct client *c = client_new(&(struct imap_limits){.output_high_bytes = 20000});
+    struct client *d = client_new(NULL);
+    make_folders(9990);
+    expect_one(c, "a NOTIFY SET (personal (MailboxName))\r\n", "a OK NOTIFY completed\r\n");
+    /* In slices: no output is ever much larger than it should be. */
+    buf_reset(&c->answer);
+    static const char command[] = "a LIST \"\" *\r\n";
+    cr_assert_eq(imap_session_feed(c->session, command, sizeof command - 1), sizeof command - 1);
+    size_t most = 0;
+    enum imap_run how;
+    do {
+        how = imap_session_run(c->session);
+        struct bytes out = imap_session_output(c->session);
+        most = out.n > most ? out.n : most;
+        buf_append_bytes(&c->answer, out);
+        imap_session_wrote(c->session, out.n);
+    } while (how == IMAP_RUN_MORE);
+    cr_expect(most < 21000, "%zu bytes at once", most);
+    unsigned lines = 0;
+    for (const char *at = text_of(c); (at = strstr(at, "* LIST ")) != NULL; at++)
+        lines++;
+    cr_expect_eq(lines, 9990 + 2, "%u lines", lines); /* INBOX and "m" */
+    /* More than is watched is told once, then nothing is. */
+    for (int i = 0; i < 8; i++)
+        say(d, textf("a CREATE n%d\r\n", i));
+    buf_reset(&c->answer);
+    say(d, "a CREATE n8\r\n");
+    for (int i = 0; i < 5000 && !strstr(text_of(c), "NOTIFICATIONOVERFLOW"); i++) {
+        if (atomic_exchange(&c->woken, false))
+            run(c);
+        nap();
+    }
+    cr_expect_not_null(strstr(text_of(c), "* OK [NOTIFICATIONOVERFLOW] Too many mailboxes to watch\r\n"), "%s", text_of(c));
+    expect_one(c, "a NOTIFY SET (personal (MailboxName))\r\n", "a NO [NOTIFICATIONOVERFLOW] Too many mailboxes to watch\r\n");
+    expect_one(c, "a NOTIFY SET (subtree n1 (MailboxName))\r\n", "a OK NOTIFY completed\r\n");
     client_free(&c);
     client_free(&d);
 }

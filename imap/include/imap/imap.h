@@ -92,12 +92,6 @@ bool imap_session_logged_in(const struct imap_session *s);
  * commas, in any case. They are not announced and ENABLE passes over them; commands that they name still work. NULL: hides none. Copied.
  */
 void imap_session_mask(struct imap_session *s, const char *names);
-/*
- * Told what the client calls itself: when ID (RFC 2971) has said it, "name version" or "" (printable, at most 200 bytes, made up by the client: good
- * for a mask, not for a right). Called inside run, may call imap_session_mask.
- */
-typedef void imap_identify_fn(struct imap_session *s, const char *client, void *arg);
-void imap_session_set_identify(struct imap_session *s, imap_identify_fn *fn, void *arg);
 /* Bytes of memory held by the session's own buffers, for tests and metrics. */
 size_t imap_session_memory_bytes(const struct imap_session *s);
 
