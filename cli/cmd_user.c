@@ -14,8 +14,10 @@
 static const char description[] =
     "Commands:\n"
     "  add --store DIR --archive NAME USER   makes a login, or gives it a new password and archive\n"
-    "  list --store DIR                      users and their archives\n"
+    "  list --store DIR                      users and their archives, the one that is opened first\n"
     "  remove --store DIR USER\n"
+    "  grant --store DIR --archive NAME USER   one archive more: USER\\\\NAME logs in there\n"
+    "  revoke --store DIR --archive NAME USER  if it was the first, the next one takes its place\n"
     "\n"
     "The password is one line of standard input; on a terminal it is asked for twice, unseen.\n"
     "It is kept as a yescrypt hash. Unless --no-scram is given, the keys of SCRAM-SHA-256\n"
@@ -104,10 +106,20 @@ static int add(const char *store_dir, const char *user, const char *archive, boo
     return rc;
 }
 
+static int print_further(const char *archive, void *arg)
+{
+    const char *first = arg;
+
+    if (strcmp(archive, first) != 0)
+        printf(",%s", archive);
+    return 0;
+}
+
 static int print_user(const char *user, const char *archive, bool scram, void *arg)
 {
-    (void)arg;
-    printf("%s\t%s\t%s\n", user, archive, scram ? "yescrypt,scram-sha-256" : "yescrypt");
+    printf("%s\t%s", user, archive);
+    (void)mdsq_user_archives(arg, user, print_further, (void *)(uintptr_t)archive, NULL);
+    printf("\t%s\n", scram ? "yescrypt,scram-sha-256" : "yescrypt");
     return 0;
 }
 
@@ -119,7 +131,7 @@ static int list(const char *store_dir)
 
     if (rc >= 0)
         return rc;
-    rc = mdsq_users(store, print_user, NULL, &e);
+    rc = mdsq_users(store, print_user, store, &e);
     mdsq_store_close(&store);
     return rc < 0 ? browse_fail(&e) : CLI_DONE;
 }
@@ -137,6 +149,20 @@ static int remove_user(const char *store_dir, const char *user)
     return rc < 0 ? browse_fail(&e) : CLI_DONE;
 }
 
+static int edit(const char *store_dir, const char *user, const char *archive,
+                int change(struct mdsq_store *, const char *, const char *, struct mdsq_error *))
+{
+    struct mdsq_error e = {0};
+    struct mdsq_store *store = NULL;
+    int rc = browse_open_store(store_dir, &store);
+
+    if (rc >= 0)
+        return rc;
+    rc = change(store, user, archive, &e);
+    mdsq_store_close(&store);
+    return rc < 0 ? browse_fail(&e) : CLI_DONE;
+}
+
 int cmd_user(int argc, char **argv)
 {
     char *store = NULL, *archive = NULL;
@@ -147,7 +173,7 @@ int cmd_user(int argc, char **argv)
         {"no-scram", 0, 0, G_OPTION_ARG_NONE, &no_scram, "keep no keys of SCRAM-SHA-256", NULL},
         {0},
     };
-    int rc = cli_options(&argc, &argv, entries, "add|list|remove [USER]", "Adds, lists and removes logins.", description);
+    int rc = cli_options(&argc, &argv, entries, "add|list|remove|grant|revoke [USER]", "Adds, lists and removes logins, grants them archives.", description);
     const char *what = argc > 1 ? argv[1] : "";
 
     if (rc >= 0)
@@ -158,8 +184,13 @@ int cmd_user(int argc, char **argv)
         rc = list(store);
     else if (store && strcmp(what, "remove") == 0 && argc == 3)
         rc = remove_user(store, argv[2]);
+    else if (store && archive && strcmp(what, "grant") == 0 && argc == 3)
+        rc = edit(store, argv[2], archive, mdsq_user_grant);
+    else if (store && archive && strcmp(what, "revoke") == 0 && argc == 3)
+        rc = edit(store, argv[2], archive, mdsq_user_revoke);
     else
-        rc = cli_usage("needs --store and one of: --archive NAME add USER, list, remove USER; see mds user --help");
+        rc = cli_usage("needs --store and one of: --archive NAME add USER, list, remove USER, --archive NAME grant USER, --archive NAME revoke USER; "
+                       "see mds user --help");
 out:
     g_free(store);
     g_free(archive);

@@ -31,7 +31,7 @@ static const struct command {
     {"restore", cmd_restore, "put a backup in its place, in this store or another"},
     {"rebuild", cmd_rebuild, "make the store anew, keeping UIDs and flags"},
     {"serve", cmd_serve, "serve the store's archives over IMAP"},
-    {"user", cmd_user, "add, list and remove logins"},
+    {"user", cmd_user, "add, list and remove logins, grant them archives"},
 };
 
 static void print_help(FILE *out)

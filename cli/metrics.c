@@ -1,0 +1,254 @@
+/* metrics: see metrics.h. The endpoint is metrics_http.c. */
+#include "metrics.h"
+
+#include <glib.h>
+#include <mds/query.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COMMANDS_MAX = 96, STATUSES = 3, MECHANISMS_MAX = 16 };
+
+static const uint64_t bucket_ns[] = {500000,    1000000,   2500000,    5000000,    10000000,   25000000,   50000000,
+                                     100000000, 250000000, 500000000, 1000000000, 2500000000, 5000000000, 10000000000};
+static const char *const bucket_names[] = {"0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0"};
+enum { BUCKETS = sizeof bucket_ns / sizeof bucket_ns[0] };
+_Static_assert(sizeof bucket_names / sizeof bucket_names[0] == BUCKETS, "a name each");
+
+typedef atomic_uint_fast64_t counter;
+
+struct metrics {
+    counter opened, opened_tls, closed, logged_in, bytes_in, bytes_out;
+    counter refused[IMAP_REFUSED_TLS + 1];
+    counter handshakes[2]; /* full, resumed */
+    counter logins_remembered, reloads[2];
+    /* Slots are taken once each, by their name, which is static text of the server's. */
+    struct {
+        const char *_Atomic name;
+        counter ok, failed;
+    } mechanisms[MECHANISMS_MAX];
+    struct {
+        const char *_Atomic name;
+        counter status[STATUSES], buckets[BUCKETS + 1], ns, cpu_ns;
+    } commands[COMMANDS_MAX];
+};
+
+struct metrics *metrics_new(void)
+{
+    return g_new0(struct metrics, 1);
+}
+
+void metrics_free(struct metrics **m)
+{
+    g_clear_pointer(m, g_free);
+}
+
+static void add(counter *c, uint64_t n)
+{
+    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+static uint64_t get(counter *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* True if this slot is the name's, from now on if it was free. */
+static bool is_slot(const char *_Atomic *slot, const char *name)
+{
+    const char *there = NULL;
+    if (atomic_compare_exchange_strong(slot, &there, name))
+        return true;
+    return there == name || strcmp(there, name) == 0;
+}
+
+/* ---- counting ------------------------------------------------------------------------------------------ */
+
+void metrics_opened(struct metrics *m, bool tls)
+{
+    add(tls ? &m->opened_tls : &m->opened, 1);
+}
+
+void metrics_closed(struct metrics *m, const struct imap_closed_event *e, bool logged_in)
+{
+    add(&m->closed, 1);
+    add(&m->bytes_in, e->bytes_in);
+    add(&m->bytes_out, e->bytes_out);
+    if (logged_in)
+        atomic_fetch_sub_explicit(&m->logged_in, 1, memory_order_relaxed);
+}
+
+void metrics_refused(struct metrics *m, enum imap_refused why)
+{
+    if (why <= IMAP_REFUSED_TLS)
+        add(&m->refused[why], 1);
+}
+
+void metrics_tls(struct metrics *m, bool resumed)
+{
+    add(&m->handshakes[resumed], 1);
+}
+
+void metrics_login(struct metrics *m, const struct imap_login_event *e)
+{
+    if (e->ok)
+        add(&m->logged_in, 1);
+    if (e->ok && e->remembered)
+        add(&m->logins_remembered, 1);
+    for (size_t i = 0; i < MECHANISMS_MAX; i++) {
+        if (!is_slot(&m->mechanisms[i].name, e->mechanism))
+            continue;
+        add(e->ok ? &m->mechanisms[i].ok : &m->mechanisms[i].failed, 1);
+        return;
+    }
+}
+
+void metrics_command(struct metrics *m, const struct imap_command_event *e)
+{
+    size_t bucket = 0;
+    while (bucket < BUCKETS && e->ns > bucket_ns[bucket])
+        bucket++;
+    for (size_t i = 0; i < COMMANDS_MAX; i++) {
+        if (!is_slot(&m->commands[i].name, e->name))
+            continue;
+        add(&m->commands[i].status[e->status >= 0 && e->status < STATUSES ? e->status : STATUSES - 1], 1);
+        add(&m->commands[i].buckets[bucket], 1);
+        add(&m->commands[i].ns, e->ns);
+        add(&m->commands[i].cpu_ns, e->cpu_ns);
+        return;
+    }
+}
+
+void metrics_reloaded(struct metrics *m, bool ok)
+{
+    add(&m->reloads[ok], 1);
+}
+
+/* ---- telling --------------------------------------------------------------------------------------------- */
+
+static void family(struct buf *out, const char *name, const char *type, const char *unit, const char *help)
+{
+    buf_printf(out, "# TYPE %s %s\n", name, type);
+    if (unit)
+        buf_printf(out, "# UNIT %s %s\n", name, unit);
+    buf_printf(out, "# HELP %s %s\n", name, help);
+}
+
+static void one(struct buf *out, const char *name, const char *type, const char *unit, const char *help, uint64_t value)
+{
+    family(out, name, type, unit, help);
+    buf_printf(out, "%s%s %" G_GUINT64_FORMAT "\n", name, strcmp(type, "counter") == 0 ? "_total" : "", value);
+}
+
+static void put_seconds(struct buf *out, uint64_t ns)
+{
+    buf_printf(out, "%" G_GUINT64_FORMAT ".%09u\n", ns / 1000000000, (unsigned)(ns % 1000000000));
+}
+
+static void format_sessions(struct metrics *m, struct buf *out)
+{
+    static const char *const refused[] = {"total", "address", "account", "descriptors", "tls"};
+    const uint64_t opened = get(&m->opened) + get(&m->opened_tls), closed = get(&m->closed), in = get(&m->logged_in);
+    const uint64_t open = opened > closed ? opened - closed : 0, inside = in < open ? in : open;
+    family(out, "mds_sessions", "gauge", NULL, "Connections now, by state.");
+    buf_printf(out, "mds_sessions{state=\"nonauthenticated\"} %" G_GUINT64_FORMAT "\nmds_sessions{state=\"authenticated\"} %" G_GUINT64_FORMAT "\n",
+               open - inside, inside);
+    family(out, "mds_connections", "counter", NULL, "Connections accepted, and whether they began with TLS.");
+    buf_printf(out, "mds_connections_total{tls=\"false\"} %" G_GUINT64_FORMAT "\nmds_connections_total{tls=\"true\"} %" G_GUINT64_FORMAT "\n",
+               get(&m->opened), get(&m->opened_tls));
+    family(out, "mds_connections_refused", "counter", NULL, "Connections refused, by the limit that was met.");
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        buf_printf(out, "mds_connections_refused_total{limit=\"%s\"} %" G_GUINT64_FORMAT "\n", refused[i], get(&m->refused[i]));
+    family(out, "mds_tls_handshakes", "counter", NULL, "TLS handshakes done.");
+    buf_printf(out, "mds_tls_handshakes_total{resumed=\"false\"} %" G_GUINT64_FORMAT "\nmds_tls_handshakes_total{resumed=\"true\"} %" G_GUINT64_FORMAT "\n",
+               get(&m->handshakes[0]), get(&m->handshakes[1]));
+    family(out, "mds_network_bytes", "counter", "bytes", "Bytes of connections that have ended.");
+    buf_printf(out, "mds_network_bytes_total{direction=\"in\"} %" G_GUINT64_FORMAT "\nmds_network_bytes_total{direction=\"out\"} %" G_GUINT64_FORMAT "\n",
+               get(&m->bytes_in), get(&m->bytes_out));
+}
+
+static void format_logins(struct metrics *m, struct buf *out)
+{
+    family(out, "mds_logins", "counter", NULL, "Logins by mechanism.");
+    for (size_t i = 0; i < MECHANISMS_MAX; i++) {
+        const char *name = atomic_load(&m->mechanisms[i].name);
+        if (name)
+            buf_printf(out,
+                       "mds_logins_total{mechanism=\"%s\",result=\"ok\"} %" G_GUINT64_FORMAT "\n"
+                       "mds_logins_total{mechanism=\"%s\",result=\"failed\"} %" G_GUINT64_FORMAT "\n",
+                       name, get(&m->mechanisms[i].ok), name, get(&m->mechanisms[i].failed));
+    }
+    one(out, "mds_logins_remembered", "counter", NULL, "Logins whose password was remembered.", get(&m->logins_remembered));
+}
+
+static void format_commands(struct metrics *m, struct buf *out)
+{
+    static const char *const status[STATUSES] = {"ok", "no", "bad"};
+    family(out, "mds_commands", "counter", NULL, "Commands answered.");
+    for (size_t i = 0; i < COMMANDS_MAX; i++) {
+        const char *name = atomic_load(&m->commands[i].name);
+        for (size_t k = 0; name && k < STATUSES; k++)
+            buf_printf(out, "mds_commands_total{command=\"%s\",status=\"%s\"} %" G_GUINT64_FORMAT "\n", name, status[k], get(&m->commands[i].status[k]));
+    }
+    family(out, "mds_command_cpu_seconds", "counter", "seconds", "Time spent inside runs of commands.");
+    for (size_t i = 0; i < COMMANDS_MAX; i++) {
+        const char *name = atomic_load(&m->commands[i].name);
+        if (!name)
+            continue;
+        buf_printf(out, "mds_command_cpu_seconds_total{command=\"%s\"} ", name);
+        put_seconds(out, get(&m->commands[i].cpu_ns));
+    }
+    family(out, "mds_command_duration_seconds", "histogram", "seconds", "From a command's last byte to its answer.");
+    for (size_t i = 0; i < COMMANDS_MAX; i++) {
+        const char *name = atomic_load(&m->commands[i].name);
+        uint64_t sum = 0;
+        for (size_t k = 0; name && k <= BUCKETS; k++) {
+            sum += get(&m->commands[i].buckets[k]);
+            buf_printf(out, "mds_command_duration_seconds_bucket{command=\"%s\",le=\"%s\"} %" G_GUINT64_FORMAT "\n", name,
+                       k < BUCKETS ? bucket_names[k] : "+Inf", sum);
+        }
+        if (!name)
+            continue;
+        buf_printf(out, "mds_command_duration_seconds_count{command=\"%s\"} %" G_GUINT64_FORMAT "\n", name, sum);
+        buf_printf(out, "mds_command_duration_seconds_sum{command=\"%s\"} ", name);
+        put_seconds(out, get(&m->commands[i].ns));
+    }
+}
+
+static void format_process(struct buf *out)
+{
+    unsigned long pages = 0, resident = 0, shared = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%lu %lu %lu", &pages, &resident, &shared) != 3)
+            pages = resident = shared = 0;
+        fclose(f);
+    }
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    unsigned open_fds = 0;
+    GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
+    while (dir && g_dir_read_name(dir))
+        open_fds++;
+    if (dir)
+        g_dir_close(dir);
+    family(out, "mds_memory_bytes", "gauge", "bytes", "Memory of the process: resident, of it shared (the stores' maps), and address space.");
+    buf_printf(out,
+               "mds_memory_bytes{kind=\"resident\"} %" G_GUINT64_FORMAT "\nmds_memory_bytes{kind=\"shared\"} %" G_GUINT64_FORMAT
+               "\nmds_memory_bytes{kind=\"virtual\"} %" G_GUINT64_FORMAT "\n",
+               resident * page, shared * page, pages * page);
+    one(out, "mds_descriptors", "gauge", NULL, "Open descriptors of the process.", open_fds);
+}
+
+void metrics_format(struct metrics *m, struct mdsq_store *store, struct buf *out)
+{
+    (void)store;
+    format_sessions(m, out);
+    format_logins(m, out);
+    format_commands(m, out);
+    format_process(out);
+    family(out, "mds_reloads", "counter", NULL, "Times that the configuration was read again.");
+    buf_printf(out, "mds_reloads_total{result=\"ok\"} %" G_GUINT64_FORMAT "\nmds_reloads_total{result=\"failed\"} %" G_GUINT64_FORMAT "\n",
+               get(&m->reloads[1]), get(&m->reloads[0]));
+    buf_append_str(out, "# EOF\n");
+}

@@ -1,0 +1,34 @@
+/*
+ * metrics: counters of a server, and the endpoint that tells them (OpenMetrics 1.0, GET /metrics).
+ *
+ * Counting: any thread, without a lock. The endpoint is a thread of its own with a libuv loop: at most 16 clients, 5 seconds and 4 KiB of request each.
+ */
+#ifndef CLI_METRICS_H
+#define CLI_METRICS_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "imap/server.h"
+
+struct mdsq_store;
+struct metrics;
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics **m);
+
+void metrics_opened(struct metrics *m, bool tls);
+void metrics_closed(struct metrics *m, const struct imap_closed_event *e, bool logged_in);
+void metrics_refused(struct metrics *m, enum imap_refused why);
+void metrics_tls(struct metrics *m, bool resumed);
+void metrics_login(struct metrics *m, const struct imap_login_event *e);
+void metrics_command(struct metrics *m, const struct imap_command_event *e);
+void metrics_reloaded(struct metrics *m, bool ok);
+
+/* The exposition, "# EOF" included. store may be NULL. */
+void metrics_format(struct metrics *m, struct mdsq_store *store, struct buf *out);
+
+struct metrics_server;
+/* address: HOST:PORT. *port_out: the port, if it was 0. The store must live until it is stopped. */
+int metrics_serve(struct metrics *m, struct mdsq_store *store, const char *address, struct metrics_server **out, unsigned *port_out, struct error *err);
+void metrics_stop(struct metrics_server **server);
+
+#endif
