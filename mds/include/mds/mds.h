@@ -28,6 +28,9 @@
  * the middle of a transaction still can happen in a tiny map: BASE_ERR_AGAIN, the transaction is dead: abort it, begin anew (the map
  * has grown), replay the batch.
  *
+ * A call that writes and fails with NOTFOUND, EXISTS, USAGE, SYNTAX or LIMIT has changed nothing, so the transaction may go on with what others
+ * asked for. After any other error: abort.
+ *
  * Errors: BASE_ERR_FULL (disk), _LOCKED, _READONLY, _FORMAT (not ours, newer
  * version, unknown feature: the name is in the text), _CORRUPT, _IO.
  */
