@@ -57,6 +57,7 @@ struct indexer_run {
     uint32_t sources_n;
     struct vault **vaults;          /* the opened ones */
     uint32_t vaults_n;
+    struct indexer_source own;      /* rebuild: the own vault as a source; its vault NULL otherwise */
     uint64_t map_bytes;             /* build->map_bytes, grown at restarts */
     struct ingest_known *known;     /* the pool's. Planner fills it before its first submit; then the writer's */
     struct ingest *ingest;          /* the pool's */
@@ -271,5 +272,19 @@ int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, s
 /* Adds m under the UID, flags, keywords and save date that the old store had for this hash in this folder. 1 added, 0 it had none. */
 int indexer_restore_add(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
                         struct mds_message *m, struct error *err);
+
+/* carry.c: the second half of a rebuild */
+/* Planner: all records of the own vault. */
+int indexer_carry_plan(struct indexer_run *run, struct error *err);
+/* Writer: one of them. */
+int indexer_carry_own(struct indexer_writer *w, struct error *err);
+/* What clients made of the item just filed; new_item is the result's. */
+int indexer_carry_item(struct indexer_writer *w, uint64_t new_item, struct error *err);
+/* Had clients let go the message of this place? Then its place is written, and the rest of its item carried. */
+int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct bytes identity, bool *yes_out, struct error *err);
+/* The folder that the container's mail went to, under any name; 0: not known. */
+uint32_t indexer_carry_folder(struct indexer_writer *w);
+/* At the end: what was imported from where. */
+int indexer_carry_imports(struct indexer_writer *w, struct error *err);
 
 #endif

@@ -205,7 +205,8 @@ int indexer_item_file(struct indexer_writer *w, const struct op *op, struct byte
     place.item = item;
     place.folder = m.folder;
     place.uid = m.uid;
-    return mds_place_put(w->txn, w->container.id, &place, err);
+    rc = mds_place_put(w->txn, w->container.id, &place, err);
+    return rc == 0 && w->run->restore ? indexer_carry_item(w, item, err) : rc;
 }
 
 int indexer_item_place_failed(struct indexer_writer *w, const struct op *op, struct bytes identity, struct error *err)
@@ -293,6 +294,12 @@ int indexer_item_take(struct indexer_writer *w, const struct op *op, struct erro
         return rc;
     if (op->how == OP_HOW_REREAD)
         return reread(w, op, err);
+    if (w->run->restore) {
+        bool let_go = false;
+        rc = indexer_carry_let_go(w, op, op->identity, &let_go, err);
+        if (rc < 0 || let_go)
+            return rc;
+    }
     rc = indexer_item_resolve(w, &item, &failed, err);
     if (rc < 0)
         return rc;

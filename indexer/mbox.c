@@ -288,6 +288,12 @@ int indexer_mbox_take(struct indexer_writer *w, const struct op *op, struct erro
         if (e)
             return keep(w, op, key, e, err);
     }
+    if (w->run->restore) {
+        bool let_go = false;
+        rc = indexer_carry_let_go(w, &seen, key, &let_go, err);
+        if (rc < 0 || let_go)
+            return rc;
+    }
     rc = displace(w, key, err);
     if (rc == 0)
         rc = indexer_item_resolve(w, &item, &failed, err);

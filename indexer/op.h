@@ -32,6 +32,7 @@ enum op_kind {
 enum op_how {
     OP_HOW_NEW = 1, /* no place yet, or one that failed */
     OP_HOW_REREAD,  /* place is known: are the bytes still the same? */
+    OP_HOW_OWN,     /* rebuild: a record of the own vault */
     OP_HOW_MBOX,    /* compare with the container's former content */
 };
 

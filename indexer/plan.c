@@ -658,6 +658,10 @@ void *indexer_plan(void *arg)
     for (uint32_t i = 0; rc == 0 && i < run->sources_n; i++)
         if (run->sources[i].vault || (run->sources[i].name && run->build->allow_removals))
             rc = source_plan(p, &run->sources[i], &run->plan_err);
+    if (rc == 0 && run->restore && !p->known_filled)
+        rc = fill_known(p, &run->plan_err);
+    if (rc == 0 && run->restore)
+        rc = indexer_carry_plan(run, &run->plan_err);
     plan_end(p, rc);
     roaring_bitmap_free(p->containers);
     roaring_bitmap_free(p->seen_uids);

@@ -38,6 +38,7 @@ void indexer_pool_add(struct indexer_pool *pool, struct indexer_run *run)
     memcpy(pool->vaults + pool->vaults_n, run->vaults, run->vaults_n * sizeof(struct vault *));
     for (uint32_t i = 0; i < run->sources_n; i++)
         run->sources[i].index += pool->vaults_n;
+    run->own.index += pool->vaults_n;
     pool->vaults_n += run->vaults_n;
 }
 

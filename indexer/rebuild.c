@@ -2,11 +2,12 @@
  * rebuild: a store made anew beside the old one, from the same vaults, then put in its place in one step. The old one is only read; a
  * rebuild that fails or is killed leaves it as it was.
  */
+#include "archive_private.h"
 #include "restore.h"
 
 #include "base/log.h"
+#include "vault/segment.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,21 +26,6 @@ struct rebuild {
     struct indexer_restore *restore;
 };
 
-/* An environment's directory: files only. */
-static int remove_dir(const char *path, struct error *err)
-{
-    DIR *d = opendir(path);
-    if (!d)
-        return errno == ENOENT ? 0 : error_errno(err, "%s", path);
-    for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] != '.' || (e->d_name[1] && strcmp(e->d_name, "..") != 0))
-            (void)unlinkat(dirfd(d), e->d_name, 0); /* rmdir below tells if one stayed */
-    closedir(d);
-    if (rmdir(path) < 0 && errno != ENOENT)
-        return error_errno(err, "%s", path);
-    return 0;
-}
-
 static int recorded_match(struct mds_txn *txn, uint32_t source, struct vault_spec *spec)
 {
     char name[64];
@@ -57,6 +43,9 @@ static int recorded_sources(struct rebuild *r, struct error *err)
     struct bytes name;
     int rc = mds_read_begin(r->old, &txn, err);
     for (uint32_t id = 1; rc == 0 && mds_source_name(txn, id, &name, NULL) == 0; id++) {
+        if (bytes_equal(name, BYTES_LIT(MDS_SOURCE_OWN)) ||
+            bytes_equal(bytes_slice(name, 0, strlen(INDEXER_IMPORT)), BYTES_LIT(INDEXER_IMPORT)))
+            continue; /* carried over */
         char *text = strndup((const char *)name.p, name.n);
         r->specs = realloc(r->specs, (r->specs_n + 1) * sizeof *r->specs);
         ASSERT(text && r->specs);
@@ -191,12 +180,36 @@ static int put_in_place(struct rebuild *r, struct error *err)
     return rc;
 }
 
+/* The own vault's files get a second name beside the new store: either directory can go, whenever a kill comes. */
+static int link_segments(struct rebuild *r, struct error *err)
+{
+    char *dir = NULL;
+    uint32_t number = 0;
+    uint64_t bytes;
+    ASSERT(asprintf(&dir, "%s/segments", r->fresh) > 0);
+    int rc = mkdir(dir, 0700) < 0 ? error_errno(err, "%s", dir) : 0;
+    while (rc == 0 && (rc = segment_next(r->dir, number, &number, &bytes, err)) > 0) {
+        char from[4200], to[4200];
+        snprintf(from, sizeof from, "%s/segments/%08u.seg", r->dir, number);
+        snprintf(to, sizeof to, "%s/%08u.seg", dir, number);
+        rc = link(from, to) < 0 ? error_errno(err, "%s", to) : 0;
+    }
+    if (rc == 0)
+        rc = archive_sync_dir(dir, err);
+    if (rc == 0)
+        rc = archive_sync_dir(r->fresh, err);
+    free(dir);
+    return rc;
+}
+
 static int make_anew(struct rebuild *r, struct indexer_report *report, struct error *err)
 {
     uint64_t lost = 0;
-    int rc = remove_dir(r->fresh, err);
+    int rc = archive_remove_tree(r->fresh, err);
     if (rc == 0 && mkdir(r->fresh, 0700) < 0)
         rc = error_errno(err, "%s", r->fresh);
+    if (rc == 0)
+        rc = link_segments(r, err);
     if (rc == 0)
         rc = indexer_restore_new(r->old, r->fresh, &r->restore, &lost, err);
     if (rc < 0)
@@ -230,7 +243,7 @@ int indexer_rebuild(const struct indexer_build *build, struct indexer_report *re
             rc = put_in_place(&r, &why);
         mds_build_unlock(r.old);
         mds_close(&r.old);
-        int removed = remove_dir(r.fresh, rc < 0 ? NULL : &why); /* the old store, or what was begun */
+        int removed = archive_remove_tree(r.fresh, rc < 0 ? NULL : &why); /* the old store, or what was begun */
         rc = rc < 0 ? rc : removed;
     }
     mds_close(&r.old);

@@ -1,6 +1,8 @@
 /* The old store's messages in a table by folder and hash; their rows are read from the old store when they are found again. */
 #include "restore.h"
 
+#include "vault/segment.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,20 +17,6 @@ struct record {
     uint32_t unused;
 };
 #define RECORD_KEY (4 + HASH128_BYTES + 4)
-
-struct pair {
-    uint32_t now, old;
-};
-
-struct indexer_restore {
-    struct mds_env *env;
-    struct mds_txn *txn; /* of the old store, for all of the rebuild: nothing else may build it meanwhile */
-    struct table *table;
-    uint32_t *folders; /* old ids of selectable folders, ascending */
-    size_t folders_n;
-    struct pair *pairs; /* by `now`, ascending */
-    size_t pairs_n;
-};
 
 static int compare_u32(const void *a, const void *b)
 {
@@ -73,8 +61,7 @@ static int find_folders(struct indexer_restore *r, struct error *err)
     return rc < 0 ? rc : 0;
 }
 
-/* LMDB refuses every further call of a transaction that met a damaged page. */
-static int renew(struct indexer_restore *r, struct error *err)
+int indexer_restore_renew(struct indexer_restore *r, struct error *err)
 {
     mds_read_end(&r->txn);
     return mds_read_begin(r->env, &r->txn, err);
@@ -93,7 +80,7 @@ static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *l
         if (rc == BASE_ERR_CORRUPT) { /* which UID it was is not known: go on behind it */
             (*lost)++;
             uid++;
-            if ((rc = renew(r, err)) < 0)
+            if ((rc = indexer_restore_renew(r, err)) < 0)
                 return rc;
             continue;
         }
@@ -103,10 +90,12 @@ static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *l
         rc = mds_item_get(r->txn, m.item, &item, NULL);
         if (rc < 0) {
             (*lost)++;
-            if ((rc = renew(r, err)) < 0)
+            if ((rc = indexer_restore_renew(r, err)) < 0)
                 return rc;
             continue;
         }
+        if (!indexer_carry_is_placed(r, folder, m.uid))
+            continue; /* not to be found again in a vault: carried */
         struct record record = {0};
         put_be32(record.folder, folder);
         memcpy(record.hash, item.hash.b, sizeof record.hash);
@@ -130,8 +119,11 @@ int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_res
         rc = indexer_table_new(tmp, RECORD_KEY, sizeof(struct record), &r->table, err);
     if (rc == 0)
         rc = find_folders(r, err);
+    if (rc == 0)
+        rc = indexer_carry_places(r, err);
     for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
         rc = read_messages(r, r->folders[i], lost_out, err);
+    r->lost = *lost_out;
     if (rc == 0)
         rc = indexer_table_finish(r->table, err);
     if (rc < 0)
@@ -147,8 +139,10 @@ void indexer_restore_free(struct indexer_restore **r)
         return;
     mds_read_end(&(*r)->txn);
     indexer_table_free(&(*r)->table);
+    indexer_carry_release(*r);
     free((*r)->folders);
     free((*r)->pairs);
+    free((*r)->forth);
     free(*r);
     *r = NULL;
 }
@@ -188,7 +182,7 @@ static int restore_folder(struct indexer_restore *r, struct indexer_writer *w, u
             old.id = id;
             rc = mds_folder_restore(w->txn, &old, err);
         }
-        r->pairs[r->pairs_n++] = (struct pair){.now = id, .old = old_id};
+        r->pairs[r->pairs_n++] = (struct indexer_pair){.key = id, .value = old_id};
     }
     buf_release(&name);
     return rc;
@@ -199,15 +193,36 @@ static int compare_pairs(const void *a, const void *b)
     return compare_u32(a, b); /* `now` comes first */
 }
 
+/* The own vault goes on where it ended; if that is not known, in a new segment. */
+static int restore_segments(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
+{
+    struct mds_segments at = {0};
+    uint32_t number = 0;
+    uint64_t bytes;
+    int rc = mds_segments_get(r->txn, &at, NULL);
+    if (rc < 0) {
+        if ((rc = indexer_restore_renew(r, err)) < 0)
+            return rc;
+        while ((rc = segment_next(w->run->dir, number, &number, &bytes, err)) > 0)
+            ;
+        if (rc < 0)
+            return rc;
+        at = (struct mds_segments){.active = number + 1};
+    }
+    return at.active > 1 || at.tail ? mds_segments_put(w->txn, &at, err) : 0;
+}
+
 int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
 {
     size_t n = indexer_table_count(r->table);
     for (size_t i = 0; i < n; i++) /* begun again: what is there already answers EXISTS */
         ((struct record *)indexer_table_at(r->table, i))->skip = 0;
     free(r->pairs);
+    free(r->forth);
     r->pairs_n = 0;
     r->pairs = calloc(r->folders_n + 1, sizeof *r->pairs);
-    ASSERT(r->pairs);
+    r->forth = calloc(r->folders_n + 1, sizeof *r->forth);
+    ASSERT(r->pairs && r->forth);
     int rc = indexer_writer_txn(w, err);
     if (rc == 0)
         rc = restore_keywords(r, w, err);
@@ -218,8 +233,17 @@ int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, s
         rc = mds_uidvalidity_floor(r->txn, &floor, err);
     if (rc == 0)
         rc = mds_uidvalidity_raise(w->txn, floor, err);
+    for (size_t i = 0; i < r->pairs_n; i++)
+        r->forth[i] = (struct indexer_pair){.key = r->pairs[i].value, .value = r->pairs[i].key};
     qsort(r->pairs, r->pairs_n, sizeof *r->pairs, compare_pairs);
-    return rc;
+    qsort(r->forth, r->pairs_n, sizeof *r->forth, compare_pairs);
+    return rc == 0 ? restore_segments(r, w, err) : rc;
+}
+
+uint32_t indexer_restore_folder(const struct indexer_restore *r, uint32_t old)
+{
+    const struct indexer_pair *pair = r->pairs_n ? bsearch(&old, r->forth, r->pairs_n, sizeof *r->forth, compare_u32) : NULL;
+    return pair ? pair->value : 0;
 }
 
 static struct record *take_record(struct indexer_restore *r, uint32_t folder, const struct hash128 *hash)
@@ -245,14 +269,14 @@ static struct record *take_record(struct indexer_restore *r, uint32_t folder, co
 int indexer_restore_add(struct indexer_restore *r, struct indexer_writer *w, const struct hash128 *hash,
                         struct mds_message *m, struct error *err)
 {
-    const struct pair *pair =
+    const struct indexer_pair *pair =
         r->pairs_n ? bsearch(&m->folder, r->pairs, r->pairs_n, sizeof *r->pairs, compare_u32) : NULL;
     struct record *record;
-    while (pair && (record = take_record(r, pair->old, hash))) {
+    while (pair && (record = take_record(r, pair->value, hash))) {
         struct mds_message old, now = *m;
-        int rc = mds_message_get(r->txn, pair->old, get_be32(record->uid), &old, NULL);
+        int rc = mds_message_get(r->txn, pair->value, get_be32(record->uid), &old, NULL);
         if (rc < 0) {
-            if ((rc = renew(r, err)) < 0)
+            if ((rc = indexer_restore_renew(r, err)) < 0)
                 return rc;
             continue;
         }

@@ -1,6 +1,8 @@
 /* The vaults of a build: opened once, in the order given. One that cannot be opened leaves the others to work. */
 #include "indexer_private.h"
 
+#include "vault/segment.h"
+
 #include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +16,25 @@ static int check_twice(const struct indexer_run *run, uint32_t n, struct error *
     return 0;
 }
 
+/* A rebuild reads the archive's own vault like the others. */
+static int own_open(struct indexer_run *run, struct error *err)
+{
+    int rc = segment_vault_open(run->dir, &run->own.vault, err);
+    run->own.name = rc == 0 ? strdup(MDS_SOURCE_OWN) : NULL;
+    run->own.index = run->vaults_n;
+    if (rc == 0)
+        run->vaults[run->vaults_n++] = run->own.vault;
+    return rc;
+}
+
 int indexer_sources_open(struct indexer_run *run, struct error *err)
 {
     const struct indexer_build *b = run->build;
     int rc = 0;
-    if (!b->sources_n)
+    if (!b->sources_n && !run->restore)
         return error_set(err, BASE_ERR_USAGE, 0, "no source is given");
-    run->sources = calloc(b->sources_n, sizeof *run->sources);
-    run->vaults = calloc(b->sources_n, sizeof *run->vaults);
+    run->sources = calloc(b->sources_n + 1, sizeof *run->sources);
+    run->vaults = calloc(b->sources_n + 1, sizeof *run->vaults);
     ASSERT(run->sources && run->vaults);
     run->sources_n = b->sources_n;
     run->vaults_n = 0;
@@ -39,6 +52,8 @@ int indexer_sources_open(struct indexer_run *run, struct error *err)
         run->vaults[run->vaults_n++] = s->vault;
         rc = check_twice(run, i, err);
     }
+    if (rc == 0 && run->restore)
+        rc = own_open(run, err);
     if (rc == 0 && !run->vaults_n && !b->allow_removals) {
         if (err)
             *err = run->sources[0].why;
@@ -55,6 +70,9 @@ void indexer_sources_close(struct indexer_run *run)
         vault_close(&run->sources[i].vault);
         free(run->sources[i].name);
     }
+    vault_close(&run->own.vault);
+    free(run->own.name);
+    run->own.name = NULL;
     free(run->sources);
     free(run->vaults);
     run->sources = NULL;

@@ -161,6 +161,8 @@ static int source_begin(struct indexer_writer *w, const struct op *op, struct er
 static int folder_make(struct indexer_writer *w, bool *new_out, struct error *err)
 {
     *new_out = true;
+    if (w->run->restore && (w->container.folder = indexer_carry_folder(w)) != 0)
+        return 0;
     int rc = mds_folder_create(w->txn, buf_bytes(&w->folder_name), &w->container.folder, err);
     return rc == BASE_ERR_EXISTS ? 0 : rc;
 }
@@ -278,6 +280,8 @@ static int apply(struct indexer_writer *w, const struct op *op, struct error *er
     case OP_ITEM:
         w->done_items++;
         w->done_bytes += w->result.status == INGEST_FAILED ? 0 : w->result.size;
+        if (op->how == OP_HOW_OWN)
+            return indexer_carry_own(w, err);
         if (!w->container_ok)
             return 0;
         return op->how == OP_HOW_MBOX ? indexer_mbox_take(w, op, err) : indexer_item_take(w, op, err);
@@ -369,6 +373,8 @@ int indexer_write(struct indexer_run *run, struct error *err)
         if (rc == 0)
             rc = indexer_writer_breathe(&w, err);
     }
+    if (rc == 0 && run->restore)
+        rc = indexer_carry_imports(&w, err);
     if (rc == 0 && atomic_load_explicit(&run->planned_all, memory_order_relaxed) && w.relocate)
         rc = indexer_relocate(&w, err);
     if (rc == 0 || rc == BASE_ERR_CANCELLED) {
