@@ -197,6 +197,47 @@ def check_backup(lab):
     run(lab, "restore", "--from", lab.path("live0"), archive="bad", store=other, status=3)
 
 
+def kept(lab, archive):
+    return sorted(run(lab, "undelete", "--list", archive=archive).splitlines())
+
+
+def check_rebuild(lab):
+    """Rebuilt, an archive keeps what clients and imports made: own mail, copies, moves, expunged mail, renamed folders."""
+    mail = lab.path("inplace2")
+    lab.generate(out=mail, messages=60)
+    lab.build("mixed", f"maildir++:{mail}")
+    imported(lab, f"maildir++:{lab.path('out')}=Old", "mixed")
+    lab.add_user("mixed", "bob", "secret")
+    with lab.serve() as server, server.login("bob", "secret") as imap:
+        imap.command("CREATE Work")
+        imap.command("SELECT INBOX")
+        imap.command("UID COPY 1:5 Work")
+        imap.command("UID MOVE 6:9 Work")
+        imap.command("UID STORE 10:14 +FLAGS.SILENT (\\Deleted)")
+        imap.command("EXPUNGE")
+        imap.command("UID STORE 20:25 +FLAGS.SILENT (\\Flagged $Work)")
+        imap.command("UNSELECT")
+        text = b"Subject: appended\r\n\r\nby a client\r\n"
+        imap.command(b"APPEND Work (\\Seen) {%d+}\r\n" % len(text) + text)
+        imap.command("SELECT Old")
+        imap.command("UID STORE 1:30 +FLAGS.SILENT (\\Deleted)")
+        imap.command("EXPUNGE")
+        imap.command("UNSELECT")
+        imap.command("RENAME Work Play")
+    before, was_kept = messages(lab, "mixed"), kept(lab, "mixed")
+    run(lab, "rebuild", "--progress", "none", archive="mixed")
+    sound(lab, "mixed")
+    after = messages(lab, "mixed")
+    loose = lambda rows: strip(rows, "modseq")
+    assert loose(after) == loose(before), [r for r in loose(before) if r not in loose(after)][:3]
+    assert kept(lab, "mixed") == was_kept and len(was_kept) >= 30
+    # And goes on as before: what was let go stays so, what was imported is not imported again.
+    lab.build("mixed", f"maildir++:{mail}", extra=("--full",))
+    again = imported(lab, f"maildir++:{lab.path('out')}=Old", "mixed", "--full")
+    assert again["messages_added"] == 0, again
+    assert loose(messages(lab, "mixed")) == loose(before)
+
+
 def main():
     with Lab() as lab:
         check_import(lab)
@@ -204,6 +245,7 @@ def main():
         check_export(lab)
         check_undelete_and_compact(lab)
         check_backup(lab)
+        check_rebuild(lab)
 
 
 if __name__ == "__main__":
