@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/list_archive.c, built against an installation alone, lists an archive that `mds build` made."""
+"""examples/*.c, built against an installation alone: one lists an archive that `mds build` made, one files a message there."""
 
 import os
 import re
@@ -37,10 +37,11 @@ class Example(unittest.TestCase):
         run("cmake", "--install", BUILD, "--prefix", prefix)
         libdir = next(where for where, _, files in os.walk(prefix) if "libmds.so" in files)
         cls.env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(libdir, "pkgconfig"), LD_LIBRARY_PATH=libdir)
-        cls.example = os.path.join(cls.temp.name, "list_archive")
+        cls.example, cls.filer = (os.path.join(cls.temp.name, name) for name in ("list_archive", "file_message"))
         flags = run("pkg-config", "--cflags", "--libs", "mds", env=cls.env).split()
-        run("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", os.path.join(SOURCE, "examples/list_archive.c"), "-o", cls.example, *flags,
-            env=cls.env)
+        for program in (cls.example, cls.filer):
+            source = os.path.join(SOURCE, "examples", os.path.basename(program) + ".c")
+            run("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", source, "-o", program, *flags, env=cls.env)
         cls.store = os.path.join(cls.temp.name, "store")
         make_maildir(os.path.join(cls.temp.name, "mail"))
         run(os.path.join(BIN, "mds"), "build", "--store", cls.store, "--archive", "ann", "--from", "maildir++:" + os.path.join(cls.temp.name, "mail"),
@@ -50,7 +51,7 @@ class Example(unittest.TestCase):
     def tearDownClass(cls):
         cls.temp.cleanup()
 
-    def test_it_lists_folders_and_newest_messages(self):
+    def test_a_lists_folders_and_newest_messages(self):
         lines = run(self.example, self.store, "ann", env=self.env).splitlines()
         self.assertEqual(lines[0], "INBOX: 5 messages, 3 unseen")
         self.assertEqual([re.match(r"  (\d+) .* bytes .*\"(message \d)\"", line).groups() for line in lines[1:4]],
@@ -58,6 +59,18 @@ class Example(unittest.TestCase):
         self.assertEqual(lines[4], "Lists: 1 messages, 0 unseen")
         self.assertIn('"of a list"', lines[5])
         self.assertEqual(len(lines), 6)
+
+    def test_one_files_and_flags_a_message(self):
+        item = "From: ann@example.org\nSubject: filed\n\nby a program\n"
+        self.assertEqual(run(self.filer, self.store, "ann", "Lists", input=item, env=self.env), "filed as 2\n")
+        self.assertIn('"filed"', run(self.example, self.store, "ann", env=self.env).splitlines()[-1])
+        fetched = run(os.path.join(BIN, "mds"), "fetch", "--store", self.store, "--archive", "ann", "Lists", "2", "FLAGS")
+        self.assertIn("\\Flagged", fetched)
+        run(os.path.join(BIN, "mds"), "verify", "--store", self.store, "--archive", "ann")
+        done = subprocess.run([self.filer, self.store, "ann", "Nowhere"], input=item, capture_output=True, text=True, env=self.env)
+        self.assertEqual(done.returncode, 1)
+        archive = os.path.join(self.store, "archives")
+        self.assertTrue(any("segments" in folders for _, folders, _ in os.walk(archive)))
 
     def test_what_is_not_there_is_said(self):
         for args in ((self.store, "bob"), (self.store + "x", "ann"), ()):
