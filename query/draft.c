@@ -3,7 +3,7 @@
  * same file system as the own vault, so that a full disk is met early).
  *
  * Finishing a draft does all that needs no writer: hash, parse, a look for the same bytes in the own vault, compression.
- * It is parsed in this process, not in a worker: mime/ is total and fuzzed, and a person waits (docs/decisions/0030).
+ * It is parsed in this process, not in a worker: mime/ is total and fuzzed, and a person waits (docs/decisions/0031).
  */
 #include "change.h"
 
