@@ -32,7 +32,11 @@ static const struct words general[] = {
     {MDSQ_ERR_FULL, IMAP_NO, "OVERQUOTA", "No room is left for it", false},
     {MDSQ_ERR_CORRUPT, IMAP_NO, "CORRUPTION", "Archive is damaged, tell the administrator", false},
     {MDSQ_ERR_GONE, IMAP_NO, "UNAVAILABLE", "Vault no longer has it", false},
-    {0, IMAP_NO, "UNAVAILABLE", "Temporary failure, try again later", false},
+    {MDSQ_ERR_IO, IMAP_NO, "UNAVAILABLE", "Temporary failure, try again later", false},
+    {MDSQ_ERR_NOMEM, IMAP_NO, "UNAVAILABLE", "Temporary failure, try again later", false},
+    {MDSQ_ERR_CANCELLED, IMAP_NO, "UNAVAILABLE", "Temporary failure, try again later", false},
+    {MDSQ_ERR_FORMAT, IMAP_NO, "UNAVAILABLE", "Archive cannot be read by this server", false},
+    {0, IMAP_NO, "SERVERBUG", "Something is wrong with this server, tell the administrator", false},
 };
 
 /* A change means other things by some of them. */

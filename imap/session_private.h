@@ -4,12 +4,12 @@
  * A command is a row {name, states, flags, parse, run}. parse takes its arguments from the cursor, once, into
  * command->args; run is called again and again:
  *
- *     IMAP_STEP_DONE  imap_reply was called; the session adds news (EXPUNGE, EXISTS, FETCH) and the tagged
- * line IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the
- * next run IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
+ *     IMAP_STEP_DONE  imap_reply was called; the session adds news (EXPUNGE, EXISTS, FETCH) and the tagged line
+ *     IMAP_STEP_MORE  the output is high or the slice is over (imap_session_should_yield): call again in the next run
+ *     IMAP_STEP_LINE  needs a line of the client (SASL): called again with command->line set
  *     IMAP_STEP_PARK  waits for a commit (imap_commit): called again when it may be done
  *     IMAP_STEP_WAIT  called again after command->delay_ms (a login that is held back)
- *     IMAP_STEP_DATA  wants more of its own text (IMAP_ROW_STREAM): called again with command->text set
+ *     IMAP_STEP_DATA  lets the announced literal in (IMAP_ROW_STREAM): its bytes go to command->data, then it is called again
  *     IMAP_STEP_BREAK what was announced cannot be sent: the connection ends without another byte
  *
  * Between two runs no reader lives: imap_session_reader begins one a run, and what is bound to a reader is

@@ -177,6 +177,7 @@ Test(cmd_store, a_failing_commit_is_answered)
         {MDSQ_ERR_FULL, "a NO [OVERQUOTA] No room is left for it\r\n"},
         {MDSQ_ERR_LIMIT, "a NO [LIMIT] Too many or too long for one archive\r\n"},
         {MDSQ_ERR_IO, "a NO [UNAVAILABLE] Temporary failure, try again later\r\n"},
+        {MDSQ_ERR_AUTH, "a NO [SERVERBUG] Something is wrong with this server, tell the administrator\r\n"},
         {MDSQ_ERR_LOCKED, "a NO [INUSE] Archive is in use, try again\r\n"},
         {MDSQ_ERR_CORRUPT, "a NO [CORRUPTION] Archive is damaged, tell the administrator\r\n"},
     };
