@@ -163,6 +163,32 @@ def check_undelete_and_compact(lab):
     run(lab, "undelete", status=1)
 
 
+def check_compact_killed(lab):
+    """SIGKILL while segments are rewritten: every message keeps its bytes, and the next run ends it."""
+    rng = random.Random(SEED)
+    lab.add_user("killed", "carl", "secret")
+    with lab.serve() as server, server.login("carl", "secret") as imap:
+        imap.command("SELECT INBOX")
+        for uid in range(1, 400, 3):
+            imap.command(f"UID STORE {uid} +FLAGS.SILENT (\\Deleted)")
+        imap.command("EXPUNGE")
+    before = messages(lab, "killed")
+    args = [os.path.join(bin_dir(), "mds"), "compact", "--store", lab.store, "--archive", "killed", "--grace", "0", "--dead", "1"]
+    for _ in range(KILLS):
+        process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.random() * 0.25)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        sound(lab, "killed")
+        assert messages(lab, "killed") == before
+    size = own_bytes(lab, 3)
+    run(lab, "compact", "--grace", "0", "--dead", "1", archive="killed")
+    sound(lab, "killed")
+    assert messages(lab, "killed") == before
+    assert own_bytes(lab, 3) <= size
+    run(lab, "undelete", status=1, archive="killed")
+
+
 def check_backup(lab):
     """A backup while somebody files mail: what it holds is a prefix, whole."""
     before = messages(lab, "own")
@@ -244,6 +270,7 @@ def main():
         check_killed(lab)
         check_export(lab)
         check_undelete_and_compact(lab)
+        check_compact_killed(lab)
         check_backup(lab)
         check_rebuild(lab)
 
