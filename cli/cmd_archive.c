@@ -8,16 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char description[] =
-    "add NAME      makes an empty archive that keeps its mail in its own vault;\n"
-    "              the store is made if missing\n"
-    "list          name and state of all archives\n"
-    "disable NAME  it opens for nobody; what it holds stays\n"
-    "enable NAME   it opens again\n"
-    "remove NAME   removes a disabled archive with all it holds, mail in its own\n"
-    "              vault included; there is no way back but mds restore\n"
-    "\n"
-    "Exit status: 1 there is no such archive.\n";
+static const char description[] = "add NAME      makes an empty archive that keeps its mail in its own vault;\n"
+                                  "              the store is made if missing\n"
+                                  "list          name and state of all archives\n"
+                                  "disable NAME  it opens for nobody; what it holds stays\n"
+                                  "enable NAME   it opens again\n"
+                                  "remove NAME   removes a disabled archive with all it holds, mail in its own\n"
+                                  "              vault included; there is no way back but mds restore\n"
+                                  "\n"
+                                  "Exit status: 1 there is no such archive.\n";
 
 /* The store alone may be missing: a catalogue makes it. */
 static int store_make(const char *dir)
@@ -97,7 +96,8 @@ int cmd_archive(int argc, char **argv)
     else if (status < 0 && argc == 3)
         status = change(store, word, argv[2]);
     else if (status < 0)
-        status = cli_usage("needs one of: add NAME, list, enable NAME, disable NAME, remove NAME; see mds archive --help");
+        status =
+            cli_usage("needs one of: add NAME, list, enable NAME, disable NAME, remove NAME; see mds archive --help");
     g_free(store);
     return status;
 }

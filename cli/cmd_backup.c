@@ -29,12 +29,14 @@ static int check(const struct options *o, int argc, char **argv, const char *dir
     return -1;
 }
 
-static int finish(const struct options *o, const char *done, int rc, const struct indexer_copied *r, const struct error *err)
+static int finish(const struct options *o, const char *done, int rc, const struct indexer_copied *r,
+                  const struct error *err)
 {
     char messages[32];
     if (rc < 0)
         return cli_fail(err);
-    printf("%s: %s messages %s, %.1f MB\n", o->archive, progress_number(r->messages, messages), done, (double)r->bytes / 1e6);
+    printf("%s: %s messages %s, %.1f MB\n", o->archive, progress_number(r->messages, messages), done,
+           (double)r->bytes / 1e6);
     return CLI_DONE;
 }
 

@@ -19,8 +19,8 @@ static int compact(const struct indexer_compact *c)
     int rc = indexer_compact(c, &r, &err);
     printf("%s: %" PRIu64 " expunged messages let go, %" PRIu64 " items\n", name, r.purged, r.items_gone);
     if (rc == 0)
-        printf("%s: own vault: %" PRIu64 " segments, %" PRIu64 " rewritten, %" PRIu64 " removed, %.1f MB -> %.1f MB\n", name,
-               r.segments, r.rewritten, r.removed, (double)r.bytes_before / 1e6, (double)r.bytes_after / 1e6);
+        printf("%s: own vault: %" PRIu64 " segments, %" PRIu64 " rewritten, %" PRIu64 " removed, %.1f MB -> %.1f MB\n",
+               name, r.segments, r.rewritten, r.removed, (double)r.bytes_before / 1e6, (double)r.bytes_after / 1e6);
     return rc < 0 ? cli_fail(&err) : CLI_DONE;
 }
 
@@ -32,7 +32,8 @@ int cmd_compact(int argc, char **argv)
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
         {"grace", 0, 0, G_OPTION_ARG_INT, &grace, "days that expunged messages are kept (default 30)", "DAYS"},
-        {"dead", 0, 0, G_OPTION_ARG_INT, &dead, "rewrite segments of which more than this is of no use (default 50)", "PERCENT"},
+        {"dead", 0, 0, G_OPTION_ARG_INT, &dead, "rewrite segments of which more than this is of no use (default 50)",
+         "PERCENT"},
         G_OPTION_ENTRY_NULL,
     };
     int status = cli_options(&argc, &argv, entries, "",

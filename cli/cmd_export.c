@@ -31,10 +31,11 @@ static int export(const struct indexer_export *e)
     char n[32];
     int rc = indexer_export(e, &r, &err);
     if (rc == 0 || r.messages)
-        printf("%s: %s messages of %" PRIu64 " folders written, %.1f MB\n", e->at.archive, progress_number(r.messages, n), r.folders,
-               (double)r.bytes / 1e6);
+        printf("%s: %s messages of %" PRIu64 " folders written, %.1f MB\n", e->at.archive,
+               progress_number(r.messages, n), r.folders, (double)r.bytes / 1e6);
     if (r.failed)
-        cli_note("%s: %" PRIu64 " messages could not be read and are left out. The last: %s", e->at.archive, r.failed, r.last_failure);
+        cli_note("%s: %" PRIu64 " messages could not be read and are left out. The last: %s", e->at.archive, r.failed,
+                 r.last_failure);
     if (rc < 0)
         return cli_fail(&err);
     return r.failed ? CLI_SOME_FAILED : CLI_DONE;

@@ -19,17 +19,16 @@ struct options {
     gboolean json, idle, full;
 };
 
-static const char description[] =
-    "KIND:PATH[=FOLDER]: auto, maildir, maildir++, maildir-fs, mbox (mboxo, mboxrd,\n"
-    "mboxcl, mboxcl2), mbox-tree, eml-tree, mh. It is only ever read, and not needed\n"
-    "any more afterwards.\n"
-    "\n"
-    "Run it again at any time: what is new is added; what is gone from the source\n"
-    "stays, and what somebody expunged from the archive is not brought back. An\n"
-    "interrupted import goes on where it stopped.\n"
-    "\n"
-    "Exit status: 0 done; 1 done, but items could not be read; 2 usage;\n"
-    "3 environment, or interrupted.\n";
+static const char description[] = "KIND:PATH[=FOLDER]: auto, maildir, maildir++, maildir-fs, mbox (mboxo, mboxrd,\n"
+                                  "mboxcl, mboxcl2), mbox-tree, eml-tree, mh. It is only ever read, and not needed\n"
+                                  "any more afterwards.\n"
+                                  "\n"
+                                  "Run it again at any time: what is new is added; what is gone from the source\n"
+                                  "stays, and what somebody expunged from the archive is not brought back. An\n"
+                                  "interrupted import goes on where it stopped.\n"
+                                  "\n"
+                                  "Exit status: 0 done; 1 done, but items could not be read; 2 usage;\n"
+                                  "3 environment, or interrupted.\n";
 
 static int check(const struct options *o, int argc, char **argv)
 {
@@ -83,7 +82,8 @@ int cmd_import(int argc, char **argv)
     const GOptionEntry entries[] = {
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &o.store, "the store's directory, made if missing", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &o.archive, "the archive, made if missing", "NAME"},
-        {"from", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &o.from, "what to copy; may be given many times", "KIND:PATH[=FOLDER]"},
+        {"from", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &o.from, "what to copy; may be given many times",
+         "KIND:PATH[=FOLDER]"},
         {"match", 0, 0, G_OPTION_ARG_STRING, &o.match, "files of an eml-tree (default *.eml)", "GLOB"},
         {"full", 0, 0, G_OPTION_ARG_NONE, &o.full, "look at every item again, in folders without changes too", NULL},
         {"jobs", 'j', 0, G_OPTION_ARG_INT, &o.jobs, "parse workers (default: one a core)", "N"},
@@ -96,8 +96,8 @@ int cmd_import(int argc, char **argv)
         {"batch", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &o.batch, "messages a transaction", "N"},
         G_OPTION_ENTRY_NULL,
     };
-    int status = cli_options(&argc, &argv, entries, "",
-                             "Copies existing stores of mail into an archive's own vault.", description);
+    int status = cli_options(&argc, &argv, entries, "", "Copies existing stores of mail into an archive's own vault.",
+                             description);
     if (status < 0)
         status = check(&o, argc, argv);
     if (status < 0 && !progress_parse(o.progress, &progress.mode))

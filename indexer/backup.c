@@ -1,7 +1,7 @@
 /*
- * A copy of a living archive. A snapshot of the metadata comes first: all that it names is then on the disk, as bytes of the own vault
- * are synced before the metadata that names them; and none of it goes while the lock is held that compact needs. So the segments
- * are copied behind it, as far as the snapshot reaches.
+ * A copy of a living archive. A snapshot of the metadata comes first: all that it names is then on the disk, as bytes
+ * of the own vault are synced before the metadata that names them; and none of it goes while the lock is held that
+ * compact needs. So the segments are copied behind it, as far as the snapshot reaches.
  */
 #include "backup_private.h"
 #include "system.h"

@@ -96,7 +96,8 @@ static bool is_path(const char *p)
 {
     if (strcmp(p, "data.mdb") == 0)
         return true;
-    return strlen(p) == 21 && strncmp(p, "segments/", 9) == 0 && strspn(p + 9, "0123456789") == 8 && strcmp(p + 17, ".seg") == 0;
+    return strlen(p) == 21 && strncmp(p, "segments/", 9) == 0 && strspn(p + 9, "0123456789") == 8 &&
+           strcmp(p + 17, ".seg") == 0;
 }
 
 static bool parse_file(const char *line, struct backup_manifest *m)
@@ -131,7 +132,8 @@ static char *checked_text(const char *text, size_t n)
 {
     const size_t last = 4 + BACKUP_HEX + 1;
     struct hash128 said;
-    if (n < last || text[n - 1] != '\n' || strncmp(text + n - last, "end ", 4) != 0 || !parse_hash(text + n - last + 4, &said))
+    if (n < last || text[n - 1] != '\n' || strncmp(text + n - last, "end ", 4) != 0 ||
+        !parse_hash(text + n - last + 4, &said))
         return NULL;
     const struct hash128 is = hash128_of(bytes_of(text, n - last));
     if (hash128_compare(&is, &said) != 0)
@@ -148,7 +150,8 @@ int backup_manifest_read(const char *dir, struct backup_manifest *out, struct er
     *out = (struct backup_manifest){0};
     if (stat(path, &st) < 0)
         rc = errno == ENOENT || errno == ENOTDIR
-                 ? error_set(err, BASE_ERR_NOTFOUND, errno, "%s: no backup, or one that was not finished: it has no manifest", dir)
+                 ? error_set(err, BASE_ERR_NOTFOUND, errno,
+                             "%s: no backup, or one that was not finished: it has no manifest", dir)
                  : error_errno(err, "%s", path);
     else if ((uint64_t)st.st_size > MANIFEST_MAX || !g_file_get_contents(path, &text, &n, NULL))
         rc = error_set(err, BASE_ERR_IO, 0, "%s: cannot be read", path);
@@ -180,8 +183,8 @@ static int write_all(int fd, const uint8_t *p, size_t n, const char *path, struc
     return 0;
 }
 
-int backup_copy_file(const struct indexer_archive *a, const char *from, const char *to, uint64_t n, struct hash128 *hash_out,
-                     uint64_t *bytes_out, struct error *err)
+int backup_copy_file(const struct indexer_archive *a, const char *from, const char *to, uint64_t n,
+                     struct hash128 *hash_out, uint64_t *bytes_out, struct error *err)
 {
     struct hash128_state *state = hash128_new();
     uint8_t *chunk = g_malloc(COPY_BYTES);
@@ -232,5 +235,7 @@ int backup_make_dir(const char *path, struct error *err)
     while (entries < 3 && readdir(d))
         entries++;
     (void)closedir(d);
-    return entries > 2 ? error_set(err, BASE_ERR_EXISTS, 0, "%s: is there already and not empty; nothing was written", path) : 0;
+    return entries > 2
+               ? error_set(err, BASE_ERR_EXISTS, 0, "%s: is there already and not empty; nothing was written", path)
+               : 0;
 }

@@ -32,13 +32,14 @@ struct backup_manifest {
 void backup_manifest_add(struct backup_manifest *m, const char *path, uint64_t bytes, const struct hash128 *hash);
 /* Written aside, synced, renamed, and the directory synced: either all of it is there or none. */
 int backup_manifest_write(const struct backup_manifest *m, const char *dir, struct error *err);
-/* NOTFOUND: no manifest; FORMAT: another version; CORRUPT: not as it was written, or a path that leaves the directory. */
+/* NOTFOUND: no manifest; FORMAT: another version; CORRUPT: not as it was written, or a path that leaves the directory.
+ */
 int backup_manifest_read(const char *dir, struct backup_manifest *out, struct error *err);
 void backup_manifest_release(struct backup_manifest *m);
 
 /* Copies the first n bytes (UINT64_MAX: all) to a new file, synced. to NULL: only reads. The hash of what was read. */
-int backup_copy_file(const struct indexer_archive *a, const char *from, const char *to, uint64_t n, struct hash128 *hash_out,
-                     uint64_t *bytes_out, struct error *err);
+int backup_copy_file(const struct indexer_archive *a, const char *from, const char *to, uint64_t n,
+                     struct hash128 *hash_out, uint64_t *bytes_out, struct error *err);
 /* A new or empty directory. EXISTS. */
 int backup_make_dir(const char *path, struct error *err);
 

@@ -1,6 +1,6 @@
 /*
- * A backup becomes an archive: copied beside its place, compared with the manifest on the way, and put there by one rename, so that a kill
- * leaves either what was there or all of the backup.
+ * A backup becomes an archive: copied beside its place, compared with the manifest on the way, and put there by one
+ * rename, so that a kill leaves either what was there or all of the backup.
  */
 #include "backup_private.h"
 
@@ -32,7 +32,8 @@ static int find_place(struct restore *r, struct error *err)
         rc = mds_catalogue_archive_find(catalogue, r->a->archive, true, &r->info, err);
     mds_catalogue_close(&catalogue);
     if (rc == 0 && !r->replace && (r->info.made || stat(r->info.dir, &st) == 0))
-        rc = error_set(err, BASE_ERR_EXISTS, 0, "archive %s is there already; --replace puts the backup in its place, or give another name",
+        rc = error_set(err, BASE_ERR_EXISTS, 0,
+                       "archive %s is there already; --replace puts the backup in its place, or give another name",
                        r->a->archive);
     return rc;
 }

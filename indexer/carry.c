@@ -1,10 +1,11 @@
 /*
  * The second half of a rebuild: what the vaults that are read in place do not account for.
  *
- * A message of the old store that no place names was made by a client or by an import: it is carried over to its folder and UID as soon as its
- * item is in the new store, found by hash. A place whose message is gone was let go by a client, and stays so. Records of
- * the own vault are read like items of any vault; those that no message of the old store needs are dead and left out,
- * unless the old store is damaged: then they are filed in a folder of their own, as nobody knows where they belong.
+ * A message of the old store that no place names was made by a client or by an import: it is carried over to its folder
+ * and UID as soon as its item is in the new store, found by hash. A place whose message is gone was let go by a client,
+ * and stays so. Records of the own vault are read like items of any vault; those that no message of the old store needs
+ * are dead and left out, unless the old store is damaged: then they are filed in a folder of their own, as nobody knows
+ * where they belong.
  */
 #include "restore.h"
 
@@ -129,7 +130,8 @@ static int removed_carry(struct indexer_writer *w, uint32_t folder, uint32_t uid
 }
 
 /* How many messages and kept ones of an old item nobody else accounts for; carry: files them. */
-static int old_item(struct indexer_writer *w, uint64_t old, uint64_t item, bool carry, uint64_t *count, struct error *err)
+static int old_item(struct indexer_writer *w, uint64_t old, uint64_t item, bool carry, uint64_t *count,
+                    struct error *err)
 {
     struct indexer_restore *r = w->run->restore;
     uint32_t folder, uid;
@@ -204,7 +206,8 @@ uint32_t indexer_carry_folder(struct indexer_writer *w)
     return old_container(w, &c) == 0 ? indexer_restore_folder(w->run->restore, c.folder) : 0;
 }
 
-int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct bytes identity, bool *yes_out, struct error *err)
+int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct bytes identity, bool *yes_out,
+                         struct error *err)
 {
     struct indexer_restore *r = w->run->restore;
     struct mds_container c;

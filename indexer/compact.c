@@ -2,9 +2,9 @@
  * Freeing what nobody wants any more. First the metadata lets go of messages that were expunged long ago, then segments
  * of the own vault that are mostly dead are emptied into the active one.
  *
- * Safe against a kill anywhere: an item's new bytes are synced before the transaction with its new locator commits, and a
- * file is removed only when a scan of what is committed shows nothing in it. Safe against other writers: locators change under the
- * archive's write lock, new items go to the active segment only, and that one is never emptied.
+ * Safe against a kill anywhere: an item's new bytes are synced before the transaction with its new locator commits, and
+ * a file is removed only when a scan of what is committed shows nothing in it. Safe against other writers: locators
+ * change under the archive's write lock, new items go to the active segment only, and that one is never emptied.
  */
 #include "archive_private.h"
 
@@ -109,7 +109,8 @@ static int list_segments(struct compact *k, struct error *err)
         snprintf(name, sizeof name, "%08u", number);
         if (l->own && mds_container_find(txn, l->own, bytes_str(name), false, &c, NULL) < 0)
             c.id = 0;
-        segment_add(l, (struct live_segment){.number = number, .container = c.id, .bytes = number == at.active ? at.tail : bytes});
+        segment_add(l, (struct live_segment){
+                           .number = number, .container = c.id, .bytes = number == at.active ? at.tail : bytes});
     }
     mds_read_end(&txn);
     return rc;
@@ -125,7 +126,8 @@ static int walk_items(struct compact *k, bool collect, struct error *err)
     if (!txn)
         return rc;
     for (unsigned n = 1; (rc = mds_item_next(txn, from, &item, err)) > 0; n++) {
-        struct live_segment *s = item.locator.source == k->live.own ? by_container(&k->live, item.locator.container) : NULL;
+        struct live_segment *s =
+            item.locator.source == k->live.own ? by_container(&k->live, item.locator.container) : NULL;
         from = item.id + 1;
         if (s && !collect)
             s->live += item.locator.length;
@@ -187,12 +189,14 @@ static int move_item(struct compact *k, struct archive_turn *t, uint64_t id, str
     int rc = mds_item_get(t->txn, id, &item, err);
     if (rc < 0)
         return rc == BASE_ERR_NOTFOUND ? 0 : rc;
-    const struct live_segment *s = item.locator.source == k->live.own ? by_container(&k->live, item.locator.container) : NULL;
+    const struct live_segment *s =
+        item.locator.source == k->live.own ? by_container(&k->live, item.locator.container) : NULL;
     if (!s || !s->victim)
         return 0;
     rc = archive_turn_writer(t, &w, err);
     if (rc == 0) {
-        rc = segment_writer_copy(w, mds_dir(k->env), s->number, item.locator.offset, item.locator.length, &segment, &to.offset, &why);
+        rc = segment_writer_copy(w, mds_dir(k->env), s->number, item.locator.offset, item.locator.length, &segment,
+                                 &to.offset, &why);
         if (rc == BASE_ERR_CORRUPT || rc == BASE_ERR_GONE)
             return 0;
         if (rc < 0 && err)

@@ -1,6 +1,6 @@
 /* An archive's way out: folders and messages are read here, one message a snapshot; export_<kind>.c writes them. */
-#include "export_private.h"
 #include "backup_private.h"
+#include "export_private.h"
 
 #include "vault/segment.h"
 
@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct export_form *const forms[] = {
-    [INDEXER_EXPORT_MAILDIR] = &export_maildir, [INDEXER_EXPORT_MBOX] = &export_mbox, [INDEXER_EXPORT_EML] = &export_eml};
+static const struct export_form *const forms[] = {[INDEXER_EXPORT_MAILDIR] = &export_maildir,
+                                                  [INDEXER_EXPORT_MBOX] = &export_mbox,
+                                                  [INDEXER_EXPORT_EML] = &export_eml};
 
 struct reading {
     struct mds_env *env;
@@ -94,7 +95,8 @@ static int write_body(struct export_out *x, int fd, const char *path, const stru
     return 0;
 }
 
-int export_file(struct export_out *x, const char *path, const struct export_message *m, struct error *why, struct error *err)
+int export_file(struct export_out *x, const char *path, const struct export_message *m, struct error *why,
+                struct error *err)
 {
     const struct timespec times[2] = {{.tv_sec = m->internal_date}, {.tv_sec = m->internal_date}};
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -183,15 +185,19 @@ static int message_next(struct reading *r, uint32_t folder, uint32_t uid, struct
     rc = copy_words(r, m.keywords, err);
     if (rc == 0)
         rc = copy_locator(r, m.item, err);
-    r->message = (struct export_message){
-        .folder = folder, .uid = m.uid, .flags = m.flags, .keywords = buf_bytes(&r->words), .internal_date = m.internal_date};
+    r->message = (struct export_message){.folder = folder,
+                                         .uid = m.uid,
+                                         .flags = m.flags,
+                                         .keywords = buf_bytes(&r->words),
+                                         .internal_date = m.internal_date};
     return rc < 0 ? rc : 1;
 }
 
 static void failed(struct export_out *x, const struct reading *r, const struct error *why)
 {
     x->report->failed++;
-    (void)snprintf(x->report->last_failure, sizeof x->report->last_failure, "UID %u: %.200s", r->message.uid, why->text);
+    (void)snprintf(x->report->last_failure, sizeof x->report->last_failure, "UID %u: %.200s", r->message.uid,
+                   why->text);
 }
 
 static int export_one(struct export_out *x, const struct export_form *form, struct reading *r, struct error *err)

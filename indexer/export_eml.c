@@ -1,6 +1,6 @@
 /*
- * A directory a folder, <UID>.eml with the internal date as the file's time, and flags.txt: UID, flags, keywords and date, which a
- * tree of .eml files has no place for.
+ * A directory a folder, <UID>.eml with the internal date as the file's time, and flags.txt: UID, flags, keywords and
+ * date, which a tree of .eml files has no place for.
  */
 #include "export_private.h"
 

@@ -1,6 +1,7 @@
 /*
- * Maildir++: ".A.B" is folder A/B. A name begins with a time that never goes down, so that Maildir's order is that of the UIDs, and
- * holds folder and UID, so that no two are the same: "1700000000.F3U0000000012.mds:2,FS". The internal date is the file's time.
+ * Maildir++: ".A.B" is folder A/B. A name begins with a time that never goes down, so that Maildir's order is that of
+ * the UIDs, and holds folder and UID, so that no two are the same: "1700000000.F3U0000000012.mds:2,FS". The internal
+ * date is the file's time.
  */
 #include "export_private.h"
 
@@ -69,7 +70,7 @@ static void put_flags(struct export_out *x, const struct export_message *m, stru
     static const struct {
         uint32_t flag;
         char letter;
-    } flags[] = {{VAULT_FLAG_DRAFT, 'D'},   {VAULT_FLAG_FLAGGED, 'F'}, {VAULT_FLAG_FORWARDED, 'P'},
+    } flags[] = {{VAULT_FLAG_DRAFT, 'D'},    {VAULT_FLAG_FLAGGED, 'F'}, {VAULT_FLAG_FORWARDED, 'P'},
                  {VAULT_FLAG_ANSWERED, 'R'}, {VAULT_FLAG_SEEN, 'S'},    {VAULT_FLAG_DELETED, 'T'}};
     struct bytes rest = m->keywords;
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++)

@@ -1,6 +1,7 @@
 /*
- * mboxrd: one file a folder, "From " lines quoted by one '>' more, flags and keywords in the writer's fields, the internal date in the separator.
- * What mbox cannot say: whether an item ended without a line end, and fields Status and the like of its own.
+ * mboxrd: one file a folder, "From " lines quoted by one '>' more, flags and keywords in the writer's fields, the
+ * internal date in the separator. What mbox cannot say: whether an item ended without a line end, and fields Status and
+ * the like of its own.
  */
 #include "export_private.h"
 
@@ -11,8 +12,8 @@
 #include <unistd.h>
 
 /*
- * A file cannot be a directory too: beside the file A the folders below A stand in "A~", and where a directory stands already the
- * file gets the '~'.
+ * A file cannot be a directory too: beside the file A the folders below A stand in "A~", and where a directory stands
+ * already the file gets the '~'.
  */
 static char *free_path(const char *to, const char *relative)
 {
@@ -113,7 +114,8 @@ static int put_item(struct export_out *x, const struct export_message *m, struct
         int rc = vault_item_read(m->body, off, x->chunk, EXPORT_CHUNK, &got, why);
         if (rc < 0 || !got)
             return 1;
-        if (off == 0 && x->chunk[0] != ' ' && x->chunk[0] != '\t') /* else it would be taken for the end of such a field */
+        if (off == 0 && x->chunk[0] != ' ' &&
+            x->chunk[0] != '\t') /* else it would be taken for the end of such a field */
             put_fields(x->file, m);
         off += put_lines(x->file, x->chunk, got, off + got < size, &mid_line);
     }
@@ -131,7 +133,8 @@ static int message(struct export_out *x, const struct export_message *m, struct 
     const off_t begin = ftello(x->file);
     put_separator(x->file, m->internal_date);
     rc = put_item(x, m, why);
-    if (rc > 0 && (fflush(x->file) != 0 || ftruncate(fileno(x->file), begin) < 0 || fseeko(x->file, begin, SEEK_SET) < 0))
+    if (rc > 0 &&
+        (fflush(x->file) != 0 || ftruncate(fileno(x->file), begin) < 0 || fseeko(x->file, begin, SEEK_SET) < 0))
         rc = error_errno(err, "%s", x->path);
     return rc >= 0 && ferror(x->file) ? error_errno(err, "%s", x->path) : rc;
 }

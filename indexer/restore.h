@@ -1,6 +1,6 @@
 /*
- * restore: what a rebuilt store takes over from the old one: identity of folders; UID, flags, keywords and save date of messages, found by folder
- * and hash. Of equal mails in a folder the lowest UIDs are taken first.
+ * restore: what a rebuilt store takes over from the old one: identity of folders; UID, flags, keywords and save date of
+ * messages, found by folder and hash. Of equal mails in a folder the lowest UIDs are taken first.
  */
 #ifndef INDEXER_RESTORE_H
 #define INDEXER_RESTORE_H
@@ -24,8 +24,9 @@ struct indexer_restore {
     struct indexer_pair *forth; /* old folder to new one, ascending */
 
     /* carry.c */
-    GHashTable *placed; /* old folder to roaring_bitmap_t: UIDs that a vault read in place accounts for; NULL: not known */
-    uint64_t lost;      /* messages that the old store cannot name any more */
+    GHashTable
+        *placed;   /* old folder to roaring_bitmap_t: UIDs that a vault read in place accounts for; NULL: not known */
+    uint64_t lost; /* messages that the old store cannot name any more */
 };
 
 /* LMDB refuses every further call of a transaction that met a damaged page. */
@@ -33,13 +34,16 @@ int indexer_restore_renew(struct indexer_restore *r, struct error *err);
 /* An old folder's new id, 0 if it has none. */
 uint32_t indexer_restore_folder(const struct indexer_restore *r, uint32_t old);
 
-/* carry.c: what no vault that is read in place accounts for: mail of the own vault, what clients copied, moved, expunged. */
-/* Which messages have a place; reads all places. Damaged ones: r->placed stays NULL, and only mail of the own vault is carried. */
+/* carry.c: what no vault that is read in place accounts for: mail of the own vault, what clients copied, moved,
+ * expunged. */
+/* Which messages have a place; reads all places. Damaged ones: r->placed stays NULL, and only mail of the own vault is
+ * carried. */
 int indexer_carry_places(struct indexer_restore *r, struct error *err);
 bool indexer_carry_is_placed(const struct indexer_restore *r, uint32_t folder, uint32_t uid);
 void indexer_carry_release(struct indexer_restore *r);
 
-/* old: open, outlives it. Reads all of it; rows that do not decode are left out (and counted in *lost_out). tmp: for the table's file. */
+/* old: open, outlives it. Reads all of it; rows that do not decode are left out (and counted in *lost_out). tmp: for
+ * the table's file. */
 int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_restore **out, uint64_t *lost_out,
                         struct error *err);
 void indexer_restore_free(struct indexer_restore **r);

@@ -20,13 +20,14 @@ void segment_head_encode(const struct segment_head *h, uint8_t out[SEGMENT_HEAD_
     put_be64(out + 24, hash64_of(bytes_of(out, 24)));
 }
 
-int segment_head_decode(const uint8_t in[SEGMENT_HEAD_BYTES], uint32_t number, struct segment_head *out, struct error *err)
+int segment_head_decode(const uint8_t in[SEGMENT_HEAD_BYTES], uint32_t number, struct segment_head *out,
+                        struct error *err)
 {
     if (memcmp(in, head_magic, sizeof head_magic) != 0)
         return error_set(err, BASE_ERR_FORMAT, 0, "segment %08u: not a segment of ours", number);
     if (get_be32(in + 8) != SEGMENT_VERSION)
-        return error_set(err, BASE_ERR_FORMAT, 0, "segment %08u: version %u, this program knows %u", number, get_be32(in + 8),
-                         SEGMENT_VERSION);
+        return error_set(err, BASE_ERR_FORMAT, 0, "segment %08u: version %u, this program knows %u", number,
+                         get_be32(in + 8), SEGMENT_VERSION);
     if (get_be64(in + 24) != hash64_of(bytes_of(in, 24)))
         return error_set(err, BASE_ERR_CORRUPT, 0, "segment %08u: its header fails its seal", number);
     if (get_be32(in + 12) != number)
@@ -44,7 +45,8 @@ static uint64_t record_seal(const uint8_t *in, uint32_t segment, uint64_t offset
     return hash64_seeded(bytes_of(in, SEGMENT_RECORD_BYTES - 8), hash64_of(bytes_of(place, sizeof place)));
 }
 
-void segment_record_encode(const struct segment_record *r, uint32_t segment, uint64_t offset, uint8_t out[SEGMENT_RECORD_BYTES])
+void segment_record_encode(const struct segment_record *r, uint32_t segment, uint64_t offset,
+                           uint8_t out[SEGMENT_RECORD_BYTES])
 {
     put_be32(out, RECORD_MAGIC);
     put_be32(out + 4, 0);
@@ -61,12 +63,15 @@ bool segment_record_begins(const uint8_t *p)
     return get_be32(p) == RECORD_MAGIC;
 }
 
-bool segment_record_decode(const uint8_t in[SEGMENT_RECORD_BYTES], uint32_t segment, uint64_t offset, struct segment_record *out)
+bool segment_record_decode(const uint8_t in[SEGMENT_RECORD_BYTES], uint32_t segment, uint64_t offset,
+                           struct segment_record *out)
 {
     if (!segment_record_begins(in) || get_be32(in + 4) != 0 || get_be64(in + 56) != record_seal(in, segment, offset))
         return false;
-    *out = (struct segment_record){
-        .salt = get_be64(in + 8), .size = get_be64(in + 16), .stored = get_be64(in + 24), .table_seal = get_be64(in + 48)};
+    *out = (struct segment_record){.salt = get_be64(in + 8),
+                                   .size = get_be64(in + 16),
+                                   .stored = get_be64(in + 24),
+                                   .table_seal = get_be64(in + 48)};
     memcpy(out->hash.b, in + 32, HASH128_BYTES);
     /* A frame is never longer than what it holds, and never empty. */
     return out->size <= SEGMENT_ITEM_MAX && out->stored <= out->size && out->stored >= segment_frames(out->size);
@@ -215,7 +220,8 @@ int segment_lock(const char *dir, bool exclusive, int *fd_out, struct error *err
         rc = error_errno(err, "%s", path);
     else if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
         rc = errno == EAGAIN || errno == EACCES
-                 ? error_set(err, BASE_ERR_LOCKED, errno, "%s: a backup or mds compact of this archive is running; try later", path)
+                 ? error_set(err, BASE_ERR_LOCKED, errno,
+                             "%s: a backup or mds compact of this archive is running; try later", path)
                  : error_errno(err, "%s", path);
     if (rc != BASE_OK && fd >= 0)
         (void)close(fd);

@@ -61,8 +61,8 @@ static void frame_add(struct segment_packed *p, ZSTD_CCtx *zstd, struct bytes ra
     buf_put_u32(&p->table, segment_frame_seal(room, n));
 }
 
-static int pack_frames(struct segment_packed *p, segment_read_fn *read, void *arg, const char *tmpdir, struct hash128_state *hash,
-                       struct error *err)
+static int pack_frames(struct segment_packed *p, segment_read_fn *read, void *arg, const char *tmpdir,
+                       struct hash128_state *hash, struct error *err)
 {
     ZSTD_CCtx *zstd = ZSTD_createCCtx();
     uint8_t *raw = g_malloc(SEGMENT_FRAME_BYTES);
@@ -91,7 +91,8 @@ int segment_pack(segment_read_fn *read, void *arg, uint64_t size, const struct h
                  struct segment_packed **out, struct error *err)
 {
     if (size > SEGMENT_ITEM_MAX)
-        return error_set(err, BASE_ERR_LIMIT, 0, "an item of %llu bytes is too large for the own vault", (unsigned long long)size);
+        return error_set(err, BASE_ERR_LIMIT, 0, "an item of %llu bytes is too large for the own vault",
+                         (unsigned long long)size);
     struct segment_packed *p = g_new0(struct segment_packed, 1);
     struct hash128_state *state = hash128_new();
 

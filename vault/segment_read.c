@@ -11,8 +11,8 @@
 
 static int corrupt(const struct segment_reader *r, const char *what, struct error *err)
 {
-    return error_set(err, BASE_ERR_CORRUPT, 0, "segment %08u, record at %llu: %s", r->segment, (unsigned long long)r->offset,
-                     what);
+    return error_set(err, BASE_ERR_CORRUPT, 0, "segment %08u, record at %llu: %s", r->segment,
+                     (unsigned long long)r->offset, what);
 }
 
 static int read_all(const struct segment_reader *r, void *dst, size_t n, uint64_t off, struct error *err)
@@ -56,7 +56,8 @@ static int table_read(struct segment_reader *r, struct error *err)
     return end == r->record.stored ? BASE_OK : corrupt(r, "its frame table does not fit its header", err);
 }
 
-int segment_reader_open(struct segment_reader *r, int fd, uint32_t segment, uint64_t offset, uint64_t length, struct error *err)
+int segment_reader_open(struct segment_reader *r, int fd, uint32_t segment, uint64_t offset, uint64_t length,
+                        struct error *err)
 {
     uint8_t head[SEGMENT_RECORD_BYTES];
     struct stat st;

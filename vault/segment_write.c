@@ -47,7 +47,8 @@ static int directories_open(struct segment_writer *w, struct error *err)
     return w->segments_fd < 0 ? error_errno(err, "%s/" SEGMENT_DIR, w->dir) : BASE_OK;
 }
 
-/* A file of that number can only be what an abandoned transaction left: numbers only grow, and this one was never committed. */
+/* A file of that number can only be what an abandoned transaction left: numbers only grow, and this one was never
+ * committed. */
 static int file_begin(struct segment_writer *w, uint32_t number, struct error *err)
 {
     uint8_t bytes[SEGMENT_HEAD_BYTES];
@@ -86,11 +87,13 @@ static int file_resume(struct segment_writer *w, uint32_t number, uint64_t tail,
     if (fstat(w->fd, &st) < 0)
         return error_errno(err, "segment %08u", number);
     if (tail < SEGMENT_HEAD_BYTES || tail % SEGMENT_ALIGN)
-        return error_set(err, BASE_ERR_CORRUPT, 0, "segment %08u: no record ends at %llu", number, (unsigned long long)tail);
+        return error_set(err, BASE_ERR_CORRUPT, 0, "segment %08u: no record ends at %llu", number,
+                         (unsigned long long)tail);
     if ((uint64_t)st.st_size < tail)
-        return error_set(err, BASE_ERR_GONE, 0,
-                         "segment %08u has %lld bytes, %llu were committed: lost data; see mds verify --items, mds restore", number,
-                         (long long)st.st_size, (unsigned long long)tail);
+        return error_set(
+            err, BASE_ERR_GONE, 0,
+            "segment %08u has %lld bytes, %llu were committed: lost data; see mds verify --items, mds restore", number,
+            (long long)st.st_size, (unsigned long long)tail);
     if (vault_os_pread(w->fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         return error_set(err, BASE_ERR_IO, EIO, "segment %08u: unreadable", number);
     rc = segment_head_decode(bytes, number, &w->head, err);
@@ -193,16 +196,17 @@ static int spilled_copy(int to, uint64_t off, int from, uint64_t n, struct error
     for (uint64_t at = 0; rc == BASE_OK && at < n;) {
         const size_t part = n - at < SEGMENT_FRAME_BYTES ? (size_t)(n - at) : SEGMENT_FRAME_BYTES;
 
-        rc = vault_os_pread(from, chunk, part, at) == (ssize_t)part ? segment_pwrite(to, chunk, part, off + at, err)
-                                                                     : error_set(err, BASE_ERR_IO, EIO, "temporary file of a record");
+        rc = vault_os_pread(from, chunk, part, at) == (ssize_t)part
+                 ? segment_pwrite(to, chunk, part, off + at, err)
+                 : error_set(err, BASE_ERR_IO, EIO, "temporary file of a record");
         at += part;
     }
     g_free(chunk);
     return rc;
 }
 
-int segment_writer_add(struct segment_writer *w, const struct segment_packed *p, uint32_t *segment_out, uint64_t *offset_out,
-                       uint64_t *length_out, uint32_t *filter_out, struct error *err)
+int segment_writer_add(struct segment_writer *w, const struct segment_packed *p, uint32_t *segment_out,
+                       uint64_t *offset_out, uint64_t *length_out, uint32_t *filter_out, struct error *err)
 {
     int rc = place_take(w, err);
 

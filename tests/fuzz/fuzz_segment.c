@@ -1,7 +1,7 @@
 /*
- * Any bytes as a segment: the scan ends, what it calls sound can be read and has the hash it says, and reading at any locator gives an
- * error or bytes, within bounded memory. The first byte: 0 plain bytes; else the seals of what looks like headers are made right
- * first, so that lies get past them.
+ * Any bytes as a segment: the scan ends, what it calls sound can be read and has the hash it says, and reading at any
+ * locator gives an error or bytes, within bounded memory. The first byte: 0 plain bytes; else the seals of what looks
+ * like headers are made right first, so that lies get past them.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -27,7 +27,8 @@ static void segment_put(const uint8_t *data, size_t size)
     char path[128];
 
     if (!dir[0]) {
-        (void)snprintf(dir, sizeof dir, "%s/mds-fuzz-segment-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        (void)snprintf(dir, sizeof dir, "%s/mds-fuzz-segment-XXXXXX",
+                       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         ASSERT(mkdtemp(dir) && atexit(dir_remove) == 0);
         (void)snprintf(path, sizeof path, "%s/" SEGMENT_DIR, dir);
         ASSERT(mkdir(path, 0700) == 0);
@@ -67,8 +68,10 @@ static void seals_make_right(uint8_t *file, size_t n)
 
         if (!segment_record_begins(p))
             continue;
-        struct segment_record r = {
-            .salt = get_be64(p + 8), .size = get_be64(p + 16), .stored = get_be64(p + 24), .table_seal = get_be64(p + 48)};
+        struct segment_record r = {.salt = get_be64(p + 8),
+                                   .size = get_be64(p + 16),
+                                   .stored = get_be64(p + 24),
+                                   .table_seal = get_be64(p + 48)};
 
         memcpy(r.hash.b, p + 32, HASH128_BYTES);
         seal_table(p, n - at, &r);

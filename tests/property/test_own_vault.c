@@ -1,6 +1,7 @@
 /*
- * An archive with its own vault, changed at random: imports (of a Maildir that grows and shrinks), expunges, undeletes, purges and
- * compactions, against a naive list of messages. After each step every message has its bytes, and the store is sound.
+ * An archive with its own vault, changed at random: imports (of a Maildir that grows and shrinks), expunges, undeletes,
+ * purges and compactions, against a naive list of messages. After each step every message has its bytes, and the store
+ * is sound.
  */
 #include <criterion/criterion.h>
 
@@ -156,8 +157,9 @@ static void undelete(struct lab *lab)
 
 static void compact(struct lab *lab, bool purge)
 {
-    const struct indexer_compact c = {
-        .at = {lab->store, "own", NULL}, .before = purge ? 1001 : 1000, .dead_part = 1 + (unsigned)rng_below(&lab->rng, 60)};
+    const struct indexer_compact c = {.at = {lab->store, "own", NULL},
+                                      .before = purge ? 1001 : 1000,
+                                      .dead_part = 1 + (unsigned)rng_below(&lab->rng, 60)};
     struct indexer_compacted out;
     struct error err = {0};
     uint64_t expect = 0;

@@ -1,6 +1,7 @@
 /*
  * The own vault against a naive model: random transactions, some abandoned, some cut at any byte behind the committed
- * tail, some with noise behind it; after each reopening every committed item is there, byte for byte, and the scan finds exactly those.
+ * tail, some with noise behind it; after each reopening every committed item is there, byte for byte, and the scan
+ * finds exactly those.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -68,7 +69,8 @@ static void add(struct model *m, struct rng *rng, struct segment_writer *w)
     m->n++;
 }
 
-/* What a crash leaves of the active segment: a prefix not shorter than the tail, perhaps with noise in what nobody committed. */
+/* What a crash leaves of the active segment: a prefix not shorter than the tail, perhaps with noise in what nobody
+ * committed. */
 static void crash(const struct model *m, struct rng *rng)
 {
     const char *path = path_join(m->dir, textf("segments/%08u.seg", m->active));
@@ -108,7 +110,8 @@ static void check_items(const struct model *m)
         struct bytes got;
 
         (void)snprintf(container, sizeof container, "%08u", f->segment % 100000000u);
-        const struct vault_locator loc = {.container = bytes_of(container, 8), .offset = f->offset, .length = f->length};
+        const struct vault_locator loc = {
+            .container = bytes_of(container, 8), .offset = f->offset, .length = f->length};
 
         cr_assert_eq(vault_item_open(v, &loc, &body, &err), 0, "item %u: %s", i, err.text);
         cr_assert_eq(vault_item_map(body, &got, &err), 0, "item %u: %s", i, err.text);
@@ -134,7 +137,8 @@ static void check_scan(const struct model *m)
         cr_assert_eq(segment_scan_open(m->dir, segment, segment == m->active ? m->tail : UINT64_MAX, &s, &err), 0);
         while (segment_scan_next(s, true, &f, &err) == 1) {
             cr_assert_lt(i, m->committed, "more records than were committed");
-            cr_expect(m->at[i].segment == segment && m->at[i].offset == f.offset && m->at[i].length == f.length && m->at[i].n == f.size,
+            cr_expect(m->at[i].segment == segment && m->at[i].offset == f.offset && m->at[i].length == f.length &&
+                          m->at[i].n == f.size,
                       "record %u", i);
             cr_expect_not(f.damaged);
             i++;

@@ -29,7 +29,8 @@ struct segment_place lab_add(struct segment_writer *w, struct bytes item)
     struct segment_place place;
     struct error err = {0};
 
-    cr_assert_eq(segment_writer_add(w, p, &place.segment, &place.offset, &place.length, &place.filter, &err), 0, "%s", err.text);
+    cr_assert_eq(segment_writer_add(w, p, &place.segment, &place.offset, &place.length, &place.filter, &err), 0, "%s",
+                 err.text);
     cr_expect_eq(place.length, segment_packed_bytes(p));
     segment_packed_free(&p);
     return place;

@@ -62,8 +62,17 @@ static void flip(const char *path, uint64_t off)
 
 Test(segment, items_of_all_sizes_come_back)
 {
-    static const size_t sizes[] = {0, 1, 2, 100, 8192, SEGMENT_FRAME_BYTES - 1, SEGMENT_FRAME_BYTES, SEGMENT_FRAME_BYTES + 1, 3 * SEGMENT_FRAME_BYTES,
-                                   (size_t)3 << 20, (size_t)17 << 20};
+    static const size_t sizes[] = {0,
+                                   1,
+                                   2,
+                                   100,
+                                   8192,
+                                   SEGMENT_FRAME_BYTES - 1,
+                                   SEGMENT_FRAME_BYTES,
+                                   SEGMENT_FRAME_BYTES + 1,
+                                   3 * SEGMENT_FRAME_BYTES,
+                                   (size_t)3 << 20,
+                                   (size_t)17 << 20};
     const char *dir = TEMP_DIR();
     uint32_t active = 1;
     uint64_t tail = 0;
@@ -78,7 +87,8 @@ Test(segment, items_of_all_sizes_come_back)
         cr_expect(bytes_equal(got, item), "%zu bytes, noise %zu", item.n, i % 2);
         cr_expect_eq(tail, place.offset + place.length);
         if (i % 2 == 0 && item.n >= 8192)
-            cr_expect_lt(place.length, item.n / 2, "%zu bytes of text took %llu", item.n, (unsigned long long)place.length);
+            cr_expect_lt(place.length, item.n / 2, "%zu bytes of text took %llu", item.n,
+                         (unsigned long long)place.length);
         else
             cr_expect_leq(place.length, item.n + item.n / 1000 + 96);
     }
@@ -229,7 +239,8 @@ Test(segment, locators_from_outside_are_checked)
     uint64_t tail = 0;
     struct vault *v = open_vault(dir);
     const struct segment_place place = lab_file(dir, &active, &tail, made(300, true));
-    static const char *const names[] = {"", "1", "00000000", "0000000x", "00000001.seg", "../../../", "000000001", "99999999"};
+    static const char *const names[] = {"",          "1",         "00000000", "0000000x", "00000001.seg",
+                                        "../../../", "000000001", "99999999"};
     char container[9];
     struct error err = {0};
     struct vault_body *body = NULL;
@@ -243,9 +254,13 @@ Test(segment, locators_from_outside_are_checked)
     const struct {
         uint64_t offset, length;
         int rc;
-    } wrong[] = {{0, place.length, BASE_ERR_CORRUPT}, {place.offset + 1, place.length, BASE_ERR_CORRUPT},
-                 {place.offset + 8, place.length, BASE_ERR_CORRUPT}, {place.offset, place.length + 8, BASE_ERR_CORRUPT},
-                 {UINT64_MAX - 7, place.length, BASE_ERR_CORRUPT}, {(uint64_t)1 << 62, 8, BASE_ERR_GONE}, {tail, 8, BASE_ERR_GONE}};
+    } wrong[] = {{0, place.length, BASE_ERR_CORRUPT},
+                 {place.offset + 1, place.length, BASE_ERR_CORRUPT},
+                 {place.offset + 8, place.length, BASE_ERR_CORRUPT},
+                 {place.offset, place.length + 8, BASE_ERR_CORRUPT},
+                 {UINT64_MAX - 7, place.length, BASE_ERR_CORRUPT},
+                 {(uint64_t)1 << 62, 8, BASE_ERR_GONE},
+                 {tail, 8, BASE_ERR_GONE}};
 
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         const struct segment_place bad = {1, wrong[i].offset, wrong[i].length, 0};
@@ -319,8 +334,10 @@ Test(segment, record_is_copied_as_it_stands)
     struct bytes got;
 
     cr_assert_eq(segment_writer_roll(w, &err), 0);
-    cr_assert_eq(segment_writer_copy(w, dir, b.segment, b.offset, b.length, &to_b.segment, &to_b.offset, &err), 0, "%s", err.text);
-    cr_assert_eq(segment_writer_copy(w, dir, a.segment, a.offset, a.length, &to_a.segment, &to_a.offset, &err), 0, "%s", err.text);
+    cr_assert_eq(segment_writer_copy(w, dir, b.segment, b.offset, b.length, &to_b.segment, &to_b.offset, &err), 0, "%s",
+                 err.text);
+    cr_assert_eq(segment_writer_copy(w, dir, a.segment, a.offset, a.length, &to_a.segment, &to_a.offset, &err), 0, "%s",
+                 err.text);
     cr_expect_eq(segment_writer_copy(w, dir, 1, a.offset + 8, a.length, &active, &tail, &err), BASE_ERR_CORRUPT);
     cr_assert_eq(segment_writer_sync(w, &active, &tail, &err), 0);
     segment_writer_close(&w);
