@@ -20,6 +20,7 @@
 
 enum {
     MESSAGES_MAX = 500, /* of one command; a draft is up to 64 KiB of memory or a file */
+    TOTAL_FACTOR = 16,  /* all of them together are at most so many times APPENDLIMIT */
     CHUNK_BYTES = 64 << 10,
 };
 
@@ -44,6 +45,7 @@ struct append_args {
     struct mdsq_append
         *messages; /* whole ones and the one at hand, which is the last; drafts are ours until the change is made */
     size_t messages_n;
+    uint64_t total_bytes; /* of the whole ones */
     bool binary, utf8, catenate;
     struct imap_url url;
     struct bytes url_text;
@@ -132,6 +134,10 @@ static bool make_room(struct imap_session *s, struct imap_command *c, struct app
         imap_reply(c, IMAP_NO, "TOOBIG", "Message is larger than APPENDLIMIT");
         return false;
     }
+    if (a->total_bytes + has + more > TOTAL_FACTOR * (uint64_t)s->limits.append_bytes) {
+        imap_reply(c, IMAP_NO, "LIMIT", "Messages are too large for one command");
+        return false;
+    }
     return true;
 }
 
@@ -161,6 +167,7 @@ static enum imap_step end_message(struct imap_session *s, struct imap_command *c
     struct mdsq_append *m = message(a);
     if (!m->draft || mdsq_draft_size(m->draft) == 0)
         return imap_reply(c, IMAP_NO, NULL, "A message of no bytes is none"); /* RFC 3502 6.3.11 */
+    a->total_bytes += mdsq_draft_size(m->draft);
     if (mdsq_draft_finish(m->draft, &err) < 0)
         return imap_reply_change_error(s, c, &err, false);
     a->expect = EXPECT_END;

@@ -114,6 +114,16 @@ Test(cmd_append, too_many_messages_for_one_command)
     buf_append_str(&say, "\r\nb NOOP\r\n");
     cr_expect_str_eq(talk_bytes(s, say.p, say.n),
                      "a NO [LIMIT] Too many messages in one command\r\nb OK Completed\r\n");
+    expect_log("");
+    end(&s);
+    s = talk_logged_in(&(struct imap_limits){.append_bytes = 10});
+    buf_reset(&say);
+    buf_append_str(&say, "a APPEND INBOX");
+    for (int i = 0; i < 16; i++)
+        buf_append_str(&say, " {10+}\r\n0123456789");
+    buf_append_str(&say, " {1}\r\nb NOOP\r\n");
+    cr_expect_str_eq(talk_bytes(s, say.p, say.n),
+                     "a NO [LIMIT] Messages are too large for one command\r\nb OK Completed\r\n");
     buf_release(&say);
     expect_log("");
     end(&s);
