@@ -73,6 +73,7 @@ static void forget(struct imap_conn *c)
     } else {
         atomic_fetch_sub(&server->turned_away, 1);
     }
+    atomic_fetch_add(&server->freed, 1);
     if (c->account)
         imap_counts_drop(server->accounts, bytes_str(c->account));
 }
@@ -377,6 +378,7 @@ static void on_idle_timer(struct imap_conn *c)
 {
     if (now_ms(c) < deadline_of(c)) {
         imap_channel_rest(&c->channel);
+        atomic_fetch_add(&c->loop->server->freed, 1);
         set_timer(c, deadline_of(c) - now_ms(c));
     } else {
         end_session(c, "timeout", imap_session_logged_in(c->session) ? "Idle for too long" : "Login took too long");

@@ -59,6 +59,7 @@ struct imap_server {
     atomic_uint connections;                  /* of all loops, with a session */
     atomic_uint turned_away;                  /* being told so */
     atomic_ullong next_id;
+    atomic_uint freed; /* connections that ended or gave memory back since the heap was trimmed */
     pthread_mutex_t config_lock; /* guards config */
     struct imap_config *config;
     size_t ports_n;
