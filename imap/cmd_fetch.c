@@ -145,6 +145,13 @@ static void put_extensions(struct imap_session *s, struct fetch_args *a, const s
     }
 }
 
+static void put_flags(struct imap_session *s, struct fetch_args *a, const struct mdsq_message *m)
+{
+    next_attribute(s, a);
+    buf_append_str(&s->out, "FLAGS ");
+    imap_put_flags(s, m);
+}
+
 static void put_metadata(struct imap_session *s, struct fetch_args *a, const struct mdsq_message *m)
 {
     const unsigned attrs = a->atts.attrs;
@@ -153,7 +160,7 @@ static void put_metadata(struct imap_session *s, struct fetch_args *a, const str
         buf_printf(&s->out, "UID %u", m->uid);
     }
     if (attrs & MDSQ_FETCH_FLAGS)
-        put_attribute(s, a, "FLAGS ", m->flags);
+        put_flags(s, a, m);
     if (attrs & MDSQ_FETCH_INTERNALDATE) {
         next_attribute(s, a);
         buf_printf(&s->out, "INTERNALDATE \"%s\"", m->internal_date);

@@ -122,8 +122,9 @@ static bool take_events(struct imap_cursor *at, struct notify_args *a, bool sele
         else
             break;
     } while (true);
-    /* RFC 5465 section 5: one of them is both; changes of flags need them. */
-    if (*events & IMAP_NOTIFY_MESSAGES && (*events & both) != both)
+    /* RFC 5465 section 5: one of them is both; changes of flags need them. Of other mailboxes it asks the same, but
+     * each is told by a STATUS there, clients send one alone, and other servers take it. */
+    if (selected && *events & IMAP_NOTIFY_MESSAGES && (*events & both) != both)
         return imap_cursor_fail(at, "MessageNew and MessageExpunge go together");
     return imap_take_byte(at, ')');
 }

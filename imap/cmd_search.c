@@ -34,6 +34,7 @@ IMAP_PARSE(imap_parse_search)
         return false;
     a->program.now_s = imap_system_time_s();
     a->program.saved = s->saved;
+    a->program.recent = s->recent;
     if (!imap_take_search(at, s->limits.nesting, &a->program))
         return false;
     if (a->program.has_charset && s->enabled & IMAP_ENABLED_UTF8)
@@ -188,7 +189,6 @@ static void put_head(struct imap_session *s, const struct imap_command *c, const
         buf_append_str(&s->out, " COUNT ");
         buf_append_u64_dec(&s->out, count);
     }
-    put_modseq(s, a, " MODSEQ ", "");
 }
 
 /* One more of the result as its form has it: a number, or a range. False: there is none. */
@@ -219,7 +219,9 @@ static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c
         if (more && imap_session_should_yield(s))
             return IMAP_STEP_MORE;
     }
-    if (!is_extended(s, a))
+    if (is_extended(s, a))
+        put_modseq(s, a, " MODSEQ ", "");
+    else
         put_modseq(s, a, " (MODSEQ ", ")");
     buf_append_str(&s->out, "\r\n");
     s->mid_response = false;

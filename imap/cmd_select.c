@@ -212,8 +212,9 @@ static enum imap_step tell_changed(struct imap_session *s, struct select_args *a
         /* Without a log back to then, all messages are looked at. */
         if (rc < 0 || m.gone || m.modseq <= a->modseq)
             continue;
-        buf_printf(&s->out, "* %u FETCH (UID %u FLAGS %.*s MODSEQ (", m.seq, m.uid, (int)m.flags.n,
-                   (const char *)m.flags.p);
+        buf_printf(&s->out, "* %u FETCH (UID %u FLAGS ", m.seq, m.uid);
+        imap_put_flags(s, &m);
+        buf_append_str(&s->out, " MODSEQ (");
         buf_append_u64_dec(&s->out, m.modseq);
         buf_append_str(&s->out, "))\r\n");
         if (imap_session_should_yield(s))
@@ -247,8 +248,7 @@ static void say_opened(struct imap_session *s, const struct select_args *a, cons
     const bool rev2 = s->enabled & IMAP_ENABLED_REV2;
     struct buf *out = &s->out;
     buf_printf(out, "* %u EXISTS\r\n", s->told_exists);
-    if (!rev2)
-        buf_append_str(out, "* 0 RECENT\r\n");
+    imap_recent_say(s);
     if (!rev2 && info->first_unseen)
         buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", info->first_unseen);
     buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", info->uidvalidity);
@@ -296,6 +296,7 @@ static int open_folder(struct imap_session *s, struct imap_command *c, struct se
     imap_notify_selected(s);
     if (a->condstore)
         s->enabled |= IMAP_ENABLED_CONDSTORE;
+    imap_recent_take(s);
     imap_say_keywords(s);
     say_opened(s, a, &info);
     return 0;

@@ -176,7 +176,8 @@ static void say_message(struct imap_session *s, const struct imap_command *c, co
         sp = " ";
     }
     if (!a->silent) {
-        buf_printf(&s->out, "%sFLAGS %.*s", sp, (int)m->flags.n, (const char *)m->flags.p);
+        buf_printf(&s->out, "%sFLAGS ", sp);
+        imap_put_flags(s, m);
         sp = " ";
     }
     if (s->enabled & IMAP_ENABLED_CONDSTORE) {

@@ -126,6 +126,8 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
     uint32_t count = mdsq_view_count(s->view);
     news->exists = count != s->told_exists - news->expunged_count;
     s->told_exists = count;
+    if (news->exists)
+        news->recent = imap_recent_take(s);
     return true;
 }
 
@@ -200,7 +202,8 @@ static bool next_changed(struct imap_session *s, struct imap_news *news)
 
 static void say_flags(struct imap_session *s, const struct mdsq_message *m)
 {
-    buf_printf(&s->out, "* %u FETCH (UID %u FLAGS %.*s", m->seq, m->uid, (int)m->flags.n, (const char *)m->flags.p);
+    buf_printf(&s->out, "* %u FETCH (UID %u FLAGS ", m->seq, m->uid);
+    imap_put_flags(s, m);
     if (s->enabled & IMAP_ENABLED_CONDSTORE) {
         buf_append_str(&s->out, " MODSEQ (");
         buf_append_u64_dec(&s->out, m->modseq);
@@ -241,6 +244,8 @@ bool imap_news_step(struct imap_session *s, struct imap_news *news, bool allow_e
         return false;
     if (news->exists) {
         buf_printf(&s->out, "* %u EXISTS\r\n", s->told_exists);
+        if (news->recent)
+            imap_recent_say(s);
         news->exists = false;
     }
     return say_changed(s, news);

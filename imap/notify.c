@@ -95,8 +95,8 @@ void imap_notify_free(struct imap_notify **notify)
 
 static bool is_name(const char *a, const char *b)
 {
-    return strcmp(a, b) == 0 ||
-           (bytes_equal_nocase(bytes_str(a), BYTES_LIT("INBOX")) && bytes_equal_nocase(bytes_str(b), BYTES_LIT("INBOX")));
+    return strcmp(a, b) == 0 || (bytes_equal_nocase(bytes_str(a), BYTES_LIT("INBOX")) &&
+                                 bytes_equal_nocase(bytes_str(b), BYTES_LIT("INBOX")));
 }
 
 static bool is_below(const char *name, const char *above)
@@ -114,8 +114,7 @@ static bool is_in(const struct imap_notify_group *group, const char *name, unsig
     case IMAP_FILTER_MAILBOXES: break;
     }
     for (size_t i = 0; i < group->names_n; i++)
-        if (is_name(name, group->names[i]) ||
-            (group->filter == IMAP_FILTER_SUBTREE && is_below(name, group->names[i])))
+        if (is_name(name, group->names[i]) || (group->filter == IMAP_FILTER_SUBTREE && is_below(name, group->names[i])))
             return true;
     return false;
 }
@@ -197,17 +196,17 @@ static void remember(struct known *k, const struct mdsq_folder *folder, const st
 /* ---- what is said --------------------------------------------------------------------------------------- */
 
 static void say_status_of(struct imap_session *s, const char *name, const struct mdsq_status *status, bool messages,
-                          bool modseq, bool uidvalidity, bool unseen)
+                          bool uidnext, bool modseq, bool uidvalidity, bool unseen)
 {
     struct imap_status_items items = {0};
-    if (messages) {
-        imap_status_items_add(&items, "UIDNEXT");
+    if (messages)
         imap_status_items_add(&items, "MESSAGES");
-    }
-    if (modseq)
-        imap_status_items_add(&items, "HIGHESTMODSEQ");
+    if (uidnext)
+        imap_status_items_add(&items, "UIDNEXT");
     if (uidvalidity)
         imap_status_items_add(&items, "UIDVALIDITY");
+    if (modseq)
+        imap_status_items_add(&items, "HIGHESTMODSEQ");
     if (unseen)
         imap_status_items_add(&items, "UNSEEN");
     if (items.n)
@@ -217,8 +216,8 @@ static void say_status_of(struct imap_session *s, const char *name, const struct
 /* RFC 5465 3.1: with the STATUS indicator, before NOTIFY's own OK. */
 static void say_first(struct imap_session *s, const char *name, unsigned events, const struct mdsq_status *status)
 {
-    say_status_of(s, name, status, events & IMAP_NOTIFY_NEW, events & IMAP_NOTIFY_FLAGS,
-                  events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_FLAGS), false);
+    say_status_of(s, name, status, events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_EXPUNGE), events & IMAP_NOTIFY_NEW,
+                  events & IMAP_NOTIFY_FLAGS, events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_FLAGS), false);
 }
 
 /* RFC 5465 5.1-5.3: what messages do in another mailbox is told by its STATUS. */
@@ -231,9 +230,9 @@ static void say_messages(struct imap_session *s, const struct mdsq_folder *folde
     const bool flags = events & IMAP_NOTIFY_FLAGS && (replaced || old->highestmodseq != now->highestmodseq);
     const bool unseen = flags && old->unseen != now->unseen;
     if (messages && events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_EXPUNGE))
-        say_status_of(s, folder->name, now, true, condstore, replaced || flags, unseen);
+        say_status_of(s, folder->name, now, true, true, condstore, replaced || flags, unseen);
     else if (flags && (condstore || unseen || replaced))
-        say_status_of(s, folder->name, now, false, condstore, true, unseen);
+        say_status_of(s, folder->name, now, false, false, condstore, true, unseen);
 }
 
 /* A child of what was told as renamed moved along: nothing more is said (RFC 5465 5.4). */

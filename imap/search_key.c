@@ -12,6 +12,8 @@ enum argument {
     ARG_NOT,
     ARG_OR,
     ARG_INTERVAL, /* seconds before now */
+    ARG_RECENT,   /* none: what is \Recent */
+    ARG_NEW,      /* none: what is \Recent and not \Seen */
     ARG_MODSEQ,   /* [SP entry-name SP entry-type-req] SP mod-sequence-valzer */
     ARG_OBJECT_ID,
 };
@@ -40,13 +42,13 @@ static const struct word {
     {"KEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, false},
     {"LARGER", ARG_NUMBER, MDSQ_KEY_LARGER, 0, false},
     {"MODSEQ", ARG_MODSEQ, MDSQ_KEY_MODSEQ, 0, false},
-    {"NEW", ARG_NONE, MDSQ_KEY_NONE, 0, false}, /* nothing is \Recent here */
+    {"NEW", ARG_NEW, MDSQ_KEY_AND, 0, false},
     {"NOT", ARG_NOT, MDSQ_KEY_NOT, 0, false},
-    {"OLD", ARG_NONE, MDSQ_KEY_ALL, 0, false},
+    {"OLD", ARG_RECENT, MDSQ_KEY_NONE, 0, true},
     {"OLDER", ARG_INTERVAL, MDSQ_KEY_OLDER, 0, false},
     {"ON", ARG_DATE, MDSQ_KEY_ON, 0, false},
     {"OR", ARG_OR, MDSQ_KEY_OR, 0, false},
-    {"RECENT", ARG_NONE, MDSQ_KEY_NONE, 0, false},
+    {"RECENT", ARG_RECENT, MDSQ_KEY_NONE, 0, false},
     {"SAVEDATESUPPORTED", ARG_NONE, MDSQ_KEY_ALL, 0, false},
     {"SAVEDBEFORE", ARG_DATE, MDSQ_KEY_SAVEDBEFORE, 0, false},
     {"SAVEDON", ARG_DATE, MDSQ_KEY_SAVEDON, 0, false},
@@ -217,12 +219,32 @@ static bool take_set(struct parser *p, enum mdsq_key_kind kind, struct mdsq_key 
     return true;
 }
 
+static void recent_key(struct parser *p, struct mdsq_key *out)
+{
+    *out = (struct mdsq_key){.kind = p->program->recent ? MDSQ_KEY_SET : MDSQ_KEY_NONE, .set = p->program->recent};
+}
+
+/* RECENT UNSEEN */
+static bool new_key(struct parser *p, struct mdsq_key *out)
+{
+    struct mdsq_key *both = new_keys(p, 2), *seen = new_keys(p, 1);
+    if (!both || !seen)
+        return false;
+    *seen = (struct mdsq_key){.kind = MDSQ_KEY_FLAG, .number = FLAG_SEEN};
+    recent_key(p, &both[0]);
+    both[1] = (struct mdsq_key){.kind = MDSQ_KEY_NOT, .children = seen, .children_n = 1};
+    *out = (struct mdsq_key){.kind = MDSQ_KEY_AND, .children = both, .children_n = 2};
+    return true;
+}
+
 static bool take_argument(struct parser *p, const struct word *word, unsigned depth, struct mdsq_key *out)
 {
     struct bytes v;
     int64_t days;
     switch (word->argument) {
     case ARG_NONE: return true;
+    case ARG_RECENT: recent_key(p, out); return true;
+    case ARG_NEW: return new_key(p, out);
     case ARG_TEXT: return take_text(p, &out->text);
     case ARG_FIELD_TEXT: return take_text(p, &out->field) && take_text(p, &out->text);
     case ARG_NOT: return take_operands(p, depth, 1, out);
@@ -337,7 +359,7 @@ bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_se
     const unsigned deepest = MDSQ_KEY_DEPTH_MAX - 2;
     struct parser p = {.at = at, .depth_max = depth_max < deepest ? depth_max : deepest, .program = out};
     bool known;
-    *out = (struct imap_search_program){.now_s = out->now_s, .saved = out->saved};
+    *out = (struct imap_search_program){.now_s = out->now_s, .saved = out->saved, .recent = out->recent};
     if (!imap_take_sp(at) || !take_return(at, out) || !take_charset(&p, &known))
         return false;
     if (!known) {

@@ -23,6 +23,7 @@ struct imap_search_program {
     /* given by the caller */
     int64_t now_s;                /* for OLDER and YOUNGER */
     const struct mdsq_set *saved; /* "$": not copied; NULL: empty */
+    const struct mdsq_set *recent; /* UIDs that are \Recent: likewise */
     /* parsed */
     const struct mdsq_key *key;
     bool bad_charset; /* the rest was not looked at: NO [BADCHARSET] */

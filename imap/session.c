@@ -76,6 +76,7 @@ void imap_session_unselect(struct imap_session *s)
 {
     mdsq_view_close(&s->view);
     mdsq_set_free(&s->saved);
+    mdsq_set_free(&s->recent);
     s->told_exists = 0;
     s->told_keywords = 0;
     s->told_modseq = s->own_first = s->own_last = 0;
@@ -119,6 +120,7 @@ void imap_session_free(struct imap_session **session)
     imap_idle_release(s);
     mdsq_reader_end(&s->reader);
     mdsq_view_close(&s->view);
+    mdsq_set_free(&s->recent);
     mdsq_set_free(&s->saved);
     mdsq_archive_close(&s->archive);
     free(s->mask);

@@ -13,6 +13,8 @@ static void archive_free(struct mdsq_archive *a)
 {
     for (size_t i = 0; i < QUERY_SHARED_SETS_MAX; i++)
         query_uids_unref(&a->sets[i].uids);
+    if (a->recent)
+        g_hash_table_destroy(a->recent);
     query_vaults_release(a);
     mds_close(&a->env);
     (void)pthread_mutex_destroy(&a->lock);
@@ -136,6 +138,7 @@ static int archive_open_locked(struct mdsq_store *store, const char *name, struc
         a = g_new0(struct mdsq_archive, 1);
         (void)pthread_mutex_init(&a->lock, NULL);
         a->id = info.id;
+        a->opened_s = query_os_now();
         a->dev = st.st_dev;
         a->ino = st.st_ino;
         g_strlcpy(a->name, info.name, sizeof a->name);

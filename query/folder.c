@@ -56,10 +56,11 @@ int mdsq_status(struct mdsq_reader *reader, const char *folder, struct mdsq_stat
     query_error_init(&e);
     *out = (struct mdsq_status){0};
 
-    const int rc = query_folder_find(reader->txn, folder, &f, &e);
+    int rc = query_folder_find(reader->txn, folder, &f, &e);
 
-    if (rc < 0)
-        return query_result(rc, &e, err);
-    query_status_of(&f, out);
-    return MDSQ_OK;
+    if (rc >= 0) {
+        query_status_of(&f, out);
+        rc = query_recent_count(reader, &f, &out->recent, &e);
+    }
+    return query_result(rc < 0 ? rc : MDSQ_OK, &e, err);
 }

@@ -185,6 +185,8 @@ struct mdsq_archive {
     pthread_mutex_t lock;
     struct query_shared_set sets[QUERY_SHARED_SETS_MAX];
     uint64_t sets_clock;
+    struct _GHashTable *recent; /* folder -> first UID that is recent (recent.c) */
+    int64_t opened_s;           /* permanent */
     struct query_vault *vaults;
     /* Under the writer's lock (writer.c). */
     struct mdsq_change *queue_first, *queue_last;
@@ -247,6 +249,8 @@ struct mdsq_view {
 int query_folder_find(struct mds_txn *txn, const char *name, struct mds_folder *out, struct error *err);
 void query_mailbox_id(const uint8_t object_id[16], char out[33]);
 void query_status_of(const struct mds_folder *f, struct mdsq_status *out);
+/* Messages of the folder that are recent to whoever selects it next. */
+int query_recent_count(struct mdsq_reader *reader, const struct mds_folder *f, uint32_t *out, struct error *err);
 
 /* ---- items: the stored bytes (item.c) ------------------------------------------------------ */
 

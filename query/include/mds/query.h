@@ -240,7 +240,7 @@ MDSQ_API int mdsq_lister_next(struct mdsq_lister *lister, struct mdsq_reader *re
 MDSQ_API void mdsq_lister_status(const struct mdsq_lister *lister, struct mdsq_status *out);
 MDSQ_API void mdsq_lister_free(struct mdsq_lister **lister);
 
-/* Counters are kept, nothing is counted. MDSQ_ERR_NOTFOUND: no such folder, or one that cannot be selected. recent is 0: \Recent is not kept. */
+/* Counters are kept, nothing is counted. MDSQ_ERR_NOTFOUND: no such folder, or one that cannot be selected. recent: see mdsq_view_recent. */
 struct mdsq_status {
     uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;
     uint64_t highestmodseq, size; /* size: sum of RFC822.SIZE */
@@ -264,6 +264,11 @@ MDSQ_API bool mdsq_view_has_untold(const struct mdsq_view *view);
 /* State of the folder when the view was opened or last advanced. first_unseen: sequence number, 0 if none. */
 struct mdsq_view_info { uint32_t uidvalidity, uidnext, first_unseen; uint64_t highestmodseq; char mailbox_id[33]; };
 MDSQ_API int mdsq_view_get_info(struct mdsq_reader *reader, struct mdsq_view *view, struct mdsq_view_info *out, struct mdsq_error *err);
+/*
+ * UIDs of the view's folder that no session of this process was told of (\Recent): first..last, 0 and 0 if there are none. take: this session is, of
+ * all that the view knows. What was there when the archive was opened is not recent.
+ */
+MDSQ_API int mdsq_view_recent(struct mdsq_reader *reader, const struct mdsq_view *view, bool take, uint32_t *first_out, uint32_t *last_out, struct mdsq_error *err);
 MDSQ_API uint32_t mdsq_view_uid(const struct mdsq_view *view, uint32_t seq);  /* 0 if out of range */
 MDSQ_API uint32_t mdsq_view_seq(const struct mdsq_view *view, uint32_t uid);  /* 0 if not in the view */
 

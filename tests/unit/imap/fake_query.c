@@ -349,6 +349,21 @@ int mdsq_view_open(struct mdsq_reader *reader, const char *folder, struct mdsq_v
     return 0;
 }
 
+int mdsq_view_recent(struct mdsq_reader *reader, const struct mdsq_view *view, bool take, uint32_t *first_out,
+                     uint32_t *last_out, struct mdsq_error *err)
+{
+    (void)reader;
+    (void)err;
+    *first_out = *last_out = 0;
+    if (fake.recent_from && view->n && view->uids[view->n - 1] >= fake.recent_from) {
+        *first_out = fake.recent_from;
+        *last_out = view->uids[view->n - 1];
+        if (take)
+            fake.recent_from = *last_out + 1;
+    }
+    return 0;
+}
+
 void mdsq_view_close(struct mdsq_view **view)
 {
     if (*view)

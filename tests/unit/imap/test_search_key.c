@@ -35,7 +35,7 @@ static const struct mdsq_set *const saved = (const struct mdsq_set *)(const void
 static char *parse(const char *text, unsigned depth, const char **why)
 {
     struct arena *arena = arena_new(4 << 20);
-    struct imap_search_program program = {.now_s = 1000, .saved = saved};
+    struct imap_search_program program = {.now_s = 1000, .saved = saved, .recent = saved};
     struct imap_cursor at = imap_cursor_of(bytes_str(text), arena);
     struct buf out = {0};
     *why = NULL;
@@ -76,9 +76,9 @@ Test(search_key, every_key)
         {" UNFLAGGED", "NOT(FLAG=4)"},
         {" SEEN", "FLAG=1"},
         {" UNSEEN", "NOT(FLAG=1)"},
-        {" NEW", "NONE"},
-        {" RECENT", "NONE"},
-        {" OLD", "ALL"},
+        {" NEW", "AND(SET NOT(FLAG=1))"},
+        {" RECENT", "SET"},
+        {" OLD", "NOT(SET)"},
         {" KEYWORD $Junk", "KEYWORD'$Junk'"},
         {" UNKEYWORD x", "NOT(KEYWORD'x')"},
         {" KEYWORD \"x\"", NULL},

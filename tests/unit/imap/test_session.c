@@ -500,7 +500,7 @@ Test(session, search)
     static const struct exchange table[] = {
         {"a SEARCH ALL\r\n", "* SEARCH 1 2 3\r\na OK SEARCH completed\r\n"},
         {"a UID SEARCH ALL\r\n", "* SEARCH 10 20 30\r\na OK SEARCH completed\r\n"},
-        {"a SEARCH NEW\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RECENT\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
         {"a SEARCH 4\r\n", "a BAD No such message\r\n"},
         {"a SEARCH CHARSET KOI8-R TEXT {3+}\r\n\xff\xfe\xfd\r\n",
          "a NO [BADCHARSET (UTF-8 US-ASCII)] Charset is not supported\r\n"},

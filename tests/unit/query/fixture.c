@@ -152,7 +152,7 @@ uint32_t fixture_add(struct fixture *f, const char *folder, struct bytes raw, co
 
     struct mds_message m = {.folder = make_folder(txn, bytes_str(folder)), .flags = how->flags,
         .keywords = buf_bytes(&keywords), .internal_date = how->internal_date, .internal_zone = how->internal_zone,
-        .saved_date = 1000};
+        .saved_date = how->saved_date ? how->saved_date : 1000};
 
     m.item = add_item(f, txn, raw, how, &record);
     m.size_crlf = record.size_crlf;

@@ -38,6 +38,7 @@ struct filing {
     const char *keywords; /* blank-separated */
     int64_t internal_date;
     int16_t internal_zone;
+    int64_t saved_date;   /* 0: 1000 */
     bool all_headers;     /* keep the whole header block */
     bool in_mbox;         /* the bytes go to the mbox "box" beside the vault's files; it must end with a line end */
 };
