@@ -45,6 +45,11 @@ static void on_listen(const char *address, unsigned port, void *arg)
     fflush(stdout);
 }
 
+static bool is_loopback_name(const char *listen)
+{
+    return g_str_has_prefix(listen, "127.") || g_str_has_prefix(listen, "localhost:") || g_str_has_prefix(listen, "[::1]:");
+}
+
 /* ---- settings -------------------------------------------------------------------------------------- */
 
 /* What the command line says goes over what the file says. */
@@ -187,6 +192,10 @@ static int serve(const struct serve_options *o)
     int rc = read_conf(o, &s.conf, &err);
     if (rc < 0)
         return cli_fail(&err);
+    if (o->listen && !o->check && !is_loopback_name(o->listen))
+        cli_note("%s is reachable from outside and without TLS, which only a configuration gives: passwords are refused there "
+                 "(LOGINDISABLED) except to clients of this machine's loopback",
+                 o->listen);
     sigemptyset(&hangup.sa_mask);
     sigaction(SIGHUP, &hangup, NULL);
     s.metrics = metrics_new();

@@ -240,12 +240,27 @@ static void format_process(struct buf *out)
     one(out, "mds_descriptors", "gauge", NULL, "Open descriptors of the process.", open_fds);
 }
 
+static void format_store(struct mdsq_store *store, struct buf *out)
+{
+    struct mdsq_counters c;
+    mdsq_store_counters(store, &c);
+    family(out, "mds_commit_duration_seconds", "summary", "seconds", "Commits of clients' changes, and the time that they took.");
+    buf_printf(out, "mds_commit_duration_seconds_count %" G_GUINT64_FORMAT "\nmds_commit_duration_seconds_sum ", c.commits);
+    put_seconds(out, c.commit_us * 1000);
+    one(out, "mds_changes", "counter", NULL, "Changes applied in these commits.", c.changes);
+    one(out, "mds_snapshots", "counter", NULL, "Read transactions begun.", c.snapshots);
+    family(out, "mds_archives", "gauge", NULL, "Archives that are open, and of these without users.");
+    buf_printf(out, "mds_archives{state=\"open\"} %" G_GUINT64_FORMAT "\nmds_archives{state=\"idle\"} %" G_GUINT64_FORMAT "\n", c.archives_open,
+               c.archives_idle);
+}
+
 void metrics_format(struct metrics *m, struct mdsq_store *store, struct buf *out)
 {
-    (void)store;
     format_sessions(m, out);
     format_logins(m, out);
     format_commands(m, out);
+    if (store)
+        format_store(store, out);
     format_process(out);
     family(out, "mds_reloads", "counter", NULL, "Times that the configuration was read again.");
     buf_printf(out, "mds_reloads_total{result=\"ok\"} %" G_GUINT64_FORMAT "\nmds_reloads_total{result=\"failed\"} %" G_GUINT64_FORMAT "\n",

@@ -28,7 +28,7 @@ struct query_writer {
     pthread_t threads[WRITER_THREADS];
     unsigned threads_n, idle, ready_n;
     bool is_ending;
-    uint64_t changes, commits;
+    uint64_t changes, commits, commit_us;
 };
 
 /* ---- queues; all under the writer's lock ------------------------------------------------- */
@@ -216,6 +216,7 @@ static void turn(struct query_writer *w, struct mdsq_archive *a)
     }
     w->changes += b.n;
     w->commits++;
+    w->commit_us += (uint64_t)(query_os_monotonic_us() - b.began_us);
     a->is_writing = false;
     if (a->queue_first)
         ready_push(w, a);
@@ -287,6 +288,17 @@ void query_writer_counts(struct mdsq_store *store, uint64_t *changes_out, uint64
     *changes_out = w->changes;
     *commits_out = w->commits;
     (void)pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t query_writer_us(struct mdsq_store *store)
+{
+    struct query_writer *w = store->writer;
+
+    (void)pthread_mutex_lock(&w->lock);
+    const uint64_t us = w->commit_us;
+
+    (void)pthread_mutex_unlock(&w->lock);
+    return us;
 }
 
 /* Wakes a thread for one more archive, or begins one. False: there is none and none can be begun. */

@@ -285,6 +285,7 @@ def check_listeners(server, context):
         client.login("ann", "secret")
         client.select("INBOX")
         assert b"Subject: ann" in client.fetch("1", "(BODY[])")[1][0][1]
+        assert client.store("1", "+FLAGS", "\\Flagged")[0] == "OK"
     with imaplib.IMAP4("127.0.0.1", plain) as client:
         offered = capabilities(client)
         assert "AUTH=SCRAM-SHA-256" in offered and "LOGINDISABLED" in offered and "AUTH=PLAIN" not in offered, offered
@@ -449,7 +450,7 @@ def parse_openmetrics(text):
         if line.startswith("# "):
             kind, name, rest = re.fullmatch(r"# (TYPE|UNIT|HELP) ([a-z_]+) (.+)", line).groups()
             if kind == "TYPE":
-                assert name not in families and rest in ("counter", "gauge", "histogram"), line
+                assert name not in families and rest in ("counter", "gauge", "histogram", "summary"), line
                 families[name], current = rest, name
             assert name == current, f"{line}: not in one piece"
             if kind == "UNIT":
@@ -458,7 +459,7 @@ def parse_openmetrics(text):
         found = re.fullmatch(r'([a-z_]+)(?:\{((?:[a-z_]+="[^"\\]*")(?:,[a-z_]+="[^"\\]*")*)\})? (\d+(?:\.\d+)?)', line)
         assert found, line
         name, labels, value = found.groups()
-        suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}[families[current]]
+        suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"], "summary": ["_count", "_sum"]}[families[current]]
         assert name in [current + s for s in suffixes], line
         assert labels not in samples.setdefault(name, {}), f"twice: {line}"
         samples[name][labels] = float(value)
@@ -495,6 +496,8 @@ def check_metrics(server):
     assert m["mds_command_duration_seconds_count"]['command="SELECT"'] == m["mds_commands_total"]['command="SELECT",status="ok"']
     assert m["mds_connections_refused_total"]['limit="account"'] >= 1
     assert m["mds_network_bytes_total"]['direction="out"'] > 1000
+    assert m["mds_commit_duration_seconds_count"][None] >= 1 and m["mds_changes_total"][None] >= 1
+    assert m["mds_archives"]['state="open"'] == 2, m["mds_archives"]
     for request, status in [(b"GET / HTTP/1.1\r\n\r\n", b"404"), (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"), (b"nonsense\r\n\r\n", b"400"),
                             (b"GET /metrics HTTP/1.1\r\nx: " + b"x" * 5000, b"431"), (b"HEAD /metrics HTTP/1.0\r\n\r\n", b"200")]:
         assert http(server.metrics, request).startswith(b"HTTP/1.1 " + status), request[:30]

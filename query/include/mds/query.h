@@ -129,6 +129,15 @@ struct mdsq_login_settings { /* zero means default */
 };
 /* Any thread, at any time. */
 MDSQ_API void mdsq_login_configure(struct mdsq_store *store, const struct mdsq_login_settings *settings);
+/* What the store has done in this process and holds now, for metrics. Any thread. */
+struct mdsq_counters {
+    uint64_t commits, changes; /* of mdsq_change_*: turns of the writers, and the changes that they applied */
+    uint64_t commit_us;        /* spent in these turns, waiting for the disk included */
+    uint64_t snapshots;        /* readers begun or renewed */
+    uint64_t archives_open, archives_idle; /* idle: kept open without users */
+};
+MDSQ_API void mdsq_store_counters(struct mdsq_store *store, struct mdsq_counters *out);
+
 struct mdsq_attempt;
 /* address: the client's, as text; NULL: the administrator, who is never held back. An unknown name is no error here. */
 MDSQ_API int mdsq_attempt_new(struct mdsq_store *store, const char *user, const char *address, struct mdsq_attempt **out, struct mdsq_error *err);
