@@ -61,6 +61,11 @@ void fixture_folder(struct fixture *f, struct bytes name, bool subscribed)
     OK(mds_write_commit(&txn, &err));
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, 2);
+}
+
 static void add_keywords(struct mds_txn *txn, const char *keywords, struct buf *out)
 {
     char *copy = strdup(keywords), *rest = copy, *word;
@@ -73,6 +78,8 @@ static void add_keywords(struct mds_txn *txn, const char *keywords, struct buf *
         OK(mds_keyword_id(txn, bytes_str(word), true, &id, &err));
         buf_put_u16(out, id);
     }
+    if (out->n)
+        qsort(out->p, out->n / 2, 2, compare_ids); /* as they are stored */
     free(copy);
 }
 

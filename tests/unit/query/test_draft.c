@@ -6,7 +6,9 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 static struct mdsq_error e;
 
@@ -235,5 +237,60 @@ Test(draft, what_fails_leaves_no_trace_and_no_file)
     for (const struct dirent *at; (at = readdir(d)) != NULL;)
         cr_expect(strncmp(at->d_name, "draft", 5) != 0, "%s was left", at->d_name);
     closedir(d);
+    end();
+}
+
+/* The disk is full as far as this process is concerned: no file may grow past `bytes`. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(draft, a_full_disk_refuses_and_service_goes_on)
+{
+    struct mdsq_append message = {0};
+    struct mdsq_change *change = NULL, *store_change = NULL;
+    struct mdsq_outcome o;
+    struct buf raw = message_of(300000, 11);
+
+    begin(TEMP_DIR());
+    append(BYTES_LIT("A: before\n\n"), 100, false);
+    OK(mdsq_draft_new(archive, &message.draft, &e));
+    OK(mdsq_draft_write(message.draft, raw.p, raw.n, &e));
+    OK(mdsq_draft_finish(message.draft, &e));
+    OK(mdsq_change_append(archive, "INBOX", &message, 1, &change, &e));
+    limit_files(4096); /* the segment cannot grow; nothing of the batch may be half done */
+    cr_expect_lt(mdsq_change_wait(change, &e), 0);
+    mdsq_change_free(&change);
+    OK(mdsq_change_create(archive, "new", 0, &store_change, &e));
+    cr_expect_lt(mdsq_change_wait(store_change, &e), 0, "the metadata cannot grow either");
+    mdsq_change_free(&store_change);
+    message.draft = NULL;
+    OK(mdsq_draft_new(archive, &message.draft, &e));
+    cr_expect_lt(mdsq_draft_write(message.draft, raw.p, raw.n, &e), 0);
+    mdsq_draft_free(&message.draft);
+
+    limit_files(RLIM_INFINITY);
+    cr_expect_eq(stat_of().messages, 1);
+    const uint32_t uid = append(buf_bytes(&raw), 65536, true);
+    cr_expect_eq(uid, 2);
+    cr_expect(reads_as(uid, buf_bytes(&raw)));
+    OK(mdsq_change_create(archive, "new", 0, &change, &e));
+    OK(mdsq_change_wait(change, &e));
+    OK(mdsq_change_outcome(change, &o, &e));
+    mdsq_change_free(&change);
+
+    struct mds_txn *txn = NULL;
+    struct error err;
+
+    OK(mds_read_begin(archive->env, &txn, &err));
+    cr_expect_eq(mds_verify(txn, NULL, NULL, &err), 0);
+    mds_read_end(&txn);
+    buf_release(&raw);
     end();
 }
