@@ -185,3 +185,73 @@ Test(cursor, every_prefix_of_everything_is_safe)
             for (int kind = TAG; kind <= LITERAL; kind++)
                 (void)TAKE(text + from, n, take((enum kind)kind, c));
 }
+
+Test(cursor, numbers_of_63_bits)
+{
+    static const struct {
+        const char *say;
+        bool ok;
+        uint64_t expect;
+    } table[] = {
+        {"0", true, 0},
+        {"4294967296", true, 4294967296},
+        {"9223372036854775807", true, INT64_MAX},
+        {"9223372036854775808", false, 0},
+        {"99999999999999999999999999", false, 0},
+        {"", false, 0},
+        {"-1", false, 0},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct imap_cursor c = imap_cursor_of(bytes_str(table[i].say), NULL);
+        uint64_t v = 0;
+        cr_expect_eq(imap_take_number64(&c, &v), table[i].ok, "%s", table[i].say);
+        cr_expect_eq(v, table[i].expect, "%s", table[i].say);
+    }
+}
+
+Test(cursor, the_saved_result_is_a_set)
+{
+    static const struct {
+        const char *say;
+        size_t n; /* bytes taken, 0: refused */
+    } table[] = {{"$", 1}, {"$ x", 1}, {"1,$", 0}, {"$,1", 1}, {"1:$", 0}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct imap_cursor c = imap_cursor_of(bytes_str(table[i].say), NULL);
+        struct bytes set;
+        bool ok = imap_take_sequence_set(&c, &set);
+        cr_expect_eq(ok ? set.n : 0, table[i].n, "%s", table[i].say);
+    }
+}
+
+Test(cursor, names_are_utf8_once_the_client_says_so)
+{
+    static const struct {
+        const char *say, *utf7, *utf8; /* NULL: refused */
+    } table[] = {
+        {"INBOX", "INBOX", "INBOX"},
+        {"Gr&APw-n", "Gr\xc3\xbcn", "Gr&APw-n"},
+        {"\"Gr\xc3\xbcn\"", NULL, "Gr\xc3\xbcn"},
+        {"A&B", NULL, "A&B"},
+        {"A&-B", "A&B", "A&-B"},
+        {"\"\xff\"", NULL, NULL},
+        {"\"\xc0\x80\"", NULL, NULL},
+        {"\"\xed\xa0\x80\"", NULL, NULL},
+        {"\"\xc2\x85\"", NULL, NULL},     /* a control character */
+        {"\"\xe2\x80\xa8\"", NULL, NULL}, /* line separator */
+        {"\"\x01\"", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        for (int utf8 = 0; utf8 < 2; utf8++) {
+            struct arena *arena = arena_new(4096);
+            struct imap_cursor c = imap_cursor_of(bytes_str(table[i].say), arena);
+            const char *name = NULL, *expect = utf8 ? table[i].utf8 : table[i].utf7;
+            c.utf8 = utf8;
+            bool ok = imap_take_mailbox(&c, &name);
+            cr_expect_eq(ok, expect != NULL, "%s: %s", table[i].say, ok ? name : "refused");
+            if (ok && expect)
+                cr_expect_str_eq(name, expect, "%s", table[i].say);
+            cr_expect(ok || c.why, "%s: no reason", table[i].say);
+            arena_free(&arena);
+        }
+    }
+}

@@ -104,3 +104,39 @@ Test(writer, base64)
         buf_release(&out);
     }
 }
+
+Test(writer, mailboxes_in_utf8)
+{
+    static const struct {
+        const char *in, *expect;
+    } table[] = {
+        {"inbox", "INBOX"},
+        {"plain", "plain"},
+        {"A & B", "\"A & B\""},
+        {"Gr\xc3\xbc\xc3\x9f"
+         "e",
+         "\"Gr\xc3\xbc\xc3\x9f"
+         "e\""},
+        {"\xc3\xbc\"\\", "\"\xc3\xbc\\\"\\\\\""},
+        {"bad\xff", "{4}\r\nbad\xff"},         /* cannot come from query/, and must not break a line */
+        {"\xc3\xbc\r\n", "{4}\r\n\xc3\xbc\r\n"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct buf out = {0};
+        imap_write_mailbox_utf8(&out, table[i].in);
+        cr_expect(bytes_equal(buf_bytes(&out), bytes_str(table[i].expect)), "%s: %.*s", table[i].in, (int)out.n, out.p);
+        buf_release(&out);
+    }
+}
+
+Test(writer, ranges_and_literal8)
+{
+    struct buf out = {0};
+    imap_write_range(&out, 7, 7);
+    buf_append_byte(&out, ' ');
+    imap_write_range(&out, 1, 4294967295);
+    buf_append_byte(&out, ' ');
+    imap_write_literal8_head(&out, 5000000000);
+    cr_expect(bytes_equal(buf_bytes(&out), BYTES_LIT("7 1:4294967295 ~{5000000000}\r\n")), "%.*s", (int)out.n, out.p);
+    buf_release(&out);
+}
