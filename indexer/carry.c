@@ -34,7 +34,7 @@ static void placed_add(GHashTable *placed, uint32_t folder, uint32_t uid)
     roaring_bitmap_add(set, uid);
 }
 
-static bool is_import(struct mds_txn *txn, uint32_t source)
+bool indexer_carry_is_import(struct mds_txn *txn, uint32_t source)
 {
     struct bytes name;
     return mds_source_name(txn, source, &name, NULL) == 0 &&
@@ -68,7 +68,7 @@ int indexer_carry_places(struct indexer_restore *r, struct error *err)
     int rc;
     r->placed = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, placed_free);
     while ((rc = mds_container_next(r->txn, c.id + 1, &c, NULL)) > 0)
-        if (!is_import(r->txn, c.source) && (rc = read_container(r, c.id, NULL)) < 0)
+        if (!indexer_carry_is_import(r->txn, c.source) && (rc = read_container(r, c.id, NULL)) < 0)
             break;
     if (rc == 0)
         return 0;
@@ -85,6 +85,62 @@ bool indexer_carry_is_placed(const struct indexer_restore *r, uint32_t folder, u
 void indexer_carry_release(struct indexer_restore *r)
 {
     g_clear_pointer(&r->placed, g_hash_table_destroy);
+}
+
+/* The old store cannot be read there: whatever it said is lost. */
+static int damaged(struct indexer_restore *r, struct error *err)
+{
+    r->lost++;
+    return indexer_restore_renew(r, err);
+}
+
+/*
+ * ---- what it has of an item: a table of our own, as looking into damaged pages here and there is more than LMDB stands
+ */
+
+/* In memcmp order of hash, folder, UID. */
+struct note {
+    uint8_t hash[HASH128_BYTES];
+    uint8_t folder[4];
+    uint8_t uid[4];
+    uint8_t kept;
+    uint8_t unused[3];
+};
+
+int indexer_carry_notes_new(struct indexer_restore *r, const char *tmp, struct error *err)
+{
+    return indexer_table_new(tmp, HASH128_BYTES + 9, sizeof(struct note), &r->loose, err);
+}
+
+int indexer_carry_note(struct indexer_restore *r, const struct hash128 *hash, uint32_t folder, uint32_t uid, bool kept,
+                       struct error *err)
+{
+    struct note note = {.kept = kept};
+    memcpy(note.hash, hash->b, sizeof note.hash);
+    put_be32(note.folder, folder);
+    put_be32(note.uid, uid);
+    return indexer_table_push(r->loose, &note, err);
+}
+
+int indexer_carry_notes_finish(struct indexer_restore *r, struct error *err)
+{
+    struct mds_removed removed = {0};
+    uint32_t folder = 0, uid = 0;
+    int rc;
+    while ((rc = mds_removed_next(r->txn, folder, uid, &removed, NULL)) > 0) {
+        struct mds_item item;
+        folder = removed.folder;
+        uid = removed.uid;
+        if (mds_item_get(r->txn, removed.message.item, &item, NULL) < 0)
+            rc = damaged(r, err);
+        else
+            rc = indexer_carry_note(r, &item.hash, folder, uid, true, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (rc < 0)
+        rc = damaged(r, err);
+    return rc < 0 ? rc : indexer_table_finish(r->loose, err);
 }
 
 /* ---- messages of an item ---- */
@@ -119,7 +175,7 @@ static int removed_carry(struct indexer_writer *w, uint32_t folder, uint32_t uid
         return rc < 0 ? rc : 0;
     rc = mds_removed_next(r->txn, folder, uid - 1, &old, NULL);
     if (rc <= 0 || old.folder != folder || old.uid != uid)
-        return rc < 0 ? indexer_restore_renew(r, err) : 0;
+        return rc < 0 ? damaged(r, err) : 0;
     const int64_t removed_at = old.removed_at;
     rc = message_carry(w, &old.message, item, err);
     if (rc > 0) {
@@ -129,64 +185,79 @@ static int removed_carry(struct indexer_writer *w, uint32_t folder, uint32_t uid
     return rc;
 }
 
-/* How many messages and kept ones of an old item nobody else accounts for; carry: files them. */
-static int old_item(struct indexer_writer *w, uint64_t old, uint64_t item, bool carry, uint64_t *count,
-                    struct error *err)
-{
-    struct indexer_restore *r = w->run->restore;
-    uint32_t folder, uid;
-    uint64_t pos = 0;
-    int rc;
-    while ((rc = mds_item_messages(r->txn, old, &pos, &folder, &uid, NULL)) > 0) {
-        struct mds_message m;
-        if (r->placed && indexer_carry_is_placed(r, folder, uid))
-            continue;
-        ++*count;
-        if (!carry)
-            continue;
-        if (mds_message_get(r->txn, folder, uid, &m, NULL) < 0)
-            return indexer_restore_renew(r, err);
-        int done = message_carry(w, &m, item, err);
-        if (done < 0)
-            return done;
-    }
-    pos = 0;
-    while (rc == 0 && (rc = mds_item_removed(r->txn, old, &pos, &folder, &uid, NULL)) > 0) {
-        ++*count;
-        int done = carry ? removed_carry(w, folder, uid, item, err) : 0;
-        if (done < 0)
-            return done;
-        rc = 0;
-    }
-    return rc < 0 ? indexer_restore_renew(r, err) : 0;
-}
-
-/* Old items of the result's hash and size. item 0: only counts. */
+/* What the old store has of the result's item: known, at all; count, what nobody else accounts for. item 0: only counts. */
 static int by_hash(struct indexer_writer *w, uint64_t item, uint64_t *known, uint64_t *count, struct error *err)
 {
     struct indexer_restore *r = w->run->restore;
-    uint64_t pos = 0, old;
-    int rc = mds_hashes_complete(r->txn) ? 1 : 0;
-    while (rc > 0 && (rc = mds_item_by_hash(r->txn, &w->result.hash, &pos, &old, NULL)) > 0) {
-        struct mds_item row;
-        if (mds_item_get(r->txn, old, &row, NULL) < 0) {
-            rc = -1;
+    const size_t n = indexer_table_count(r->loose);
+    size_t i = n ? indexer_table_lower_bound(r->loose, w->result.hash.b, HASH128_BYTES) : 0;
+    for (; i < n; i++) {
+        const struct note *note = indexer_table_at(r->loose, i);
+        const uint32_t folder = get_be32(note->folder), uid = get_be32(note->uid);
+        struct mds_message m;
+        if (memcmp(note->hash, w->result.hash.b, HASH128_BYTES) != 0)
             break;
-        }
-        if (row.size != w->result.size)
-            continue;
         ++*known;
-        int done = old_item(w, old, item, item != 0, count, err);
-        if (done < 0)
-            return done;
+        if (!note->kept && r->placed && indexer_carry_is_placed(r, folder, uid))
+            continue;
+        ++*count;
+        if (!item)
+            continue;
+        int rc = note->kept ? 0 : mds_message_get(r->txn, folder, uid, &m, NULL);
+        if (rc < 0)
+            rc = damaged(r, err);
+        else
+            rc = note->kept ? removed_carry(w, folder, uid, item, err) : message_carry(w, &m, item, err);
+        if (rc < 0)
+            return rc;
     }
-    return rc < 0 ? indexer_restore_renew(r, err) : 0;
+    return 0;
 }
 
 int indexer_carry_item(struct indexer_writer *w, uint64_t new_item, struct error *err)
 {
     uint64_t known = 0, count = 0;
     return w->run->restore->placed ? by_hash(w, new_item, &known, &count, err) : 0;
+}
+
+/* Nobody knows any more whose it was. */
+static int recover(struct indexer_writer *w, uint64_t item, struct error *err)
+{
+    struct mds_item row;
+    struct mds_message m = {.item = item, .saved_date = w->saved_date};
+    int rc = mds_item_get(w->txn, item, &row, err);
+    if (rc == 0) {
+        m.size_crlf = row.size_crlf;
+        m.internal_date = w->result.internal_date;
+        m.internal_zone = w->result.internal_zone;
+        m.sent_date = row.has_sent_date ? row.sent_date : m.internal_date;
+        rc = mds_folder_create(w->txn, BYTES_LIT(RECOVERED), &m.folder, err);
+        rc = rc == BASE_ERR_EXISTS ? 0 : rc;
+    }
+    if (rc == 0)
+        rc = mds_message_add(w->txn, &m, err);
+    w->report->messages_added += rc == 0;
+    return rc;
+}
+
+/* Does anything file it, or keep it? */
+static int is_filed(struct indexer_writer *w, uint64_t item, struct error *err)
+{
+    uint32_t folder, uid;
+    uint64_t pos = 0;
+    int rc = mds_item_messages(w->txn, item, &pos, &folder, &uid, err);
+    pos = 0;
+    return rc != 0 ? rc : mds_item_removed(w->txn, item, &pos, &folder, &uid, err);
+}
+
+/* To the messages that the old store has of it; where those cannot be read any more, to a folder of its own. */
+static int carry_or_recover(struct indexer_writer *w, uint64_t item, struct error *err)
+{
+    uint64_t known = 0, count = 0;
+    int rc = by_hash(w, item, &known, &count, err);
+    if (rc == 0)
+        rc = is_filed(w, item, err);
+    return rc != 0 ? (rc < 0 ? rc : 0) : recover(w, item, err);
 }
 
 /* ---- places ---- */
@@ -218,7 +289,7 @@ int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct b
         return 0;
     int rc = mds_message_get(r->txn, p.folder, p.uid, &m, NULL);
     if (rc != BASE_ERR_NOTFOUND)
-        return rc < 0 ? indexer_restore_renew(r, err) : 0;
+        return rc < 0 ? damaged(r, err) : 0;
     *yes_out = true;
     uint64_t known = 0, count = 0, item = 0;
     bool failed = w->result.status == INGEST_FAILED;
@@ -226,7 +297,7 @@ int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct b
     if (rc == 0 && count) { /* it is filed elsewhere, or kept aside */
         rc = indexer_item_resolve(w, &item, &failed, err);
         if (rc == 0 && !failed)
-            rc = by_hash(w, item, &known, &count, err);
+            rc = carry_or_recover(w, item, err);
     }
     const struct mds_place now = {.identity = identity,
                                   .item = item,
@@ -284,31 +355,12 @@ int indexer_carry_plan(struct indexer_run *run, struct error *err)
     return rc;
 }
 
-/* Nobody knows any more whose it was. */
-static int recover(struct indexer_writer *w, uint64_t item, struct error *err)
-{
-    struct mds_item row;
-    struct mds_message m = {.item = item, .saved_date = w->saved_date};
-    int rc = mds_item_get(w->txn, item, &row, err);
-    if (rc == 0) {
-        m.size_crlf = row.size_crlf;
-        m.internal_date = w->result.internal_date;
-        m.internal_zone = w->result.internal_zone;
-        m.sent_date = row.has_sent_date ? row.sent_date : m.internal_date;
-        rc = mds_folder_create(w->txn, BYTES_LIT(RECOVERED), &m.folder, err);
-        rc = rc == BASE_ERR_EXISTS ? 0 : rc;
-    }
-    if (rc == 0)
-        rc = mds_message_add(w->txn, &m, err);
-    w->report->messages_added += rc == 0;
-    return rc;
-}
-
 int indexer_carry_own(struct indexer_writer *w, struct error *err)
 {
     struct indexer_restore *r = w->run->restore;
     struct mds_locator l = {0};
     uint64_t known = 0, count = 0, item = 0;
+    const uint64_t lost_before = r->lost;
     bool failed = w->result.status == INGEST_FAILED;
     int rc = indexer_writer_txn(w, err);
     w->source = &w->run->own;
@@ -318,7 +370,7 @@ int indexer_carry_own(struct indexer_writer *w, struct error *err)
         indexer_writer_failed(w, (struct bytes){0}, w->result.reason.text);
     if (rc == 0 && !failed)
         rc = by_hash(w, 0, &known, &count, err);
-    const bool lost = !known && (r->lost || !mds_hashes_complete(r->txn));
+    const bool lost = r->lost != lost_before || (!known && r->lost);
     if (rc < 0 || failed || (!count && !lost))
         return rc;
     rc = filing_own_place(w->txn, (uint32_t)strtoul((const char *)w->container_name.p, NULL, 10), &l, err);
@@ -328,7 +380,7 @@ int indexer_carry_own(struct indexer_writer *w, struct error *err)
         rc = indexer_item_resolve(w, &item, &failed, err);
     if (rc < 0 || failed)
         return rc;
-    return lost ? recover(w, item, err) : by_hash(w, item, &known, &count, err);
+    return carry_or_recover(w, item, err);
 }
 
 /* ---- what was imported from where ---- */
@@ -351,7 +403,7 @@ static int import_container(struct indexer_writer *w, const struct mds_container
 {
     struct indexer_restore *r = w->run->restore;
     struct mds_container now;
-    struct buf last = {0};
+    struct buf last = {0}, name = {0};
     struct bytes source;
     struct mds_place p;
     uint32_t source_id = 0;
@@ -368,11 +420,19 @@ static int import_container(struct indexer_writer *w, const struct mds_container
     now.id = id;
     now.source = source_id;
     now.folder = indexer_restore_folder(r, old->folder);
+    buf_append_bytes(&name, old->name);
+    now.name = buf_bytes(&name);
     if (rc == 0)
         rc = mds_container_put(w->txn, &now, err);
     while (rc == 0) {
         const struct bytes after = buf_bytes(&last);
-        rc = mds_place_next(r->txn, old->id, first ? NULL : &after, &p, err);
+        rc = mds_place_next(r->txn, old->id, first ? NULL : &after, &p, NULL);
+        if (rc < 0 && (rc = damaged(r, err)) == 0) {
+            now.scanned_ns = 0; /* the next import looks again, and files again what it cannot find */
+            rc = indexer_writer_txn(w, err);
+            rc = rc < 0 ? rc : mds_container_put(w->txn, &now, err);
+            break;
+        }
         if (rc <= 0)
             break;
         first = false;
@@ -380,6 +440,7 @@ static int import_container(struct indexer_writer *w, const struct mds_container
         buf_append_bytes(&last, p.identity);
         rc = import_place(w, id, &p, err);
     }
+    buf_release(&name);
     buf_release(&last);
     return rc;
 }
@@ -391,7 +452,10 @@ int indexer_carry_imports(struct indexer_writer *w, struct error *err)
     int rc = 0;
     if (!r->placed)
         return 0; /* its places are damaged: the next import files again what it cannot find */
-    while (rc == 0 && (rc = mds_container_next(r->txn, c.id + 1, &c, err)) > 0)
-        rc = is_import(r->txn, c.source) ? import_container(w, &c, err) : 0;
-    return rc;
+    while (rc == 0 && (rc = mds_container_next(r->txn, c.id + 1, &c, NULL)) > 0) {
+        rc = indexer_carry_is_import(r->txn, c.source) ? import_container(w, &c, err) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return rc < 0 ? damaged(r, err) : 0;
 }

@@ -95,14 +95,14 @@ static int recorded_settings(struct rebuild *r, struct error *err)
     return rc;
 }
 
-/* Items that a source has, by its containers' counters. source 0: all of them. */
+/* Items that a source has, by its containers' counters. source 0: all of them. What was imported is no source any more. */
 static int source_items(struct mds_txn *txn, uint32_t source, uint64_t *out, struct error *err)
 {
     struct mds_container c = {0};
     int rc;
     *out = 0;
     while ((rc = mds_container_next(txn, c.id + 1, &c, err)) > 0)
-        if (!source || c.source == source)
+        if ((!source || c.source == source) && !indexer_carry_is_import(txn, c.source))
             *out += c.rows - c.failures;
     return rc;
 }

@@ -94,6 +94,8 @@ static int read_messages(struct indexer_restore *r, uint32_t folder, uint64_t *l
                 return rc;
             continue;
         }
+        if ((rc = indexer_carry_note(r, &item.hash, folder, m.uid, false, err)) < 0)
+            return rc;
         if (!indexer_carry_is_placed(r, folder, m.uid))
             continue; /* not to be found again in a vault: carried */
         struct record record = {0};
@@ -121,9 +123,14 @@ int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_res
         rc = find_folders(r, err);
     if (rc == 0)
         rc = indexer_carry_places(r, err);
+    if (rc == 0)
+        rc = indexer_carry_notes_new(r, tmp, err);
     for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
         rc = read_messages(r, r->folders[i], lost_out, err);
     r->lost = *lost_out;
+    if (rc == 0)
+        rc = indexer_carry_notes_finish(r, err);
+    *lost_out = r->lost;
     if (rc == 0)
         rc = indexer_table_finish(r->table, err);
     if (rc < 0)
@@ -140,6 +147,7 @@ void indexer_restore_free(struct indexer_restore **r)
     mds_read_end(&(*r)->txn);
     indexer_table_free(&(*r)->table);
     indexer_carry_release(*r);
+    indexer_table_free(&(*r)->loose);
     free((*r)->folders);
     free((*r)->pairs);
     free((*r)->forth);

@@ -24,9 +24,9 @@ struct indexer_restore {
     struct indexer_pair *forth; /* old folder to new one, ascending */
 
     /* carry.c */
-    GHashTable
-        *placed;   /* old folder to roaring_bitmap_t: UIDs that a vault read in place accounts for; NULL: not known */
-    uint64_t lost; /* messages that the old store cannot name any more */
+    struct table *loose; /* all messages and kept ones by hash */
+    GHashTable *placed;  /* old folder to set of UIDs that a vault read in place accounts for; NULL: not known */
+    uint64_t lost;       /* messages that the old store cannot name any more */
 };
 
 /* LMDB refuses every further call of a transaction that met a damaged page. */
@@ -39,7 +39,15 @@ uint32_t indexer_restore_folder(const struct indexer_restore *r, uint32_t old);
 /* Which messages have a place; reads all places. Damaged ones: r->placed stays NULL, and only mail of the own vault is
  * carried. */
 int indexer_carry_places(struct indexer_restore *r, struct error *err);
+/* A message, or (kept) one that was expunged, of the item with that hash. Between new and finish. */
+int indexer_carry_note(struct indexer_restore *r, const struct hash128 *hash, uint32_t folder, uint32_t uid, bool kept,
+                       struct error *err);
+/* Adds those that are kept; then the table is complete. */
+int indexer_carry_notes_finish(struct indexer_restore *r, struct error *err);
+int indexer_carry_notes_new(struct indexer_restore *r, const char *tmp, struct error *err);
 bool indexer_carry_is_placed(const struct indexer_restore *r, uint32_t folder, uint32_t uid);
+/* Is the source one whose items were copied? */
+bool indexer_carry_is_import(struct mds_txn *txn, uint32_t source);
 void indexer_carry_release(struct indexer_restore *r);
 
 /* old: open, outlives it. Reads all of it; rows that do not decode are left out (and counted in *lost_out). tmp: for

@@ -264,6 +264,26 @@ def check_rebuild(lab):
     assert loose(messages(lab, "mixed")) == loose(before)
 
 
+def check_damaged(lab):
+    """Pages of the metadata damaged: after a rebuild each mail is there, where the old store still said where, else in a folder of its own."""
+    count = len(messages(lab, "killed"))
+    path = os.path.join(lab.store, "archives/a00000003/data.mdb")
+    with open(path, "rb") as f:
+        whole = f.read()
+    for seed in range(6):
+        rng = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(6):
+            damaged[rng.randrange(10, len(whole) // 4096) * 4096 + rng.randrange(16, 4096)] ^= 0xff
+        with open(path, "wb") as f:
+            f.write(damaged)
+        done = lab.mds("rebuild", "--store", lab.store, "--archive", "killed", "--progress", "none", check=False)
+        assert done.returncode == 0, (seed, done)
+        sound(lab, "killed")
+        now = len(messages(lab, "killed"))
+        assert now >= count, (seed, now, count)
+
+
 def main():
     with Lab() as lab:
         check_import(lab)
@@ -273,6 +293,7 @@ def main():
         check_compact_killed(lab)
         check_backup(lab)
         check_rebuild(lab)
+        check_damaged(lab)
 
 
 if __name__ == "__main__":
