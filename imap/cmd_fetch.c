@@ -211,6 +211,22 @@ static void cut_partial(struct fetch_args *a, const struct imap_fetch_body *b, u
     a->body_end = b->partial && b->count < size - a->body_at ? a->body_at + b->count : size;
 }
 
+/* Expunged by somebody else since its row was read. */
+static bool is_expunged(struct imap_session *s, uint32_t uid)
+{
+    struct mdsq_set *set = NULL;
+    struct mdsq_fetch *fetch = NULL;
+    struct mdsq_message m = {0};
+    char text[16];
+    snprintf(text, sizeof text, "%u", uid);
+    bool gone = mdsq_set_numbers(text, strlen(text), 0, &set, NULL) >= 0 &&
+                mdsq_fetch_new(s->reader, s->view, set, 0, &fetch, NULL) >= 0 &&
+                mdsq_fetch_next(fetch, &m, NULL) > 0 && m.gone;
+    mdsq_fetch_free(&fetch);
+    mdsq_set_free(&set);
+    return gone;
+}
+
 /* Opens the section and says its label and size. What cannot be opened is left out and counted. */
 static void open_body(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b)
 {
@@ -222,6 +238,10 @@ static void open_body(struct imap_session *s, struct fetch_args *a, const struct
     if (rc == MDSQ_ERR_NOTFOUND) {
         put_label(s, a, b);
         buf_append_str(&s->out, b->size_only ? "0" : "NIL");
+        return;
+    }
+    if (rc == MDSQ_ERR_GONE && is_expunged(s, a->uid)) {
+        a->gone = true;
         return;
     }
     if (rc < 0) {

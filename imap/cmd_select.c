@@ -248,7 +248,7 @@ static void say_opened(struct imap_session *s, const struct select_args *a, cons
     const bool rev2 = s->enabled & IMAP_ENABLED_REV2;
     struct buf *out = &s->out;
     buf_printf(out, "* %u EXISTS\r\n", s->told_exists);
-    imap_recent_say(s);
+    imap_recent_say(s, true);
     if (!rev2 && info->first_unseen)
         buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", info->first_unseen);
     buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", info->uidvalidity);

@@ -104,8 +104,9 @@ static const char *modified_code(struct imap_session *s, struct imap_command *c,
 static enum imap_step finish(struct imap_session *s, struct imap_command *c, struct store_args *a)
 {
     const char *modified = modified_code(s, c, a);
+    /* RFC 2180 4.2 leaves NO or OK to us. All that still exists has been stored, and the client is about to be told what does not. */
     if (!c->uid && a->done < mdsq_set_count(a->set))
-        return imap_reply(c, IMAP_NO, modified ? modified : "EXPUNGEISSUED", "Some of the messages no longer exist");
+        return imap_reply(c, IMAP_OK, modified ? modified : "EXPUNGEISSUED", "Some of the messages no longer exist");
     return imap_reply(c, IMAP_OK, modified,
                       modified ? "Conditional STORE left some of the messages" : "STORE completed");
 }

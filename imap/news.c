@@ -127,7 +127,7 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
     news->exists = count != s->told_exists - news->expunged_count;
     s->told_exists = count;
     if (news->exists)
-        news->recent = imap_recent_take(s);
+        imap_recent_take(s);
     return true;
 }
 
@@ -244,10 +244,10 @@ bool imap_news_step(struct imap_session *s, struct imap_news *news, bool allow_e
         return false;
     if (news->exists) {
         buf_printf(&s->out, "* %u EXISTS\r\n", s->told_exists);
-        if (news->recent)
-            imap_recent_say(s);
         news->exists = false;
     }
+    if (s->recent)
+        imap_recent_say(s, false);
     return say_changed(s, news);
 }
 

@@ -7,17 +7,17 @@
 
 #include <stdio.h>
 
-bool imap_recent_take(struct imap_session *s)
+void imap_recent_take(struct imap_session *s)
 {
     struct mdsq_error err = {0};
     struct mdsq_set *more = NULL, *all = NULL;
     uint32_t first, last;
     char text[32];
     if (s->enabled & IMAP_ENABLED_REV2)
-        return false;
+        return;
     int rc = mdsq_view_recent(s->reader, s->view, !s->read_only, &first, &last, &err);
     if (rc >= 0 && first == 0)
-        return false;
+        return;
     snprintf(text, sizeof text, "%u:%u", first, last);
     if (rc >= 0)
         rc = mdsq_set_numbers(text, strlen(text), 0, &more, &err);
@@ -31,10 +31,9 @@ bool imap_recent_take(struct imap_session *s)
         more = all ? more : NULL;
     }
     mdsq_set_free(&more);
-    return rc >= 0;
 }
 
-void imap_recent_say(struct imap_session *s)
+void imap_recent_say(struct imap_session *s, bool always)
 {
     struct mdsq_set *here = NULL;
     uint64_t n = 0;
@@ -43,7 +42,9 @@ void imap_recent_say(struct imap_session *s)
     if (s->recent && mdsq_set_in_view(s->recent, s->view, &here, NULL) >= 0)
         n = mdsq_set_count(here);
     mdsq_set_free(&here);
-    buf_printf(&s->out, "* %llu RECENT\r\n", (unsigned long long)n);
+    if (always || n != s->told_recent)
+        buf_printf(&s->out, "* %llu RECENT\r\n", (unsigned long long)n);
+    s->told_recent = n;
 }
 
 void imap_put_flags(struct imap_session *s, const struct mdsq_message *m)

@@ -83,7 +83,6 @@ struct imap_news {
     size_t at;       /* byte in expunged */
     uint32_t at_nth; /* of that run */
     bool exists, vanish;
-    bool recent; /* RECENT goes with EXISTS */
     uint64_t own_first, own_last; /* modseqs that the client made itself and does not want to hear of */
     size_t changed_at;            /* next run of changed */
     struct mdsq_set *set;
@@ -178,6 +177,7 @@ struct imap_session {
     char selected_id[33];   /* its MAILBOXID */
     struct mdsq_set *saved; /* "$" (RFC 5182): UIDs, may hold some that are gone; NULL: empty */
     struct mdsq_set *recent; /* UIDs that are \Recent here; may hold some that are gone; NULL: none */
+    uint64_t told_recent;    /* their count that the client knows */
     uint32_t told_keywords; /* names of the archive that FLAGS has told */
     uint64_t tick;        /* of the archive when the view was last advanced */
     bool expunge_untold;  /* it was advanced when no EXPUNGE could be said */
@@ -208,9 +208,10 @@ struct imap_session {
 
 /* ---- for the commands ------------------------------------------------------------------ */
 
-/* \Recent (recent.c): takes what is new to everybody, true if anything is; says how many there are. Nothing after ENABLE IMAP4rev2. */
-bool imap_recent_take(struct imap_session *s);
-void imap_recent_say(struct imap_session *s);
+/* \Recent (recent.c): takes what is new to everybody; says how many there are, in any case or if the client knows another number. Nothing after
+ * ENABLE IMAP4rev2. */
+void imap_recent_take(struct imap_session *s);
+void imap_recent_say(struct imap_session *s, bool always);
 /* A message's flags, \Recent among them. */
 void imap_put_flags(struct imap_session *s, const struct mdsq_message *m);
 

@@ -143,7 +143,7 @@ Test(cmd_store, messages_that_are_gone)
     fake.in_commit = expunge_second;
     static const struct exchange table[] = {
         {"a STORE 1:2 FLAGS ()\r\n",
-         "* 1 FETCH (FLAGS ())\r\na NO [EXPUNGEISSUED] Some of the messages no longer exist\r\n"},
+         "* 1 FETCH (FLAGS ())\r\na OK [EXPUNGEISSUED] Some of the messages no longer exist\r\n"},
         {"a STORE 3 FLAGS ()\r\n", "* 3 FETCH (FLAGS ())\r\na OK STORE completed\r\n"},
         {"a UID STORE 20:30 FLAGS (x)\r\n", "* 3 FETCH (UID 30 FLAGS (x))\r\n* 2 EXPUNGE\r\na OK STORE completed\r\n"},
     };
