@@ -28,8 +28,8 @@ struct fetch_args {
     uint64_t vanished_at;
     struct mdsq_fetch *fetch;
     uint32_t seq, uid;
-    bool unseen, was_read;                   /* the message at hand: had no \Seen; some section was given */
-    struct buf seen;                         /* UIDs to become \Seen, as the text of a set */
+    bool unseen, was_read; /* the message at hand: had no \Seen; some section was given */
+    struct buf seen;       /* UIDs to become \Seen, as the text of a set */
     unsigned seen_n;
     bool line_open;                          /* "* n FETCH (" was written */
     const struct imap_fetch_body *next_body; /* of the message at hand */
@@ -498,7 +498,8 @@ static void audit_read(struct imap_session *s, const struct fetch_args *a)
 {
     bool reads = false;
     for (const struct imap_fetch_body *b = a->atts.bodies; b; b = b->next)
-        reads = reads || (!b->size_only && b->section.kind != MDSQ_SECTION_HEADER && b->section.kind != MDSQ_SECTION_HEADER_FIELDS &&
+        reads = reads || (!b->size_only && b->section.kind != MDSQ_SECTION_HEADER &&
+                          b->section.kind != MDSQ_SECTION_HEADER_FIELDS &&
                           b->section.kind != MDSQ_SECTION_HEADER_FIELDS_NOT && b->section.kind != MDSQ_SECTION_MIME);
     if (reads && a->set)
         imap_session_audit(s, "read", s->folder, NULL, a->set, (uint32_t)mdsq_set_count(a->set));

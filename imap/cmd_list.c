@@ -1,6 +1,6 @@
 /*
- * cmd_list: LIST, LSUB (RFC 3501 6.3.8, 6.3.9), extended as RFC 5258 says, with STATUS (RFC 5819), CHILDREN (RFC 3348) and
- * SPECIAL-USE (RFC 6154).
+ * cmd_list: LIST, LSUB (RFC 3501 6.3.8, 6.3.9), extended as RFC 5258 says, with STATUS (RFC 5819), CHILDREN (RFC 3348)
+ * and SPECIAL-USE (RFC 6154).
  *
  * The walk is query's; here it is said in slices, a folder and its STATUS at a time.
  */

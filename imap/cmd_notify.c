@@ -80,14 +80,10 @@ static bool take_event(struct imap_cursor *at, struct notify_args *a, bool selec
         unsigned event; /* 0: none that happens here */
         bool of_messages;
     } known[] = {
-        {"MessageNew", IMAP_NOTIFY_NEW, true},
-        {"MessageExpunge", IMAP_NOTIFY_EXPUNGE, true},
-        {"FlagChange", IMAP_NOTIFY_FLAGS, true},
-        {"AnnotationChange", 0, true},
-        {"MailboxName", IMAP_NOTIFY_NAME, false},
-        {"SubscriptionChange", IMAP_NOTIFY_SUBSCRIPTION, false},
-        {"MailboxMetadataChange", 0, false},
-        {"ServerMetadataChange", 0, false},
+        {"MessageNew", IMAP_NOTIFY_NEW, true},    {"MessageExpunge", IMAP_NOTIFY_EXPUNGE, true},
+        {"FlagChange", IMAP_NOTIFY_FLAGS, true},  {"AnnotationChange", 0, true},
+        {"MailboxName", IMAP_NOTIFY_NAME, false}, {"SubscriptionChange", IMAP_NOTIFY_SUBSCRIPTION, false},
+        {"MailboxMetadataChange", 0, false},      {"ServerMetadataChange", 0, false},
     };
     struct bytes name;
     if (!imap_take_atom(at, &name))

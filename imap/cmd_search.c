@@ -1,9 +1,9 @@
 /*
  * cmd_search: SEARCH and UID SEARCH, with RETURN (RFC 4731) and "$" (RFC 5182).
  *
- * The tree goes to query/, which searches in slices. A message that was expunged and not told yet keeps its number: it matches no key
- * that looks at it, but may match ALL, numbers and what is negated (RFC 2180 4.3 leaves that to the server). The result is said in
- * slices, as runs of numbers, so that it costs what its text costs.
+ * The tree goes to query/, which searches in slices. A message that was expunged and not told yet keeps its number: it
+ * matches no key that looks at it, but may match ALL, numbers and what is negated (RFC 2180 4.3 leaves that to the
+ * server). The result is said in slices, as runs of numbers, so that it costs what its text costs.
  */
 #include "session_private.h"
 
@@ -90,7 +90,8 @@ static uint32_t lowest(const struct mdsq_set *set)
     return mdsq_set_next_range(set, NULL, &at, &first, &last) ? first : 0;
 }
 
-/* Only the first and the last are asked for: they are also what is saved and whose modseqs count (RFC 5182 2.1, RFC 7162 3.1.5). */
+/* Only the first and the last are asked for: they are also what is saved and whose modseqs count (RFC 5182 2.1, RFC
+ * 7162 3.1.5). */
 static bool ends_only(const struct search_args *a)
 {
     return a->program.returns & (IMAP_SEARCH_MIN | IMAP_SEARCH_MAX) &&

@@ -1,7 +1,8 @@
 /*
  * cmd_select: SELECT, EXAMINE (RFC 3501 6.3.1, 6.3.2; CONDSTORE and QRESYNC of RFC 7162), CLOSE, UNSELECT (RFC 3691).
  *
- * What a client with QRESYNC missed is told in slices behind the usual answers: VANISHED (EARLIER), then FETCH of what changed.
+ * What a client with QRESYNC missed is told in slices behind the usual answers: VANISHED (EARLIER), then FETCH of what
+ * changed.
  */
 #include "session_private.h"
 
@@ -115,9 +116,9 @@ void imap_release_select(struct imap_command *c)
 /* ---- what the client missed --------------------------------------------------------------------- */
 
 /*
- * RFC 7162 3.2.5.2: pairs of sequence numbers and UIDs as the client knew them. A pair that still holds says that nothing up to
- * it was expunged; the first one that does not ends the search, as numbers only fall. Returns the highest UID of a pair that holds, or 0;
- * *bad_out if the two sets do not pair.
+ * RFC 7162 3.2.5.2: pairs of sequence numbers and UIDs as the client knew them. A pair that still holds says that
+ * nothing up to it was expunged; the first one that does not ends the search, as numbers only fall. Returns the highest
+ * UID of a pair that holds, or 0; *bad_out if the two sets do not pair.
  */
 static uint32_t last_match(const struct imap_session *s, const struct mdsq_set *seqs, const struct mdsq_set *uids,
                            bool *bad_out)
@@ -157,7 +158,8 @@ static int cut(struct mdsq_set **set, const struct mdsq_set *by,
     return rc;
 }
 
-/* Where the log does not reach back, every UID that is not there is told but those that the client has shown to know. */
+/* Where the log does not reach back, every UID that is not there is told but those that the client has shown to know.
+ */
 static int leave_out_matched(struct imap_session *s, struct select_args *a, struct mdsq_error *err)
 {
     struct mdsq_set *seqs = NULL, *uids = NULL, *below = NULL;
@@ -225,7 +227,8 @@ static enum imap_step tell_changed(struct imap_session *s, struct select_args *a
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
-/* RFC 9051 6.3.2: the folder as LIST tells it, with the name that the client gave if it has another spelling (INBOX). */
+/* RFC 9051 6.3.2: the folder as LIST tells it, with the name that the client gave if it has another spelling (INBOX).
+ */
 static void say_its_list(struct imap_session *s, const char *name)
 {
     enum { LOOKS_MAX = 100 }; /* "*" and "%" in its name may match others before it */

@@ -1,6 +1,6 @@
 /*
- * cmd_status: STATUS (RFC 3501 6.3.10) with SIZE (RFC 8438), DELETED (RFC 9051), HIGHESTMODSEQ (RFC 7162), MAILBOXID (RFC 8474)
- * and APPENDLIMIT (RFC 7889). Every answer is a counter of the folder's row.
+ * cmd_status: STATUS (RFC 3501 6.3.10) with SIZE (RFC 8438), DELETED (RFC 9051), HIGHESTMODSEQ (RFC 7162), MAILBOXID
+ * (RFC 8474) and APPENDLIMIT (RFC 7889). Every answer is a counter of the folder's row.
  */
 #include "status_items.h"
 

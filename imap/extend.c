@@ -12,7 +12,8 @@ void imap_say_mailbox(struct imap_session *s, const char *utf8)
         imap_write_mailbox(&s->out, utf8);
 }
 
-int imap_set_parse(struct imap_session *s, struct bytes text, bool is_uid, struct mdsq_set **out, struct mdsq_error *err)
+int imap_set_parse(struct imap_session *s, struct bytes text, bool is_uid, struct mdsq_set **out,
+                   struct mdsq_error *err)
 {
     if (text.n != 1 || text.p[0] != '$')
         return mdsq_set_parse(s->view, (const char *)text.p, text.n, is_uid, out, err);

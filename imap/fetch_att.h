@@ -1,6 +1,6 @@
 /*
- * fetch_att: what a FETCH asks for, parsed (RFC 3501 section 9, fetch-att and section; BINARY of RFC 3516, MODSEQ of RFC 7162,
- * EMAILID and THREADID of RFC 8474, SAVEDATE of RFC 8514, PREVIEW of RFC 8970). Pure.
+ * fetch_att: what a FETCH asks for, parsed (RFC 3501 section 9, fetch-att and section; BINARY of RFC 3516, MODSEQ of
+ * RFC 7162, EMAILID and THREADID of RFC 8474, SAVEDATE of RFC 8514, PREVIEW of RFC 8970). Pure.
  *
  * Metadata attributes become bits of enum mdsq_fetch_attr; body sections are kept in order with the label
  * that their answer bears. All memory is the arena of the cursor.

@@ -1,11 +1,13 @@
 /*
  * notify: what NOTIFY (RFC 5465) watches besides the selected mailbox, and how it is told.
  *
- * Folders that a client watches are remembered as they were told (name, attributes, counters). When the archive has changed they are
- * walked again, in slices, and what differs is said: LIST for names and subscriptions, STATUS for messages. New messages of the selected
- * mailbox are fetched as the client asked by a FETCH of its own making, without a tagged line.
+ * Folders that a client watches are remembered as they were told (name, attributes, counters). When the archive has
+ * changed they are walked again, in slices, and what differs is said: LIST for names and subscriptions, STATUS for
+ * messages. New messages of the selected mailbox are fetched as the client asked by a FETCH of its own making, without
+ * a tagged line.
  *
- * Memory: some 150 bytes and a name a watched folder, at most IMAP_NOTIFY_FOLDERS_MAX; more is an overflow: the client is told and nothing is watched.
+ * Memory: some 150 bytes and a name a watched folder, at most IMAP_NOTIFY_FOLDERS_MAX; more is an overflow: the client
+ * is told and nothing is watched.
  */
 #ifndef IMAP_NOTIFY_H
 #define IMAP_NOTIFY_H

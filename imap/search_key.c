@@ -175,7 +175,8 @@ static bool take_all(struct parser *p, unsigned depth, char end, struct mdsq_key
     return true;
 }
 
-/* entry-name = DQUOTE "/flags/" attr-flag DQUOTE: metadata items have no modseqs of their own here, the message's counts. */
+/* entry-name = DQUOTE "/flags/" attr-flag DQUOTE: metadata items have no modseqs of their own here, the message's
+ * counts. */
 static bool take_modseq(struct parser *p, uint64_t *out)
 {
     struct bytes name, type;
@@ -254,8 +255,7 @@ static bool take_argument(struct parser *p, const struct word *word, unsigned de
             return false;
         out->number = (uint64_t)days; /* an int64_t for query/: mail may be older than 1970 */
         return true;
-    case ARG_NUMBER:
-        return imap_take_sp(p->at) && imap_take_number64(p->at, &out->number);
+    case ARG_NUMBER: return imap_take_sp(p->at) && imap_take_number64(p->at, &out->number);
     case ARG_INTERVAL: return take_interval(p, &out->number);
     case ARG_MODSEQ: return take_modseq(p, &out->number);
     case ARG_OBJECT_ID:

@@ -1,5 +1,6 @@
 /*
- * search_key: search criteria (RFC 3501 section 9, search-key; RFC 5032, 5182, 7162, 8474, 8514) as a tree for query/. Pure.
+ * search_key: search criteria (RFC 3501 section 9, search-key; RFC 5032, 5182, 7162, 8474, 8514) as a tree for query/.
+ * Pure.
  *
  * Keys and their texts are UTF-8 in the cursor's arena or views of the command. The tree is no deeper than
  * the given depth (at most MDSQ_KEY_DEPTH_MAX), parentheses, NOT and OR counted.
@@ -21,8 +22,8 @@ enum imap_search_return {
 
 struct imap_search_program {
     /* given by the caller */
-    int64_t now_s;                /* for OLDER and YOUNGER */
-    const struct mdsq_set *saved; /* "$": not copied; NULL: empty */
+    int64_t now_s;                 /* for OLDER and YOUNGER */
+    const struct mdsq_set *saved;  /* "$": not copied; NULL: empty */
     const struct mdsq_set *recent; /* UIDs that are \Recent: likewise */
     /* parsed */
     const struct mdsq_key *key;

@@ -1,8 +1,10 @@
 /*
- * LIST and LSUB: a walk over the tree of names with the patterns' automata carried down, so that a subtree that cannot match is not entered.
+ * LIST and LSUB: a walk over the tree of names with the patterns' automata carried down, so that a subtree that cannot
+ * match is not entered.
  *
- * The walk keeps its own stack of levels, by folder ids, which are never given twice: it goes on under another reader where it stood. A level
- * knows the name it saw last; what is made or removed meanwhile behind or before it is seen or not, but nothing twice.
+ * The walk keeps its own stack of levels, by folder ids, which are never given twice: it goes on under another reader
+ * where it stood. A level knows the name it saw last; what is made or removed meanwhile behind or before it is seen or
+ * not, but nothing twice.
  */
 #include "query_private.h"
 
@@ -26,9 +28,9 @@ struct mdsq_lister {
     bool has_percent;
     struct level *levels;
     size_t depth, room;
-    struct buf name;  /* stored bytes of the full name */
+    struct buf name; /* stored bytes of the full name */
     struct buf shown;
-    uint8_t *mine;    /* the automata behind the folder in hand */
+    uint8_t *mine;          /* the automata behind the folder in hand */
     struct mds_folder told; /* without its name */
 };
 
@@ -77,9 +79,10 @@ static int has_below(struct mds_txn *txn, unsigned select, uint32_t id, enum wan
 
 /* ---- one folder ------------------------------------------------------------------------------------ */
 
-/* 1 with its attributes if the folder, whose name matches, is to be told. *barren_out: that nothing below it is selected came out. */
-static int judge(const struct mdsq_lister *l, struct mds_txn *txn, const struct mds_folder *f, const struct level *level,
-                 struct mdsq_folder *out, bool *barren_out, struct error *err)
+/* 1 with its attributes if the folder, whose name matches, is to be told. *barren_out: that nothing below it is
+ * selected came out. */
+static int judge(const struct mdsq_lister *l, struct mds_txn *txn, const struct mds_folder *f,
+                 const struct level *level, struct mdsq_folder *out, bool *barren_out, struct error *err)
 {
     const bool lsub = l->select & MDSQ_LIST_LSUB;
     const bool recursive = l->select & MDSQ_LIST_RECURSIVE || (lsub && l->has_percent);
@@ -224,8 +227,8 @@ int mdsq_lister_new(const struct mdsq_list_options *options, struct mdsq_lister 
     for (size_t i = 0; i < options->patterns_n && i < MDSQ_PATTERNS_MAX; i++)
         bytes += strlen(options->reference) + strlen(options->patterns[i]);
     if (bytes > MDSQ_PATTERN_MAX)
-        return query_result(error_set(&e, BASE_ERR_LIMIT, 0, "a pattern of more than %d bytes", MDSQ_PATTERN_MAX),
-                            &e, err);
+        return query_result(error_set(&e, BASE_ERR_LIMIT, 0, "a pattern of more than %d bytes", MDSQ_PATTERN_MAX), &e,
+                            err);
     if (options->patterns_n > MDSQ_PATTERNS_MAX)
         return query_result(error_set(&e, BASE_ERR_LIMIT, 0, "more than %d patterns", MDSQ_PATTERNS_MAX), &e, err);
 

@@ -4,8 +4,7 @@
 #include "wire/cursor.h"
 #include "wire/utf7.h"
 
-#define QUOTED_MAX_BYTES                                                                                     \
-    1000 /* some clients read lines into fixed buffers; beyond it a literal serves everybody */
+#define QUOTED_MAX_BYTES 1000 /* some clients read lines into fixed buffers; beyond it a literal serves everybody */
 
 static bool can_be_quoted(struct bytes v)
 {

@@ -78,7 +78,8 @@ Test(extensions, a_failed_search_saves_nothing)
     struct imap_session *s = talk_selected(NULL);
     static const struct exchange saved[] = {
         {"a SEARCH RETURN (SAVE) ALL\r\n", "a OK SEARCH completed, result saved\r\n"},
-        {"a FETCH $ UID\r\n", "* 1 FETCH (UID 10)\r\n* 2 FETCH (UID 20)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
+        {"a FETCH $ UID\r\n",
+         "* 1 FETCH (UID 10)\r\n* 2 FETCH (UID 20)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
     };
     EXPECT_ALL(s, saved);
     fake_expunge(20);

@@ -30,21 +30,7 @@ Test(cursor, character_classes)
     }
 }
 
-enum kind {
-    TAG,
-    ATOM,
-    ASTRING,
-    STRING,
-    NSTRING,
-    PATTERN,
-    NUMBER,
-    NZ,
-    SET,
-    DATE,
-    DATE_TIME,
-    MAILBOX,
-    LITERAL
-};
+enum kind { TAG, ATOM, ASTRING, STRING, NSTRING, PATTERN, NUMBER, NZ, SET, DATE, DATE_TIME, MAILBOX, LITERAL };
 
 static bool take(enum kind kind, struct imap_cursor *c)
 {

@@ -118,7 +118,7 @@ Test(writer, mailboxes_in_utf8)
          "\"Gr\xc3\xbc\xc3\x9f"
          "e\""},
         {"\xc3\xbc\"\\", "\"\xc3\xbc\\\"\\\\\""},
-        {"bad\xff", "{4}\r\nbad\xff"},         /* cannot come from query/, and must not break a line */
+        {"bad\xff", "{4}\r\nbad\xff"}, /* cannot come from query/, and must not break a line */
         {"\xc3\xbc\r\n", "{4}\r\n\xc3\xbc\r\n"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

@@ -95,7 +95,8 @@ Test(set_algebra, keywords_are_told_once)
     struct fixture *f = fixture_new(TEMP_DIR());
     struct buf out = {0};
     uint32_t n = 0;
-    fixture_add(f, "INBOX", BYTES_LIT("Subject: x\r\n\r\n"), &(struct filing){.keywords = "work a(b a_b $Label1 $forwarded"});
+    fixture_add(f, "INBOX", BYTES_LIT("Subject: x\r\n\r\n"),
+                &(struct filing){.keywords = "work a(b a_b $Label1 $forwarded"});
     fixture_open(f);
     cr_assert_eq(mdsq_keywords(f->reader, NULL, NULL, &n, &e), 0);
     const uint32_t before = n;
@@ -156,7 +157,8 @@ static void subscribe_name(struct fixture *f, const char *name)
     cr_assert(mds_write_commit(&txn, &err) >= 0, "%s", err.text);
 }
 
-/* "name!+?s^|": ! cannot be selected, + has children, ? not there, s subscribed, ^ something below is selected. A new reader for each folder. */
+/* "name!+?s^|": ! cannot be selected, + has children, ? not there, s subscribed, ^ something below is selected. A new
+ * reader for each folder. */
 static const char *walk(struct fixture *f, unsigned select, const char *const *patterns, size_t n)
 {
     const struct mdsq_list_options options = {"", patterns, n, select};
@@ -169,10 +171,13 @@ static const char *walk(struct fixture *f, unsigned select, const char *const *p
         struct mdsq_status status;
         if (rc == 1) {
             buf_printf(&out, "%s%s%s%s%s%s|", folder.name, folder.attrs & MDSQ_FOLDER_NOSELECT ? "!" : "",
-                       folder.attrs & MDSQ_FOLDER_HAS_CHILDREN ? "+" : "", folder.attrs & MDSQ_FOLDER_NONEXISTENT ? "?" : "",
-                       folder.attrs & MDSQ_FOLDER_SUBSCRIBED ? "s" : "", folder.attrs & MDSQ_FOLDER_CHILD_SUBSCRIBED ? "^" : "");
+                       folder.attrs & MDSQ_FOLDER_HAS_CHILDREN ? "+" : "",
+                       folder.attrs & MDSQ_FOLDER_NONEXISTENT ? "?" : "",
+                       folder.attrs & MDSQ_FOLDER_SUBSCRIBED ? "s" : "",
+                       folder.attrs & MDSQ_FOLDER_CHILD_SUBSCRIBED ? "^" : "");
             mdsq_lister_status(lister, &status);
-            cr_expect(status.mailbox_id[0] == 'F' && strlen(status.mailbox_id) == 27, "%s: %s", folder.name, status.mailbox_id);
+            cr_expect(status.mailbox_id[0] == 'F' && strlen(status.mailbox_id) == 27, "%s: %s", folder.name,
+                      status.mailbox_id);
         }
         cr_assert_eq(mdsq_reader_renew(f->reader, &e), 0);
     }
@@ -227,7 +232,8 @@ Test(set_algebra, lists_select)
     for (size_t i = 0; i <= MDSQ_PATTERNS_MAX; i++)
         many[i] = "a";
     struct mdsq_lister *lister = NULL;
-    cr_expect_eq(mdsq_lister_new(&(struct mdsq_list_options){"", many, MDSQ_PATTERNS_MAX + 1, 0}, &lister, &e), MDSQ_ERR_LIMIT);
+    cr_expect_eq(mdsq_lister_new(&(struct mdsq_list_options){"", many, MDSQ_PATTERNS_MAX + 1, 0}, &lister, &e),
+                 MDSQ_ERR_LIMIT);
     cr_expect_null(lister);
     cr_expect_eq(mdsq_lister_new(&(struct mdsq_list_options){"", many, MDSQ_PATTERNS_MAX, 0}, &lister, &e), 0);
     mdsq_lister_free(&lister);
