@@ -5,14 +5,17 @@
  *     mds-bench floor --vault DIR ...                 the floor alone
  *     mds-bench rebuild-unchanged --vault DIR ...     a build, then builds of the unchanged vault
  *     mds-bench store|append ...                      a living archive: live.h
+ *     mds-bench archives ...                          thousands of archives: archives.h
  *
  * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's
  * file system.
  */
+#include "archives.h"
 #include "bench_items.h"
 #include "bench_measure.h"
 #include "floor.h"
 #include "live.h"
+#include "server.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -394,16 +397,6 @@ static bool parse_command(const char *word, enum command *out)
     return false;
 }
 
-/* The `mds` beside this program. */
-static char *sibling_mds(void)
-{
-    char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self ? self : "."),
-         *path = g_build_filename(dir, "mds", NULL);
-    g_free(self);
-    g_free(dir);
-    return path;
-}
-
 /* A new directory beside the vault (hard links need its file system), or in --work. */
 static char *make_work(const struct options *o, struct error *err)
 {
@@ -421,7 +414,7 @@ int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
     int live_status = 0;
-    if (live_main(argc, argv, &live_status))
+    if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status))
         return live_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
@@ -435,7 +428,7 @@ int main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append - measure builds beside their floor, and changes");
+    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives - measure builds beside their floor, and changes");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -444,7 +437,7 @@ int main(int argc, char **argv)
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
     const char *complaint = !parsed                                            ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store or append"
+                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append or archives"
                             : !o.vault                                         ? "--vault DIR is missing"
                             : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
                             : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"
@@ -456,7 +449,7 @@ int main(int argc, char **argv)
         goto out;
     }
     if (!o.mds)
-        o.mds = sibling_mds();
+        o.mds = bench_sibling("mds");
     char *work = make_work(&o, &err);
     g_free(o.work);
     o.work = work;

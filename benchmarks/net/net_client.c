@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -154,12 +155,14 @@ static int shake_hands(struct net_client *c, const struct net_target *to, struct
 struct net_client *net_dial(const struct net_target *to, struct net_ticket *resume, struct error *err)
 {
     struct net_client *c = calloc(1, sizeof *c);
+    const struct timeval patience = {.tv_sec = NET_PATIENCE_S};
     int one = 1, rc = 0;
     ASSERT(c);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&to->address, sizeof to->address) != 0)
         rc = error_errno(err, "cannot connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (rc == 0 && to->mode == NET_TLS)
         rc = shake_hands(c, to, resume, err);
     if (rc == 0)
@@ -193,6 +196,45 @@ int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct
     if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
         return error_set(err, BASE_ERR_IO, 0, "%.20s: %.200s", command, c->last);
     return rc;
+}
+
+int net_append(struct net_client *c, const char *folder, const char *message, size_t n, struct error *err)
+{
+    char tag[32], head[1024];
+    snprintf(tag, sizeof tag, "t%u ", ++c->tag);
+    const int head_n = snprintf(head, sizeof head, "%sAPPEND \"%s\" {%zu+}\r\n", tag, folder, n);
+    if (head_n < 0 || (size_t)head_n >= sizeof head || n > NET_APPEND_MAX)
+        return error_set(err, BASE_ERR_USAGE, 0, "command too long");
+    char *whole = malloc((size_t)head_n + n + 2);
+    ASSERT(whole);
+    memcpy(whole, head, (size_t)head_n);
+    memcpy(whole + head_n, message, n);
+    memcpy(whole + head_n + n, "\r\n", 2);
+    int rc = write_all(c, whole, (size_t)head_n + n + 2) == 0 ? 0 : error_errno(err, "cannot send");
+    free(whole);
+    rc = rc ? rc : read_until(c, tag, NULL, err);
+    if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
+        return error_set(err, BASE_ERR_IO, 0, "APPEND: %.200s", c->last);
+    return rc;
+}
+
+int net_idle(struct net_client *c, struct error *err)
+{
+    char line[48];
+    const int n = snprintf(line, sizeof line, "t%u IDLE\r\n", ++c->tag);
+    return write_all(c, line, (size_t)n) == 0 ? read_until(c, "+", NULL, err) : error_errno(err, "cannot send");
+}
+
+int net_done(struct net_client *c, struct error *err)
+{
+    char tag[32];
+    snprintf(tag, sizeof tag, "t%u OK", c->tag);
+    return write_all(c, "DONE\r\n", 6) == 0 ? read_until(c, tag, NULL, err) : error_errno(err, "cannot send");
+}
+
+int net_hear(struct net_client *c, const char *want, struct error *err)
+{
+    return read_until(c, want, NULL, err);
 }
 
 int net_log_in(struct net_client *c, const struct net_target *to, struct error *err)

@@ -30,6 +30,15 @@ struct net_client *net_dial(const struct net_target *to, struct net_ticket *resu
 bool net_resumed(const struct net_client *c);
 /* Sends command with a tag and reads its answer; an answer other than OK is an error. *bytes_out may be NULL. */
 int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err);
+/* The same for one message of n bytes, up to NET_APPEND_MAX, as a literal that waits for nobody (LITERAL+). */
+#define NET_APPEND_MAX (2u << 20)
+int net_append(struct net_client *c, const char *folder, const char *message, size_t n, struct error *err);
+/* IDLE, until the server has said "+"; DONE, until it has answered. In between only: net_hear. */
+int net_idle(struct net_client *c, struct error *err);
+int net_done(struct net_client *c, struct error *err);
+/* Waits for a line that begins with `want`, at most NET_PATIENCE_S, as all that is read. What came with it is forgotten. */
+#define NET_PATIENCE_S 60
+int net_hear(struct net_client *c, const char *want, struct error *err);
 /* LOGIN, and COMPRESS if the target says so. */
 int net_log_in(struct net_client *c, const struct net_target *to, struct error *err);
 void net_close(struct net_client **c);

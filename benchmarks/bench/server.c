@@ -1,0 +1,184 @@
+/* server: see server.h. */
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MORE_MAX 16
+
+/* Standard output goes to `output`. */
+static pid_t run_child(char *const *argv, int output, struct error *err)
+{
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid < 0)
+        return error_errno(err, "cannot fork"), -1;
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    dup2(output, STDOUT_FILENO);
+    execv(argv[0], argv);
+    fprintf(stderr, "mds-bench: cannot run %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+static int await_child(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return 127;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int bench_run_beside(char *const *argv, struct error *err)
+{
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0)
+        return error_errno(err, "/dev/null");
+    const pid_t pid = run_child(argv, nowhere, err);
+    const int status = pid < 0 ? -1 : await_child(pid);
+    close(nowhere);
+    if (pid < 0)
+        return BASE_ERR_IO;
+    return status <= 1 ? 0 : error_set(err, BASE_ERR_IO, 0, "%s %s ended with status %d", argv[0], argv[1], status);
+}
+
+/* Its first line says where it listens. */
+static int read_port(int fd, in_port_t *port_out, struct error *err)
+{
+    char line[256];
+    size_t n = 0;
+    for (ssize_t got; n < sizeof line - 1 && (n == 0 || line[n - 1] != '\n'); n += (size_t)got)
+        if ((got = read(fd, line + n, 1)) <= 0)
+            return error_set(err, BASE_ERR_IO, 0, "mds serve did not listen");
+    line[n] = 0;
+    const char *at = strstr(line, "127.0.0.1:");
+    const guint64 port = at ? g_ascii_strtoull(at + strlen("127.0.0.1:"), NULL, 10) : 0;
+    if (port == 0 || port > 65535)
+        return error_set(err, BASE_ERR_IO, 0, "mds serve said: %s", line);
+    *port_out = (in_port_t)port;
+    return 0;
+}
+
+int bench_server_start(char *mds, char *store, char *const *more, struct bench_server *out, struct error *err)
+{
+    char *argv[8 + MORE_MAX] = {mds, (char[]){"serve"}, (char[]){"--store"}, store, (char[]){"--listen"}, (char[]){"127.0.0.1:0"}};
+    in_port_t port = 0;
+    int ends[2], rc = 0;
+    *out = (struct bench_server){.output = -1};
+    for (size_t i = 0; more && more[i] && i < MORE_MAX; i++)
+        argv[6 + i] = more[i];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_errno(err, "pipe");
+    const pid_t pid = run_child(argv, ends[1], err);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return BASE_ERR_IO;
+    }
+    out->pid = pid;
+    out->output = ends[0];
+    rc = read_port(ends[0], &port, err);
+    out->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (rc != 0)
+        bench_server_stop(out);
+    return rc;
+}
+
+void bench_server_stop(struct bench_server *server)
+{
+    if (server->pid <= 0)
+        return;
+    kill(server->pid, SIGTERM);
+    const int status = await_child(server->pid);
+    if (status != 0)
+        fprintf(stderr, "mds-bench: mds serve ended with status %d\n", status);
+    close(server->output);
+    *server = (struct bench_server){.output = -1};
+}
+
+/* ---- /proc ------------------------------------------------------------------------------------------- */
+
+static uint64_t field(const char *status, const char *name)
+{
+    const char *at = strstr(status, name);
+    return at ? g_ascii_strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+static uint64_t count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    uint64_t n = 0;
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
+/* The 14th and 15th word; the second, a name in parentheses, may hold anything. */
+static double cpu_seconds(const char *stat)
+{
+    unsigned long user = 0, system = 0;
+    const char *at = strrchr(stat, ')');
+    if (at && sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2)
+        return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    return 0;
+}
+
+int bench_process_look(pid_t pid, struct bench_process *out, struct error *err)
+{
+    char path[64], *status = NULL, *stat = NULL;
+    int rc = 0;
+    g_snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (!g_file_get_contents(path, &status, NULL, NULL))
+        rc = error_errno(err, "%s", path);
+    g_snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (rc == 0 && !g_file_get_contents(path, &stat, NULL, NULL))
+        rc = error_errno(err, "%s", path);
+    g_snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    if (rc == 0)
+        *out = (struct bench_process){
+            .descriptors = count_entries(path),
+            .threads = field(status, "Threads:"),
+            .virtual_bytes = field(status, "VmSize:") * 1024,
+            .private_bytes = (field(status, "RssAnon:") + field(status, "RssShmem:")) * 1024,
+            .file_bytes = field(status, "RssFile:") * 1024,
+            .cpu_s = cpu_seconds(stat),
+        };
+    g_free(status);
+    g_free(stat);
+    return rc;
+}
+
+/* ---- */
+
+char *bench_sibling(const char *name)
+{
+    char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self ? self : ".");
+    char *path = g_build_filename(dir, name, NULL);
+    g_free(self);
+    g_free(dir);
+    return path;
+}
+
+uint64_t bench_raise_descriptors(void)
+{
+    struct rlimit limit = {0};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur;
+}
