@@ -17,6 +17,8 @@ void imap_session_set_transport(struct imap_session *s, const struct imap_transp
         return;
     }
     /* RFC 3501 6.2.1: what was learned before TLS came from anybody. */
+    free(s->client);
+    s->client = NULL;
     imap_session_mask(s, NULL);
     imap_session_remask(s);
 }
