@@ -59,7 +59,8 @@ void imap_channel_begin_deflate(struct imap_channel *ch, struct buf *early)
 {
     ASSERT(!ch->deflate);
     ch->deflate = imap_deflate_new();
-    /* What was decoded before the layer is its input: first what the session had, then what it had no room for, then the rest. */
+    /* What was decoded before the layer is its input: first what the session had, then what it had no room for, then
+     * the rest. */
     struct imap_input *below = ch->tls ? &ch->packed : &ch->in;
     const struct bytes plain = input_view(&ch->plain), rest = input_view(below);
     if (early->n == 0 && plain.n == 0)

@@ -1,11 +1,12 @@
 /*
  * channel: the layers between a socket's bytes and a session's: nothing, TLS, DEFLATE, or DEFLATE in TLS.
  *
- *     loop: imap_channel_put(ch, received)                        job: imap_channel_handshake, imap_channel_feed, run, imap_channel_drain
- *     loop: imap_channel_output(ch, session), write, imap_channel_wrote
+ *     loop: imap_channel_put(ch, received)                        job: imap_channel_handshake, imap_channel_feed, run,
+ * imap_channel_drain loop: imap_channel_output(ch, session), write, imap_channel_wrote
  *
- * A channel goes with its session: the job's while it runs, else the loop's, so encryption and compression are the pool's work. Input is
- * decoded only as far as the session has room: a bomb of a few bytes stays a few bytes until its text is wanted.
+ * A channel goes with its session: the job's while it runs, else the loop's, so encryption and compression are the
+ * pool's work. Input is decoded only as far as the session has room: a bomb of a few bytes stays a few bytes until its
+ * text is wanted.
  */
 #ifndef IMAP_CHANNEL_H
 #define IMAP_CHANNEL_H
@@ -17,12 +18,12 @@
 struct imap_channel {
     struct imap_tls *tls;
     struct imap_deflate *deflate;
-    bool handshaking;        /* TLS was begun and is not done */
-    bool ended, broken;      /* by the peer's close_notify; by nonsense in a layer */
-    struct imap_input in;    /* as it came */
+    bool handshaking;         /* TLS was begun and is not done */
+    bool ended, broken;       /* by the peer's close_notify; by nonsense in a layer */
+    struct imap_input in;     /* as it came */
     struct imap_input packed; /* decrypted and not yet inflated */
-    struct imap_input plain; /* decoded, and the session had no room for it */
-    struct buf out;          /* encoded */
+    struct imap_input plain;  /* decoded, and the session had no room for it */
+    struct buf out;           /* encoded */
 };
 
 void imap_channel_release(struct imap_channel *ch);

@@ -1,5 +1,6 @@
 /*
- * cmd_compress: COMPRESS DEFLATE (RFC 4978). Its answer is the last line that is not compressed; the layer is the transport's.
+ * cmd_compress: COMPRESS DEFLATE (RFC 4978). Its answer is the last line that is not compressed; the layer is the
+ * transport's.
  */
 #include "session_private.h"
 

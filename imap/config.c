@@ -66,7 +66,8 @@ static int copy_mechanisms(const char *text, char **out, struct error *err)
     return 0;
 }
 
-static int copy_rules(const struct imap_listener_settings *l, struct imap_tls_keys *keys, struct imap_listener_rules *r, struct error *err)
+static int copy_rules(const struct imap_listener_settings *l, struct imap_tls_keys *keys, struct imap_listener_rules *r,
+                      struct error *err)
 {
     const bool wants_tls = l->mode == IMAP_LISTEN_TLS || (l->mode == IMAP_LISTEN_STARTTLS && l->certificates_n > 0);
     r->address = copy_of(l->address);
@@ -94,7 +95,8 @@ static uint32_t or_default(uint32_t v, uint32_t otherwise)
     return v ? v : otherwise;
 }
 
-int imap_config_new(const struct imap_server_settings *settings, struct imap_tls_keys *keys, struct imap_config **out, struct error *err)
+int imap_config_new(const struct imap_server_settings *settings, struct imap_tls_keys *keys, struct imap_config **out,
+                    struct error *err)
 {
     const struct imap_listener_settings one = {.address = settings->listen ? settings->listen : "127.0.0.1:1143"};
     const struct imap_listener_settings *from = settings->listeners_n ? settings->listeners : &one;

@@ -1,6 +1,6 @@
 /*
- * config: a server's settings as connections use them: parsed, copied, never changed, counted. A reload makes another one; connections keep
- * theirs until they end.
+ * config: a server's settings as connections use them: parsed, copied, never changed, counted. A reload makes another
+ * one; connections keep theirs until they end.
  */
 #ifndef IMAP_CONFIG_H
 #define IMAP_CONFIG_H
@@ -30,7 +30,8 @@ struct imap_config {
 };
 
 /* keys: NULL: certificates are not read (before privileges are dropped). */
-int imap_config_new(const struct imap_server_settings *settings, struct imap_tls_keys *keys, struct imap_config **out, struct error *err);
+int imap_config_new(const struct imap_server_settings *settings, struct imap_tls_keys *keys, struct imap_config **out,
+                    struct error *err);
 struct imap_config *imap_config_ref(struct imap_config *config);
 void imap_config_unref(struct imap_config **config);
 /* How a client of this address may log in; tls: the layer is there. */

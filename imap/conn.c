@@ -13,12 +13,13 @@
  *     CLOSED  libuv's close callbacks         -> freed
  *
  * A wake (imap_session_set_wake) comes from any thread. It puts the connection on the loop's list, once however often
- * it comes; the loop runs the session again when it is IDLE or PARKED, or as soon as the run at work and its output are done.
+ * it comes; the loop runs the session again when it is IDLE or PARKED, or as soon as the run at work and its output are
+ * done.
  *
  * What the pool does with it is in conn_work.c.
  *
- * Memory: at most PENDING_BYTES and one read of input that the channel has no room for, and as much inside the channel; reading stops then.
- * Output is the session's own buffer, or the channel's, which do not grow while they are written.
+ * Memory: at most PENDING_BYTES and one read of input that the channel has no room for, and as much inside the channel;
+ * reading stops then. Output is the session's own buffer, or the channel's, which do not grow while they are written.
  */
 #include "conn_private.h"
 
@@ -30,8 +31,8 @@
 enum {
     PENDING_BYTES = 64 << 10,
     LINGER_MS = 1000,
-    REST_MS = 10000,  /* idle so long: compression gives its memory back */
-    PROBE_MS = 1000,  /* how often a client that has ended its side is asked for a sign during a long command */
+    REST_MS = 10000, /* idle so long: compression gives its memory back */
+    PROBE_MS = 1000, /* how often a client that has ended its side is asked for a sign during a long command */
     TURNED_AWAY_MAX = 1000,
     KEEPALIVE_S = 600,
 };

@@ -1,6 +1,6 @@
 /*
- * conn_work: what the pool does for a connection: shake hands, decode what came, run the session, encode what it says. So a private key's
- * work, decompression and a slow disk cost no loop anything.
+ * conn_work: what the pool does for a connection: shake hands, decode what came, run the session, encode what it says.
+ * So a private key's work, decompression and a slow disk cost no loop anything.
  */
 #include "conn_private.h"
 

@@ -17,8 +17,8 @@ struct imap_deflate {
     z_stream in, out;
     bool in_open, out_open; /* have their memory */
     struct buf window;      /* while in has none: what the client may refer to */
-    bool dirty;    /* something was compressed and not flushed */
-    bool more;     /* the last inflate filled its room */
+    bool dirty;             /* something was compressed and not flushed */
+    bool more;              /* the last inflate filled its room */
 };
 
 struct imap_deflate *imap_deflate_new(void)
@@ -93,7 +93,8 @@ void imap_deflate_write(struct imap_deflate *d, struct bytes plain, bool flush, 
 {
     const size_t all = plain.n;
     if (!d->out_open && all > 0) {
-        /* A stream begun anew in the middle of another, after a flush, is the same stream to the client: it only refers to nothing before. */
+        /* A stream begun anew in the middle of another, after a flush, is the same stream to the client: it only refers
+         * to nothing before. */
         ASSERT(deflateInit2(&d->out, LEVEL, Z_DEFLATED, -DEFLATE_BITS, DEFLATE_MEMORY, Z_DEFAULT_STRATEGY) == Z_OK);
         d->out_open = true;
     }

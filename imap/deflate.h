@@ -1,9 +1,10 @@
 /*
  * deflate: COMPRESS=DEFLATE (RFC 4978): raw DEFLATE both ways between byte buffers.
  *
- * Memory of a connection that uses it: 40 KB to inflate (the window of 32 KB is the client's choice, so it must be whole), 54 KB to deflate
- * (window 8 KB, memLevel 5); zlib's defaults would be 308 KB. imap_deflate_rest gives both back but for what the client has sent of late, which it
- * may refer to: as many bytes as it sent, at most 32 KB. They are taken anew with the next input and output.
+ * Memory of a connection that uses it: 40 KB to inflate (the window of 32 KB is the client's choice, so it must be
+ * whole), 54 KB to deflate (window 8 KB, memLevel 5); zlib's defaults would be 308 KB. imap_deflate_rest gives both
+ * back but for what the client has sent of late, which it may refer to: as many bytes as it sent, at most 32 KB. They
+ * are taken anew with the next input and output.
  *
  * Output of hostile input is asked for piece by piece: the caller's room is the bound, whatever the ratio.
  */

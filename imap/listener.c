@@ -1,11 +1,12 @@
 /*
- * listener: sockets that listen, one a loop for each address (SO_REUSEPORT), so that the kernel deals out connections and loops share nothing
- * but the pool. libuv 1.44 knows no such flag.
+ * listener: sockets that listen, one a loop for each address (SO_REUSEPORT), so that the kernel deals out connections
+ * and loops share nothing but the pool. libuv 1.44 knows no such flag.
  *
- * Connections are accepted here and not by uv_listen: what it does when the process has no descriptors left cannot be steered. It gives up a
- * descriptor to turn the client away, and if another thread takes that one first, its callback comes again and again without an end, and each
- * time a line was logged: a log that nobody read filled its pipe, and the loop hung in write.
- * Here the loop says so once in a while, tells clients while it can, and else leaves them in the queue and looks again in a moment.
+ * Connections are accepted here and not by uv_listen: what it does when the process has no descriptors left cannot be
+ * steered. It gives up a descriptor to turn the client away, and if another thread takes that one first, its callback
+ * comes again and again without an end, and each time a line was logged: a log that nobody read filled its pipe, and
+ * the loop hung in write. Here the loop says so once in a while, tells clients while it can, and else leaves them in
+ * the queue and looks again in a moment.
  */
 #include "server_private.h"
 
@@ -65,7 +66,8 @@ int imap_listen_address_check(const char *text, struct error *err)
 
 static in_port_t *port_of(struct imap_port *p)
 {
-    return p->bound.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&p->bound)->sin6_port : &((struct sockaddr_in *)&p->bound)->sin_port;
+    return p->bound.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&p->bound)->sin6_port
+                                          : &((struct sockaddr_in *)&p->bound)->sin_port;
 }
 
 unsigned imap_port_number(struct imap_port *p)
@@ -175,7 +177,8 @@ static void say_no_room(struct imap_loop *loop, int why)
     loop->no_room_n++;
     if (loop->no_room_said_ms && now - loop->no_room_said_ms < SAY_AGAIN_MS)
         return;
-    log_to(LOG_LEVEL_WARN, "imap: cannot accept: error=%s times=%llu", strerror(why), (unsigned long long)loop->no_room_n);
+    log_to(LOG_LEVEL_WARN, "imap: cannot accept: error=%s times=%llu", strerror(why),
+           (unsigned long long)loop->no_room_n);
     loop->no_room_said_ms = now ? now : 1;
     loop->no_room_n = 0;
 }

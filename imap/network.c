@@ -112,8 +112,8 @@ int imap_networks_parse(const char *text, struct imap_networks *out, struct erro
         if (n >= sizeof word || !parse_network(word, &network)) {
             imap_networks_release(out);
             return error_set(err, BASE_ERR_USAGE, 0,
-                             "\"%.*s\" is no network: ADDRESS or ADDRESS/BITS, no bit set behind BITS", (int)(n < 80 ? n : 80),
-                             p);
+                             "\"%.*s\" is no network: ADDRESS or ADDRESS/BITS, no bit set behind BITS",
+                             (int)(n < 80 ? n : 80), p);
         }
         if (out->n >= NETWORKS_MAX) {
             imap_networks_release(out);

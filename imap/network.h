@@ -1,7 +1,8 @@
 /*
  * network: addresses and lists of networks ("192.0.2.0/24, ::1 fd00::/8"), as settings name them.
  *
- * An IPv4-mapped IPv6 address is its IPv4 address everywhere. Pure; thread rule: a set that is not changed may be shared.
+ * An IPv4-mapped IPv6 address is its IPv4 address everywhere. Pure; thread rule: a set that is not changed may be
+ * shared.
  */
 #ifndef IMAP_NETWORK_H
 #define IMAP_NETWORK_H

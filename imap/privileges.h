@@ -5,8 +5,9 @@
 #include "base/error.h"
 
 /*
- * user, group: names or numbers; NULL user: stays who it is, but gains nothing more (PR_SET_NO_NEW_PRIVS). A process that is already that user
- * and group may name them. Fails closed: on failure the process must end. No other thread may live.
+ * user, group: names or numbers; NULL user: stays who it is, but gains nothing more (PR_SET_NO_NEW_PRIVS). A process
+ * that is already that user and group may name them. Fails closed: on failure the process must end. No other thread may
+ * live.
  */
 int imap_privileges_drop(const char *user, const char *group, struct error *err);
 /* As many descriptors as the system allows; the number. */

@@ -19,8 +19,8 @@ void imap_counts_drop(struct imap_counts *counts, struct bytes key);
 size_t imap_counts_keys(struct imap_counts *counts);
 
 /*
- * A token bucket: filled at rate a second up to burst_s seconds of it. Taking may go below zero: the debt is waited for before the next.
- * Zeroed, it is full when first used.
+ * A token bucket: filled at rate a second up to burst_s seconds of it. Taking may go below zero: the debt is waited for
+ * before the next. Zeroed, it is full when first used.
  */
 struct imap_meter {
     int64_t level; /* thousandths */

@@ -1,5 +1,6 @@
 /*
- * server: opening (as root, then as an ordinary user), loops and their threads, new configurations, and the end of it all.
+ * server: opening (as root, then as an ordinary user), loops and their threads, new configurations, and the end of it
+ * all.
  */
 #include "server_private.h"
 
@@ -85,7 +86,8 @@ static int loop_open(struct imap_loop *loop, struct error *err)
 /* After its thread was joined, or if it never had one. */
 static void loop_close(struct imap_loop *loop)
 {
-    uv_handle_t *handles[] = {(uv_handle_t *)&loop->wake, (uv_handle_t *)&loop->drain, (uv_handle_t *)&loop->accept_again};
+    uv_handle_t *handles[] = {(uv_handle_t *)&loop->wake, (uv_handle_t *)&loop->drain,
+                              (uv_handle_t *)&loop->accept_again};
     if (loop->started) {
         imap_listeners_stop(loop);
         for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
@@ -121,7 +123,8 @@ static int match_listeners(const struct imap_config *now, struct imap_config *fr
         while (j < fresh->listeners_n && strcmp(fresh->listeners[j].address, now->listeners[i].address) != 0)
             j++;
         if (j == fresh->listeners_n)
-            return error_set(err, BASE_ERR_USAGE, 0, "listener %s is gone: that takes a restart", now->listeners[i].address);
+            return error_set(err, BASE_ERR_USAGE, 0, "listener %s is gone: that takes a restart",
+                             now->listeners[i].address);
         const struct imap_listener_rules swap = fresh->listeners[i];
         fresh->listeners[i] = fresh->listeners[j];
         fresh->listeners[j] = swap;
@@ -185,8 +188,8 @@ static void check_descriptors(const struct imap_server *server)
 {
     const unsigned long limit = imap_privileges_raise_descriptors();
     if (limit < server->config->server.connections + DESCRIPTORS_BESIDE)
-        log_to(LOG_LEVEL_WARN, "imap: fewer descriptors than connections allowed: descriptors=%lu connections=%u", limit,
-               server->config->server.connections);
+        log_to(LOG_LEVEL_WARN, "imap: fewer descriptors than connections allowed: descriptors=%lu connections=%u",
+               limit, server->config->server.connections);
 }
 
 static struct imap_server *server_new(const struct imap_server_settings *settings)
@@ -281,8 +284,8 @@ static void announce(struct imap_server *s)
 }
 
 /*
- * What connections gave back lies in pieces between what others hold, and glibc keeps it: 9,000 idle compressed sessions held 670 MB, and 220 MB
- * after this. Here, as it may take a while, and only after much was given back.
+ * What connections gave back lies in pieces between what others hold, and glibc keeps it: 9,000 idle compressed
+ * sessions held 670 MB, and 220 MB after this. Here, as it may take a while, and only after much was given back.
  */
 static void trim_heap(struct imap_server *s, int64_t *last_ms)
 {

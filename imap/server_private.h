@@ -7,17 +7,17 @@
  * | imap-loop (n) | its listeners, its connections, idle sessions   | bytes, finished runs  | sessions to run     |
  * | imap-work (m) | the session and channel of the job it runs      | jobs                  | finished runs       |
  *
- * A session is either its loop's or its job's, never both: the connection's state says which, and only the loop's thread
- * reads it.
+ * A session is either its loop's or its job's, never both: the connection's state says which, and only the loop's
+ * thread reads it.
  */
 #ifndef IMAP_SERVER_PRIVATE_H
 #define IMAP_SERVER_PRIVATE_H
 
 #include "config.h"
 #include "imap/server.h"
-#include "quota.h"
 #include "network.h"
 #include "pool.h"
+#include "quota.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -59,7 +59,7 @@ struct imap_server {
     atomic_uint connections;                  /* of all loops, with a session */
     atomic_uint turned_away;                  /* being told so */
     atomic_ullong next_id;
-    atomic_uint freed; /* connections that ended or gave memory back since the heap was trimmed */
+    atomic_uint freed;           /* connections that ended or gave memory back since the heap was trimmed */
     pthread_mutex_t config_lock; /* guards config */
     struct imap_config *config;
     size_t ports_n;

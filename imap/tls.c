@@ -1,6 +1,6 @@
 /*
- * tls: one connection: see tls.h. OpenSSL reads from and writes to a BIO of ours that moves bytes between the caller's buffers, so that
- * nothing is kept between two calls but what TLS itself must keep.
+ * tls: one connection: see tls.h. OpenSSL reads from and writes to a BIO of ours that moves bytes between the caller's
+ * buffers, so that nothing is kept between two calls but what TLS itself must keep.
  */
 #include "tls_private.h"
 
@@ -134,7 +134,8 @@ enum imap_tls_step imap_tls_handshake(struct imap_tls *t, struct imap_input *in,
     return leave(t, SSL_do_handshake(t->ssl));
 }
 
-enum imap_tls_step imap_tls_read(struct imap_tls *t, struct imap_input *in, void *p, size_t n, size_t *got, struct buf *out)
+enum imap_tls_step imap_tls_read(struct imap_tls *t, struct imap_input *in, void *p, size_t n, size_t *got,
+                                 struct buf *out)
 {
     *got = 0;
     if (t->failed)
@@ -221,7 +222,8 @@ static char *subject_of(X509 *peer)
     BIO *text = BIO_new(BIO_s_mem());
     char *p = NULL, *copy = NULL;
     ASSERT(text);
-    if (X509_NAME_print_ex(text, X509_get_subject_name(peer), 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
+    if (X509_NAME_print_ex(text, X509_get_subject_name(peer), 0,
+                           XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
         const long n = BIO_get_mem_data(text, &p);
         if (n > 0)
             copy = OPENSSL_strndup(p, (size_t)n);
@@ -256,6 +258,7 @@ void imap_tls_describe(struct imap_tls *t, struct imap_transport *out)
     describe_peer(t, out);
     /* RFC 9266, 4.2: unique only if the master secret depends on the whole handshake. */
     const bool unique = SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1;
-    out->tls_has_exporter = unique && SSL_export_keying_material(t->ssl, out->tls_exporter, sizeof out->tls_exporter, label,
-                                                                 sizeof label - 1, (const unsigned char *)"", 0, 1) == 1;
+    out->tls_has_exporter =
+        unique && SSL_export_keying_material(t->ssl, out->tls_exporter, sizeof out->tls_exporter, label,
+                                             sizeof label - 1, (const unsigned char *)"", 0, 1) == 1;
 }

@@ -1,5 +1,6 @@
 /*
- * tls_context: a listener's certificates and rules as OpenSSL's contexts: one SSL_CTX a certificate, all alike but for it.
+ * tls_context: a listener's certificates and rules as OpenSSL's contexts: one SSL_CTX a certificate, all alike but for
+ * it.
  */
 #include "tls_private.h"
 
@@ -42,7 +43,9 @@ static int failed(struct error *err, const char *what, const char *file)
     const char *reason = ERR_reason_error_string(e);
     const int sys = ERR_SYSTEM_ERROR(e) ? ERR_GET_REASON(e) : 0;
     int rc = error_set(err, sys ? BASE_ERR_IO : BASE_ERR_USAGE, sys, "%s %s: %s", what, file,
-                       sys ? strerror(sys) : reason ? reason : "not usable");
+                       sys      ? strerror(sys)
+                       : reason ? reason
+                                : "not usable");
     ERR_clear_error();
     return rc;
 }
@@ -138,7 +141,8 @@ static int set_client_ca(SSL_CTX *ctx, const struct imap_listener_settings *l, s
         return 0;
     }
     if (!l->client_ca)
-        return error_set(err, BASE_ERR_USAGE, 0, "client certificates are asked for, but no CA is named to verify them");
+        return error_set(err, BASE_ERR_USAGE, 0,
+                         "client certificates are asked for, but no CA is named to verify them");
     ERR_clear_error();
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(l->client_ca);
     if (!names || SSL_CTX_load_verify_file(ctx, l->client_ca) != 1) {
@@ -165,17 +169,20 @@ static int set_versions(SSL_CTX *ctx, const struct imap_listener_settings *l, st
     return 0;
 }
 
-static int open_pair(struct imap_tls_context *c, const struct imap_listener_settings *l, const struct imap_certificate *files,
-                     struct imap_tls_keys *keys, struct error *err)
+static int open_pair(struct imap_tls_context *c, const struct imap_listener_settings *l,
+                     const struct imap_certificate *files, struct imap_tls_keys *keys, struct error *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     ASSERT(ctx);
     c->pairs[c->pairs_n++].ctx = ctx;
-    /* Renegotiation has no use here and has had many holes. Plaintext does not stay in buffers: it may be a password. */
+    /* Renegotiation has no use here and has had many holes. Plaintext does not stay in buffers: it may be a password.
+     */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                  SSL_OP_PRIORITIZE_CHACHA | SSL_OP_CLEANSE_PLAINTEXT);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets only: nothing to keep for who may never come back */
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(ctx,
+                                   SSL_SESS_CACHE_OFF); /* tickets only: nothing to keep for who may never come back */
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(ctx, c);
@@ -191,8 +198,8 @@ static int open_pair(struct imap_tls_context *c, const struct imap_listener_sett
     return rc;
 }
 
-int imap_tls_context_new(const struct imap_listener_settings *l, struct imap_tls_keys *keys, struct imap_tls_context **out,
-                         struct error *err)
+int imap_tls_context_new(const struct imap_listener_settings *l, struct imap_tls_keys *keys,
+                         struct imap_tls_context **out, struct error *err)
 {
     int rc = 0;
     if (l->certificates_n == 0)

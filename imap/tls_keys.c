@@ -1,6 +1,6 @@
 /*
- * tls_keys: session tickets (RFC 5077, and the PSK identities of RFC 8446) are sealed by keys that only this process knows and that change:
- * whoever steals a key reads only the sessions of its time.
+ * tls_keys: session tickets (RFC 5077, and the PSK identities of RFC 8446) are sealed by keys that only this process
+ * knows and that change: whoever steals a key reads only the sessions of its time.
  */
 #include "tls_private.h"
 
@@ -23,7 +23,7 @@ struct key {
 struct imap_tls_keys {
     int64_t rotate_ms;
     EVP_CIPHER *cipher;
-    pthread_mutex_t lock; /* guards keys */
+    pthread_mutex_t lock;  /* guards keys */
     struct key keys[KEYS]; /* the current one first */
 };
 
@@ -87,16 +87,19 @@ static bool named(struct imap_tls_keys *k, const uint8_t *name, struct key *out)
     return found;
 }
 
-static bool set_up(const struct imap_tls_keys *k, struct key *key, const uint8_t *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
+static bool set_up(const struct imap_tls_keys *k, struct key *key, const uint8_t *iv, EVP_CIPHER_CTX *cipher,
+                   EVP_MAC_CTX *mac, int seal)
 {
     char sha[] = "SHA256";
     const OSSL_PARAM params[] = {OSSL_PARAM_octet_string(OSSL_MAC_PARAM_KEY, key->mac, SECRET_BYTES),
                                  OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, sha, sizeof sha - 1), OSSL_PARAM_END};
-    return EVP_CipherInit_ex(cipher, k->cipher, NULL, key->aes, iv, seal) == 1 && EVP_MAC_CTX_set_params(mac, params) == 1;
+    return EVP_CipherInit_ex(cipher, k->cipher, NULL, key->aes, iv, seal) == 1 &&
+           EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
 /* OpenSSL's contract: negative failure, 0 no ticket or not ours, 1 done, 2 done and give the client a new one. */
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                     int seal)
 {
     struct imap_tls_keys *k = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     struct key key;

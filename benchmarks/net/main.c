@@ -1,14 +1,15 @@
 /*
  * mds-net-bench: what connections cost a running server: idle ones in memory, new ones in time.
  *
- *     mds-net-bench idle --address HOST:PORT --pid PID --user U --password P [--sessions N] [--folder NAME] [--tls|--starttls] [--compress]
- *     mds-net-bench connect --address HOST:PORT --pid PID [--tls] [--tls-max 1.2] [--resume] [--threads N] [--seconds S]
+ *     mds-net-bench idle --address HOST:PORT --pid PID --user U --password P [--sessions N] [--folder NAME]
+ * [--tls|--starttls] [--compress] mds-net-bench connect --address HOST:PORT --pid PID [--tls] [--tls-max 1.2]
+ * [--resume] [--threads N] [--seconds S]
  *
- * The server is a program of its own (`mds serve`), so that its memory and its CPU time are its own. mds_net_bench.py beside it makes a store, starts
- * the servers and runs the whole table.
+ * The server is a program of its own (`mds serve`), so that its memory and its CPU time are its own. mds_net_bench.py
+ * beside it makes a store, starts the servers and runs the whole table.
  *
- * idle: N sessions that have the folder selected and ask nothing. Growth of RssAnon a session; what the kernel's sockets hold; the time of a FETCH by one
- * busy session before and among them.
+ * idle: N sessions that have the folder selected and ask nothing. Growth of RssAnon a session; what the kernel's
+ * sockets hold; the time of a FETCH by one busy session before and among them.
  */
 #include "net_client.h"
 
@@ -133,7 +134,8 @@ static bool busy(struct net_client *c, const struct options *o, const char *labe
     }
     if (ok) {
         qsort(ms, (size_t)o->rounds, sizeof *ms, compare_doubles);
-        printf("  %-28s p50 %.3f ms  p99 %.3f ms  max %.3f ms\n", label, ms[o->rounds / 2], ms[(int)(o->rounds * 0.99)], ms[o->rounds - 1]);
+        printf("  %-28s p50 %.3f ms  p99 %.3f ms  max %.3f ms\n", label, ms[o->rounds / 2], ms[(int)(o->rounds * 0.99)],
+               ms[o->rounds - 1]);
     } else {
         fprintf(stderr, "%s\n", err.text);
     }
@@ -144,7 +146,8 @@ static bool busy(struct net_client *c, const struct options *o, const char *labe
 static int idle(const struct options *o, const struct net_target *target)
 {
     char *select = g_strdup_printf("SELECT \"%s\"", o->folder);
-    struct crowd warm = {.target = target, .select = select, .n = 32}, crowd = {.target = target, .select = select, .n = o->sessions};
+    struct crowd warm = {.target = target, .select = select, .n = 32},
+                 crowd = {.target = target, .select = select, .n = o->sessions};
     warm.clients = g_new0(struct net_client *, warm.n);
     crowd.clients = g_new0(struct net_client *, crowd.n);
     struct error err = {0};
@@ -161,7 +164,8 @@ static int idle(const struct options *o, const struct net_target *target)
         sleep((unsigned)o->settle);
         const double cpu = cpu_s(o->pid), t = now_s();
         sleep(2);
-        printf("  RssAnon: %.2f KB a session (%.1f MB before)\n", (rss_anon_kb(o->pid) - rss) / o->sessions, rss / 1024);
+        printf("  RssAnon: %.2f KB a session (%.1f MB before)\n", (rss_anon_kb(o->pid) - rss) / o->sessions,
+               rss / 1024);
         printf("  kernel's TCP memory: %.2f KB a session, both ends\n", (tcp_kernel_kb() - kernel) / o->sessions);
         printf("  CPU of the idle server: %.2f %%\n", (cpu_s(o->pid) - cpu) / (now_s() - t) * 100);
         ok = busy(one, o, "FETCH, among them");
@@ -217,8 +221,8 @@ static int connect_often(const struct options *o, const struct net_target *targe
         pthread_join(t[i], NULL);
     g_free(t);
     const double took = now_s() - began, server = cpu_s(o->pid) - cpu;
-    printf("  %u connections in %.1f s: %.0f/s, %.3f ms of the server's CPU each, %u resumed\n", d.connected, took, d.connected / took,
-           server * 1000 / d.connected, d.resumed);
+    printf("  %u connections in %.1f s: %.0f/s, %.3f ms of the server's CPU each, %u resumed\n", d.connected, took,
+           d.connected / took, server * 1000 / d.connected, d.resumed);
     return d.failed || !d.connected;
 }
 
@@ -254,7 +258,8 @@ int main(int argc, char **argv)
         {"user", 0, 0, G_OPTION_ARG_STRING, &o.user, NULL, "NAME"},
         {"password", 0, 0, G_OPTION_ARG_STRING, &o.password, NULL, "WORD"},
         {"folder", 0, 0, G_OPTION_ARG_STRING, &o.folder, "selected by all; default INBOX", "NAME"},
-        {"fetch", 0, 0, G_OPTION_ARG_STRING, &o.fetch, "what the busy session asks; default FETCH 1:50 (UID FLAGS ENVELOPE)", "COMMAND"},
+        {"fetch", 0, 0, G_OPTION_ARG_STRING, &o.fetch,
+         "what the busy session asks; default FETCH 1:50 (UID FLAGS ENVELOPE)", "COMMAND"},
         {"sessions", 0, 0, G_OPTION_ARG_INT, &o.sessions, NULL, "N"},
         {"threads", 0, 0, G_OPTION_ARG_INT, &o.threads, NULL, "N"},
         {"seconds", 0, 0, G_OPTION_ARG_INT, &o.seconds, NULL, "S"},
@@ -271,8 +276,8 @@ int main(int argc, char **argv)
     GError *why = NULL;
     g_option_context_add_main_entries(context, entries, NULL);
     struct net_target target = {0};
-    if (!g_option_context_parse(context, &argc, &argv, &why) || argc != 2 || !o.address || !parse_address(o.address, &target.address) ||
-        o.threads < 1 || o.rounds < 1 || o.sessions < 1) {
+    if (!g_option_context_parse(context, &argc, &argv, &why) || argc != 2 || !o.address ||
+        !parse_address(o.address, &target.address) || o.threads < 1 || o.rounds < 1 || o.sessions < 1) {
         fprintf(stderr, "mds-net-bench: %s\n", why ? why->message : "see --help");
         return 2;
     }

@@ -1,9 +1,11 @@
 /*
- * The server below a session that is not IMAP: its commands are single bytes that park, are woken by other threads, say much, begin TLS and DEFLATE, or
- * end. Many clients in clear and with TLS, that also break off while a wake is on its way. Every answer must come; nothing may be woken after it was freed.
+ * The server below a session that is not IMAP: its commands are single bytes that park, are woken by other threads, say
+ * much, begin TLS and DEFLATE, or end. Many clients in clear and with TLS, that also break off while a wake is on its
+ * way. Every answer must come; nothing may be woken after it was freed.
  *
  *     e  echo: E        p  parks until a thread wakes it: P        n  idle; news that a thread brings by a wake: N
- *     b  BIG bytes 'x', then B, in runs of 40 KB                   s  S, then TLS      c  C, then DEFLATE     w  waits a moment: W     q  the end
+ *     b  BIG bytes 'x', then B, in runs of 40 KB                   s  S, then TLS      c  C, then DEFLATE     w  waits
+ * a moment: W     q  the end
  *
  * SEED repeats the clients' choices, STRESS_SECONDS sets the length (8). For TSan: plain main.
  */
@@ -333,7 +335,8 @@ static bool begin_deflate(struct client *c)
 {
     if (!send_all(c, "c", 1) || !expect(c, 'C'))
         return false;
-    ASSERT(inflateInit2(&c->in, -15) == Z_OK && deflateInit2(&c->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    ASSERT(inflateInit2(&c->in, -15) == Z_OK &&
+           deflateInit2(&c->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK);
     return c->packed = true;
 }
 
@@ -485,7 +488,8 @@ int main(void)
     struct rng rng = rng_start("imap_transport");
     pthread_t server, clients[CLIENTS], wakers[WAKERS];
     dir = TEMP_DIR();
-    ASSERT(system(textf("cd '%s' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout one.key -out one.pem "
+    ASSERT(system(textf("cd '%s' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "
+                        "one.key -out one.pem "
                         "-days 30 -subj /CN=localhost 2>/dev/null",
                         dir)) == 0);
     client_context = SSL_CTX_new(TLS_client_method());
@@ -508,7 +512,7 @@ int main(void)
     for (int i = 0; i < WAKERS; i++)
         pthread_join(wakers[i], NULL);
     SSL_CTX_free(client_context);
-    printf("imap_transport: answered=%u woken=%u broken=%u spurious=%u left=%u failures=%u\n", answered, woken, broken, spurious, alive,
-           failures);
+    printf("imap_transport: answered=%u woken=%u broken=%u spurious=%u left=%u failures=%u\n", answered, woken, broken,
+           spurious, alive, failures);
     return failures > 0 || alive > 0 || answered < 10;
 }

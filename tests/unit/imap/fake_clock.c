@@ -1,4 +1,5 @@
-/* fake_clock: imap/system.c's seam, replaced at link time: the real clock, which a test may push forward. All of system.h must be here. */
+/* fake_clock: imap/system.c's seam, replaced at link time: the real clock, which a test may push forward. All of
+ * system.h must be here. */
 #include "fake_clock.h"
 
 #include "system.h"

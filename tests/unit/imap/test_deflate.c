@@ -176,7 +176,8 @@ Test(deflate, refuses_what_is_not_deflate)
     cr_expect_gt(refused, 250, "%u", refused);
     struct imap_deflate *d = imap_deflate_new();
     struct buf got = {0};
-    cr_expect_not(read_all(d, BYTES_LIT("\x03\x00 what comes after the end"), 100, 100, &got), "the stream's end is an error");
+    cr_expect_not(read_all(d, BYTES_LIT("\x03\x00 what comes after the end"), 100, 100, &got),
+                  "the stream's end is an error");
     imap_deflate_free(&d);
     buf_release(&got);
 }

@@ -36,15 +36,25 @@ Test(network, matches_what_it_names)
         {"::1/128", "::1", true},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        cr_expect_eq(imap_networks_match(table[i].networks, table[i].address), table[i].want, "%s in \"%s\"", table[i].address,
-                     table[i].networks ? table[i].networks : "(none)");
+        cr_expect_eq(imap_networks_match(table[i].networks, table[i].address), table[i].want, "%s in \"%s\"",
+                     table[i].address, table[i].networks ? table[i].networks : "(none)");
 }
 
 Test(network, refuses_what_is_none)
 {
     static const char *const bad[] = {
-        "192.0.2.1/24",   "192.0.2.0/33", "192.0.2.0/",    "192.0.2.0/a",  "/8",           "192.0.2",
-        "2001:db8::/129", "::1/64",       "192.0.2.0/024x", "192.0.2.0/-1", "example.org", "10.0.0.0/8 x",
+        "192.0.2.1/24",
+        "192.0.2.0/33",
+        "192.0.2.0/",
+        "192.0.2.0/a",
+        "/8",
+        "192.0.2",
+        "2001:db8::/129",
+        "::1/64",
+        "192.0.2.0/024x",
+        "192.0.2.0/-1",
+        "example.org",
+        "10.0.0.0/8 x",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/8",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -61,7 +71,7 @@ Test(network, knows_loopback_and_clients)
     static const struct {
         const char *address;
         bool loopback;
-    } table[] = {{"127.0.0.1", true}, {"127.255.0.9", true}, {"::1", true},     {"::ffff:127.0.0.1", true},
+    } table[] = {{"127.0.0.1", true},  {"127.255.0.9", true}, {"::1", true},      {"::ffff:127.0.0.1", true},
                  {"128.0.0.1", false}, {"::2", false},        {"0.0.0.0", false}, {"::", false}};
     struct imap_address a, b;
     uint8_t x[16], y[16];

@@ -62,5 +62,6 @@ Test(quota, a_meter_has_no_overflow)
     cr_expect_gt(imap_meter_wait(&m, 1, 1, UINT64_MAX), 0);
     imap_meter_take(&m, 5, 0, 1, 1);
     cr_expect_eq(imap_meter_wait(&m, 0, 1, 1), 0, "rate 0 is no limit");
-    cr_expect_eq(imap_meter_wait(&m, 10, 1, 0), imap_meter_wait(&m, 10, 1, 0), "a clock that stands still gives nothing");
+    cr_expect_eq(imap_meter_wait(&m, 10, 1, 0), imap_meter_wait(&m, 10, 1, 0),
+                 "a clock that stands still gives nothing");
 }

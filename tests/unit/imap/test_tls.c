@@ -1,6 +1,6 @@
 /*
- * TLS between two buffers, with OpenSSL as the client: versions, names, tickets and their keys, client certificates, exporters, hostile bytes. The
- * certificates are made by the openssl program, once for the process.
+ * TLS between two buffers, with OpenSSL as the client: versions, names, tickets and their keys, client certificates,
+ * exporters, hostile bytes. The certificates are made by the openssl program, once for the process.
  */
 #include <criterion/criterion.h>
 
@@ -27,7 +27,8 @@ static void shell(const char *command)
 
 static void make_pair(const char *name, const char *subject, const char *extension)
 {
-    shell(textf("cd '%s' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key -out %s.pem -days 30 "
+    shell(textf("cd '%s' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key "
+                "-out %s.pem -days 30 "
                 "-subj '%s' -addext '%s' 2>/dev/null",
                 dir, name, name, subject, extension));
 }
@@ -193,7 +194,8 @@ Test(tls, both_versions_in_any_pieces)
             SSL_CTX *ctx = client_context(versions[v]);
             pair_open(&p, context, ctx, "one.example.org");
             p.portion = portions[i];
-            cr_assert_eq(shake(&p), IMAP_TLS_OK, "version %zu, portion %zu: %s", v, portions[i], imap_tls_why(p.server));
+            cr_assert_eq(shake(&p), IMAP_TLS_OK, "version %zu, portion %zu: %s", v, portions[i],
+                         imap_tls_why(p.server));
             imap_tls_describe(p.server, &t);
             cr_expect(t.tls);
             cr_expect_str_eq(t.tls_version, v ? "TLSv1.3" : "TLSv1.2");
@@ -201,7 +203,8 @@ Test(tls, both_versions_in_any_pieces)
             cr_expect_null(t.tls_subject);
             cr_assert(t.tls_has_exporter);
             cr_assert_eq(SSL_export_keying_material(p.client, theirs, sizeof theirs, "EXPORTER-Channel-Binding", 24,
-                                                    (const unsigned char *)"", 0, 1), 1);
+                                                    (const unsigned char *)"", 0, 1),
+                         1);
             cr_expect_arr_eq(theirs, t.tls_exporter, sizeof theirs, "both ends export the same");
             talk_once(&p, "a LOGIN ann secret\r\n");
             imap_tls_close(p.server, &p.out);
@@ -228,8 +231,12 @@ Test(tls, chooses_a_certificate_by_name)
 {
     static const struct {
         const char *name, *want;
-    } table[] = {{NULL, "one.example.org"},           {"one.example.org", "one.example.org"}, {"two.example.org", "two.example.org"},
-                 {"a.two.example.org", "two.example.org"}, {"other.example.org", "one.example.org"}, {"TWO.example.ORG", "two.example.org"}};
+    } table[] = {{NULL, "one.example.org"},
+                 {"one.example.org", "one.example.org"},
+                 {"two.example.org", "two.example.org"},
+                 {"a.two.example.org", "two.example.org"},
+                 {"other.example.org", "one.example.org"},
+                 {"TWO.example.ORG", "two.example.org"}};
     const struct imap_certificate files[] = {{file("one.pem"), file("one.key")}, {file("two.pem"), file("two.key")}};
     const struct imap_listener_settings l = {.address = "x:1", .certificates = files, .certificates_n = 2};
     struct imap_tls_keys *keys = imap_tls_keys_new(0);
@@ -328,12 +335,15 @@ static void use_client_certificate(SSL_CTX *ctx, const char *name)
 Test(tls, learns_who_a_client_certificate_names)
 {
     make_pair("ca", "/CN=Test CA", "keyUsage=keyCertSign");
-    shell(textf("cd '%s' && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ann.key -out ann.csr -subj "
+    shell(textf("cd '%s' && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ann.key -out "
+                "ann.csr -subj "
                 "'/O=Example/CN=ann' 2>/dev/null && printf 'subjectAltName=email:ann@example.org' > ext && "
-                "openssl x509 -req -in ann.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out ann.pem 2>/dev/null",
+                "openssl x509 -req -in ann.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out "
+                "ann.pem 2>/dev/null",
                 dir));
     const struct imap_certificate files = {file("one.pem"), file("one.key")};
-    struct imap_listener_settings l = {.address = "x:1", .certificates = &files, .certificates_n = 1, .client_ca = file("ca.pem")};
+    struct imap_listener_settings l = {
+        .address = "x:1", .certificates = &files, .certificates_n = 1, .client_ca = file("ca.pem")};
     struct imap_tls_keys *keys = imap_tls_keys_new(0);
     for (int required = 0; required < 2; required++)
         for (size_t v = 0; v < 2; v++) {
@@ -352,13 +362,15 @@ Test(tls, learns_who_a_client_certificate_names)
                         SSL_set_session(p.client, ticket);
                     const enum imap_tls_step step = shake(&p);
                     const bool fails = who == 2 || (who == 1 && required);
-                    cr_expect_eq(step, fails ? IMAP_TLS_FAILED : IMAP_TLS_OK, "required %d, version %zu, who %d", required, v, who);
+                    cr_expect_eq(step, fails ? IMAP_TLS_FAILED : IMAP_TLS_OK, "required %d, version %zu, who %d",
+                                 required, v, who);
                     if (step == IMAP_TLS_OK) {
                         imap_tls_describe(p.server, &t);
                         talk_once(&p, "a NOOP\r\n");
                         cr_expect_eq(imap_tls_resumed(p.server), resumed != 0);
                         if (who == 0) {
-                            cr_assert(t.tls_subject && t.tls_email && t.tls_common, "version %zu, resumed %d", v, resumed);
+                            cr_assert(t.tls_subject && t.tls_email && t.tls_common, "version %zu, resumed %d", v,
+                                      resumed);
                             cr_expect_str_eq(t.tls_subject, "CN=ann,O=Example");
                             cr_expect_str_eq(t.tls_email, "ann@example.org");
                             cr_expect_str_eq(t.tls_common, "ann");
@@ -409,7 +421,7 @@ Test(tls, refuses_old_versions_and_plain_text)
             buf_append_str(&in.buf, "a LOGIN ann secret\r\n");
         else
             for (int k = 0; k < 300; k++)
-                buf_append_byte(&in.buf, k < 3 && i % 2 ? (uint8_t)"\x16\x03\x01"[k] : (uint8_t)rng_u64(&rng));
+                buf_append_byte(&in.buf, k < 3 && i % 2 ? (uint8_t) "\x16\x03\x01"[k] : (uint8_t)rng_u64(&rng));
         step = imap_tls_handshake(tls, &in, &out);
         cr_expect(step == IMAP_TLS_FAILED || (step == IMAP_TLS_WANT && imap_input_left(&in) == 0));
         imap_tls_free(&tls);
