@@ -119,6 +119,8 @@ int indexer_backup(const struct indexer_archive *a, const char *to, struct index
     int rc = archive_open(a, false, &b.env, err);
     if (rc == 0)
         rc = segment_lock(mds_dir(b.env), false, &lock, err);
+    if (rc == BASE_ERR_READONLY)
+        rc = 0; /* nobody can compact it either */
     b.manifest.archive = g_strdup(a->archive);
     b.manifest.taken = indexer_wall_ns() / 1000000000;
     if (rc == 0)
