@@ -275,7 +275,6 @@ static int open_folder(struct imap_session *s, struct imap_command *c, struct se
         buf_append_str(&s->out, "* OK [CLOSED] Previous mailbox closed\r\n");
     imap_session_reopen_archive(s);
     c->keep_view_quiet = true;
-    uint64_t tick = mdsq_archive_tick(s->archive);
     if (!imap_session_reader(s, err) || mdsq_view_open(s->reader, a->mailbox, &s->view, err) < 0) {
         s->view = NULL;
         return err->code;
@@ -288,7 +287,7 @@ static int open_folder(struct imap_session *s, struct imap_command *c, struct se
         return rc;
     }
     s->state = IMAP_STATE_SELECTED;
-    s->tick = tick;
+    s->tick = mdsq_reader_tick(s->reader);
     s->expunge_untold = false;
     s->told_exists = mdsq_view_count(s->view);
     s->told_modseq = info.highestmodseq;

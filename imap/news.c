@@ -104,11 +104,10 @@ static void take_own(struct imap_session *s, struct imap_news *news)
 static bool collect(struct imap_session *s, struct imap_news *news, bool allow_expunge, bool may_go)
 {
     struct mdsq_error err = {0};
-    uint64_t tick = mdsq_archive_tick(s->archive);
     news->collected = true;
-    if (tick == s->tick && !(allow_expunge && s->expunge_untold))
+    if (mdsq_archive_tick(s->archive) == s->tick && !(allow_expunge && s->expunge_untold))
         return true;
-    /* A reader of before the tick would miss what the tick promises. */
+    /* What it sees, not what the tick promises, is what has been looked at: mdsq_archive_tick. */
     if (s->reader && mdsq_reader_renew(s->reader, &err) < 0)
         return fail(s, may_go, &err);
     if (!imap_session_reader(s, &err))
@@ -119,7 +118,7 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
     int rc = mdsq_view_advance(s->reader, s->view, allow_expunge, &told, &err);
     if (rc < 0)
         return fail(s, may_go, &err);
-    s->tick = tick;
+    s->tick = mdsq_reader_tick(s->reader);
     s->expunge_untold = mdsq_view_has_untold(s->view);
     if (!s->expunge_untold)
         s->told_modseq = mdsq_view_modseq(s->view);

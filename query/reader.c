@@ -36,6 +36,11 @@ int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, st
     return MDSQ_OK;
 }
 
+uint64_t mdsq_reader_tick(const struct mdsq_reader *reader)
+{
+    return mds_txn_id(reader->txn);
+}
+
 int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err)
 {
     struct error e;

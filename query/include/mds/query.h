@@ -186,7 +186,10 @@ MDSQ_API int mdsq_user_archives(struct mdsq_store *store, const char *user, mdsq
  */
 MDSQ_API int mdsq_archive_open(struct mdsq_store *store, const char *name, struct mdsq_archive **out, struct mdsq_error *err);
 MDSQ_API void mdsq_archive_close(struct mdsq_archive **archive);
-/* A number that changes whenever any process committed to the archive: 4 ns, any thread. */
+/*
+ * A number that changes whenever any process committed to the archive: 20 ns, any thread. It may be ahead of what a reader begun now sees: a commit
+ * shows before its last write has reached the disk. Who remembers how far it has looked remembers mdsq_reader_tick, and looks again while they differ.
+ */
 MDSQ_API uint64_t mdsq_archive_tick(struct mdsq_archive *archive);
 /* The store was opened with MDSQ_STORE_WRITE: changes may be made. */
 MDSQ_API bool mdsq_archive_writable(const struct mdsq_archive *archive);
@@ -195,6 +198,8 @@ struct mdsq_reader;
 /* A snapshot of what is committed, also while another process builds. Holds the archive. After a failed renew only end it. */
 MDSQ_API int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err);
 MDSQ_API int mdsq_reader_renew(struct mdsq_reader *reader, struct mdsq_error *err);
+/* The tick of what the reader sees. */
+MDSQ_API uint64_t mdsq_reader_tick(const struct mdsq_reader *reader);
 MDSQ_API void mdsq_reader_end(struct mdsq_reader **reader);
 
 /* ---- folders --------------------------------------------------------------------- */

@@ -217,6 +217,12 @@ uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
     return fake.tick;
 }
 
+uint64_t mdsq_reader_tick(const struct mdsq_reader *reader)
+{
+    (void)reader;
+    return fake.tick;
+}
+
 bool mdsq_archive_writable(const struct mdsq_archive *archive)
 {
     (void)archive;
