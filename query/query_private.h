@@ -198,6 +198,7 @@ struct mdsq_archive {
     struct mdsq_watch *telling; /* the next one to tell */
     struct mdsq_archive *watched_next, **watched_at;
     uint64_t told_txnid;
+    int watched_wd; /* of inotify; -1: polled */
     /* Under lock. */
     struct query_verified verified[QUERY_VERIFIED_MAX];
 };

@@ -1,7 +1,11 @@
 /*
- * Watches: who wants to know that an archive was committed to. One thread a store looks at the last transaction id of every
- * watched archive each POLL_MS, and tells; this process's own commits wake it at once. Many commits in a row are one
- * news, and the writer never waits for those who are told. Without watches the thread sleeps.
+ * Watches: who wants to know that an archive was committed to. One thread a store is told by inotify that a commit wrote an
+ * archive's data.mdb, whichever process it was (LMDB writes by pwrite, and the meta page last), compares the last transaction id, and
+ * tells. So thousands of quiet archives cost nothing. What inotify cannot watch is looked at each POLL_MS. Many commits in
+ * a row are one news, and the writer never waits for those who are told. Without watches the thread sleeps.
+ *
+ * A reader begins at the transaction id that LMDB publishes right after the meta page is written: the thread waits SETTLE_US
+ * before it looks, so that whoever it tells sees what was told (and a build's many writes wake it a bounded number of times).
  *
  * Watches are told under the watcher's lock, CHUNK at a time, so that mdsq_watch_free knows that none is being told when it has
  * the lock. A callback may not call the library (query.h), so it cannot meet the lock again.
@@ -10,10 +14,15 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <time.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#define POLL_MS 50
-#define CHUNK   256
+#define POLL_MS   50
+#define SETTLE_US 5000
+#define CHUNK     256
 
 struct mdsq_watch {
     struct mdsq_archive *archive; /* a reference */
@@ -24,12 +33,14 @@ struct mdsq_watch {
 
 struct query_watcher {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct mdsq_archive *archives; /* watched ones */
+    int inotify, wake;              /* -1: there is none; an eventfd */
+    GHashTable *by_wd;
+    struct mdsq_archive *archives;  /* watched ones */
+    unsigned polled;                /* of them without inotify */
     struct mdsq_archive *looking;    /* the next one to look at */
     struct mdsq_archive *looking_at; /* the one whose watches are being told; NULL if its last one was freed */
     pthread_t thread;
-    bool is_running, is_ending, has_news;
+    bool is_running, is_ending;
 };
 
 /* ---- the thread; all under the lock -------------------------------------------------------- */
@@ -53,70 +64,108 @@ static void tell(struct query_watcher *w, struct mdsq_archive *a)
     }
 }
 
-static void look(struct query_watcher *w)
+static void look_at(struct query_watcher *w, struct mdsq_archive *a)
 {
-    w->has_news = false;
-    for (struct mdsq_archive *a = w->archives; a; a = w->looking) {
-        const uint64_t txnid = mds_last_txnid(a->env);
+    const uint64_t txnid = mds_last_txnid(a->env);
 
+    if (txnid == a->told_txnid)
+        return;
+    a->told_txnid = txnid;
+    w->looking_at = a;
+    tell(w, a);
+    w->looking_at = NULL;
+}
+
+/* All of them, or those that inotify does not watch. */
+static void look(struct query_watcher *w, bool all)
+{
+    for (struct mdsq_archive *a = w->archives; a; a = w->looking) {
         w->looking = a->watched_next;
-        if (txnid == a->told_txnid)
-            continue;
-        a->told_txnid = txnid;
-        w->looking_at = a;
-        tell(w, a);
-        w->looking_at = NULL;
+        if (all || a->watched_wd < 0)
+            look_at(w, a);
     }
     w->looking = NULL;
 }
 
-static struct timespec deadline(void)
+/* What inotify has to say. An event of a watch that was taken back finds nothing. */
+static void read_events(struct query_watcher *w)
 {
-    struct timespec ts;
+    _Alignas(struct inotify_event) char buffer[16384];
+    ssize_t n;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    ts.tv_nsec += POLL_MS * 1000000L;
-    if (ts.tv_nsec >= 1000000000L) {
-        ts.tv_nsec -= 1000000000L;
-        ts.tv_sec++;
+    while ((n = read(w->inotify, buffer, sizeof buffer)) > 0) {
+        for (const char *at = buffer; at < buffer + n;) {
+            const struct inotify_event *event = (const void *)at;
+            struct mdsq_archive *a = g_hash_table_lookup(w->by_wd, GINT_TO_POINTER(event->wd));
+
+            if (event->mask & IN_Q_OVERFLOW)
+                look(w, true);
+            else if (a)
+                look_at(w, a);
+            at += sizeof *event + event->len;
+        }
     }
-    return ts;
 }
 
 static void *watcher_main(void *arg)
 {
     struct query_watcher *w = arg;
+    struct pollfd fds[2] = {{.fd = w->wake, .events = POLLIN}, {.fd = w->inotify, .events = POLLIN}};
+    uint64_t count;
 
     (void)pthread_setname_np(pthread_self(), "mds-watcher");
     (void)pthread_mutex_lock(&w->lock);
     while (!w->is_ending) {
-        look(w);
-        if (w->archives == NULL) {
-            (void)pthread_cond_wait(&w->wake, &w->lock);
-            continue;
-        }
+        const int timeout_ms = w->polled ? POLL_MS : -1;
 
-        const struct timespec until = deadline();
-
-        while (!w->has_news && !w->is_ending && w->archives &&
-               pthread_cond_timedwait(&w->wake, &w->lock, &until) != ETIMEDOUT)
-            ;
+        (void)pthread_mutex_unlock(&w->lock);
+        fds[0].revents = fds[1].revents = 0;
+        (void)poll(fds, 2, timeout_ms);
+        if (fds[1].revents)
+            (void)usleep(SETTLE_US);
+        if (fds[0].revents)
+            (void)!read(w->wake, &count, sizeof count);
+        (void)pthread_mutex_lock(&w->lock);
+        if (fds[1].revents)
+            read_events(w);
+        if (w->polled)
+            look(w, false);
     }
     (void)pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
+static void wake_up(struct query_watcher *w)
+{
+    const uint64_t one = 1;
+
+    (void)!write(w->wake, &one, sizeof one);
+}
+
 struct query_watcher *query_watcher_new(void)
 {
     struct query_watcher *w = g_new0(struct query_watcher, 1);
-    pthread_condattr_t attr;
 
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&w->lock, NULL);
-    (void)pthread_cond_init(&w->wake, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    w->inotify = w->wake = -1;
+    w->by_wd = g_hash_table_new(NULL, NULL);
     return w;
+}
+
+/* With the first watch. */
+static int watcher_begin(struct query_watcher *w)
+{
+    int rc;
+
+    if (w->wake < 0)
+        w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake < 0)
+        return errno;
+    if (w->inotify < 0)
+        w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    rc = pthread_create(&w->thread, NULL, watcher_main, w);
+    w->is_running = rc == 0;
+    return rc;
 }
 
 void query_watcher_free(struct query_watcher **watcher)
@@ -129,11 +178,16 @@ void query_watcher_free(struct query_watcher **watcher)
     (void)pthread_mutex_lock(&w->lock);
     ASSERT(w->archives == NULL); /* watches hold the store */
     w->is_ending = true;
-    (void)pthread_cond_signal(&w->wake);
     (void)pthread_mutex_unlock(&w->lock);
-    if (w->is_running)
+    if (w->is_running) {
+        wake_up(w);
         (void)pthread_join(w->thread, NULL);
-    (void)pthread_cond_destroy(&w->wake);
+    }
+    if (w->inotify >= 0)
+        (void)close(w->inotify);
+    if (w->wake >= 0)
+        (void)close(w->wake);
+    g_hash_table_destroy(w->by_wd);
     (void)pthread_mutex_destroy(&w->lock);
     g_free(w);
 }
@@ -143,29 +197,64 @@ void query_watcher_news(struct mdsq_archive *archive)
     struct query_watcher *w = archive->store->watcher;
 
     (void)pthread_mutex_lock(&w->lock);
-    if (archive->watches) {
-        w->has_news = true;
-        (void)pthread_cond_signal(&w->wake);
-    }
+    if (archive->watches && archive->watched_wd < 0)
+        wake_up(w);
     (void)pthread_mutex_unlock(&w->lock);
 }
 
 /* ---- watches ---------------------------------------------------------------------------------- */
 
+/* The transaction id is read last: what is committed from then on is seen by an event or by a look. */
+static void archive_begin(struct query_watcher *w, struct mdsq_archive *a)
+{
+    char *path = g_strdup_printf("%s/data.mdb", mds_dir(a->env));
+    struct stat st;
+
+    a->watched_wd = w->inotify < 0 ? -1 : inotify_add_watch(w->inotify, path, IN_MODIFY);
+    /* A rebuilt archive's former file is not at that path any more: no event tells of it. */
+    if (a->watched_wd >= 0 && (stat(path, &st) != 0 || st.st_dev != a->dev || st.st_ino != a->ino)) {
+        if (!g_hash_table_contains(w->by_wd, GINT_TO_POINTER(a->watched_wd)))
+            (void)inotify_rm_watch(w->inotify, a->watched_wd);
+        a->watched_wd = -1;
+    }
+    if (a->watched_wd >= 0)
+        (void)g_hash_table_insert(w->by_wd, GINT_TO_POINTER(a->watched_wd), a);
+    else if (w->polled++ == 0)
+        wake_up(w); /* it slept without end */
+    a->told_txnid = mds_last_txnid(a->env);
+    a->watched_next = w->archives;
+    a->watched_at = &w->archives;
+    if (a->watched_next)
+        a->watched_next->watched_at = &a->watched_next;
+    w->archives = a;
+    g_free(path);
+}
+
+static void archive_end(struct query_watcher *w, struct mdsq_archive *a)
+{
+    if (a->watched_wd >= 0) {
+        (void)g_hash_table_remove(w->by_wd, GINT_TO_POINTER(a->watched_wd));
+        (void)inotify_rm_watch(w->inotify, a->watched_wd);
+    } else {
+        w->polled--;
+    }
+    if (w->looking == a)
+        w->looking = a->watched_next;
+    if (w->looking_at == a)
+        w->looking_at = NULL;
+    *a->watched_at = a->watched_next;
+    if (a->watched_next)
+        a->watched_next->watched_at = a->watched_at;
+    a->watched_next = NULL;
+    a->watched_at = NULL;
+}
+
 static void link_watch(struct query_watcher *w, struct mdsq_watch *watch)
 {
     struct mdsq_archive *a = watch->archive;
 
-    if (a->watches == NULL) {
-        a->told_txnid = mds_last_txnid(a->env);
-        a->watched_next = w->archives;
-        a->watched_at = &w->archives;
-        if (a->watched_next)
-            a->watched_next->watched_at = &a->watched_next;
-        w->archives = a;
-        if (a->watched_next == NULL) /* it slept */
-            (void)pthread_cond_signal(&w->wake);
-    }
+    if (a->watches == NULL)
+        archive_begin(w, a);
     watch->next = a->watches;
     watch->at = &a->watches;
     if (watch->next)
@@ -182,17 +271,8 @@ static void unlink_watch(struct query_watcher *w, struct mdsq_watch *watch)
     *watch->at = watch->next;
     if (watch->next)
         watch->next->at = watch->at;
-    if (a->watches)
-        return;
-    if (w->looking == a)
-        w->looking = a->watched_next;
-    if (w->looking_at == a)
-        w->looking_at = NULL;
-    *a->watched_at = a->watched_next;
-    if (a->watched_next)
-        a->watched_next->watched_at = a->watched_at;
-    a->watched_next = NULL;
-    a->watched_at = NULL;
+    if (a->watches == NULL)
+        archive_end(w, a);
 }
 
 int mdsq_watch_new(struct mdsq_archive *archive, mdsq_watch_fn *fn, void *arg, struct mdsq_watch **out,
@@ -207,8 +287,7 @@ int mdsq_watch_new(struct mdsq_archive *archive, mdsq_watch_fn *fn, void *arg, s
     *out = NULL;
     (void)pthread_mutex_lock(&w->lock);
     if (!w->is_running)
-        rc = pthread_create(&w->thread, NULL, watcher_main, w);
-    w->is_running |= rc == 0;
+        rc = watcher_begin(w);
     if (rc == 0) {
         watch->archive = archive;
         watch->fn = fn;
