@@ -64,11 +64,23 @@ static void tell(struct query_watcher *w, struct mdsq_archive *a)
     }
 }
 
+/* How far a reader sees. A commit's number shows before the commit does, for as long as its last write takes. */
+static uint64_t seen_txnid(struct mdsq_archive *a)
+{
+    struct mds_txn *txn = NULL;
+    uint64_t id = a->told_txnid;
+
+    if (mds_read_begin(a->env, &txn, NULL) >= 0)
+        id = mds_txn_id(txn);
+    mds_read_end(&txn);
+    return id;
+}
+
 static void look_at(struct query_watcher *w, struct mdsq_archive *a)
 {
-    const uint64_t txnid = mds_last_txnid(a->env);
+    uint64_t txnid = mds_last_txnid(a->env);
 
-    if (txnid == a->told_txnid)
+    if (txnid == a->told_txnid || (txnid = seen_txnid(a)) == a->told_txnid)
         return;
     a->told_txnid = txnid;
     w->looking_at = a;
@@ -221,7 +233,7 @@ static void archive_begin(struct query_watcher *w, struct mdsq_archive *a)
         (void)g_hash_table_insert(w->by_wd, GINT_TO_POINTER(a->watched_wd), a);
     else if (w->polled++ == 0)
         wake_up(w); /* it slept without end */
-    a->told_txnid = mds_last_txnid(a->env);
+    a->told_txnid = seen_txnid(a);
     a->watched_next = w->archives;
     a->watched_at = &w->archives;
     if (a->watched_next)
