@@ -178,14 +178,14 @@ out:
     return rc;
 }
 
-/* ".Sub.Folder" to "Sub/Folder". */
+/* ".Sub.Folder" to "Sub/Folder". A dot that would leave an empty level is part of the name: "..a..b." is ".a/.b.". */
 static void dots_to_levels(struct bytes name, struct buf *out)
 {
     size_t at = 1;
 
-    while (at <= name.n) {
-        const uint8_t *dot = at < name.n ? memchr(name.p + at, '.', name.n - at) : NULL;
-        const size_t end = dot ? (size_t)(dot - name.p) : name.n;
+    while (at < name.n) {
+        const uint8_t *dot = memchr(name.p + at + 1, '.', name.n - at - 1);
+        const size_t end = dot && dot + 1 < name.p + name.n ? (size_t)(dot - name.p) : name.n;
 
         if (at > 1)
             buf_append_byte(out, '/');

@@ -110,12 +110,15 @@ Test(maildir, dot_folders_and_their_names)
     const char *dir = TEMP_DIR();
     static const char *const made[] = {"cur",          ".Sent/cur",        ".a.b/new",          ".Entw&APw-rfe/cur", ".&Jjo-!/cur",
                                        ".R&D/cur",     ".&AGE-/cur",       ".\xff\xfe/cur",      ".INBOX/cur",        ".inbox.Sub/cur",
-                                       ".NoMaildir/x", "plain/cur",        ".&2D3eAA-/cur",      ".Tom &- Co/cur",    "courierimapkeywords"};
+                                       ".NoMaildir/x", "plain/cur",        ".&2D3eAA-/cur",      ".Tom &- Co/cur",    "courierimapkeywords",
+                                       "..dot/cur",     ".x..y/cur",        ".end./cur",         ".../cur"};
 
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
         mkpath(path_join(dir, made[i]));
     expect_scan(textf("maildir++:%s", dir), "== INBOX\n"
                                             "== &AGE-\n" /* not how 'a' is encoded: stays */
+                                            "== ..\n"    /* a dot that would leave an empty level stays */
+                                            "== .dot\n"
                                             "== Entw\xc3\xbcrfe\n"
                                             "== INBOX/Sub\n"
                                             "== INBOX~2\n"
@@ -123,6 +126,8 @@ Test(maildir, dot_folders_and_their_names)
                                             "== Sent\n"
                                             "== Tom & Co\n"
                                             "== a/b\n"
+                                            "== end.\n"
+                                            "== x/.y\n"
                                             "== \xe2\x98\xba!\n"
                                             "== \xf0\x9f\x98\x80\n"
                                             "== \xff\xfe\n");
