@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""mds-bench measures what it says: wall time, memory of the whole process tree, bytes on disk; and notices a build that lies."""
+"""mds-bench measures what it says: wall time, memory of the whole process tree, bytes on disk; and notices a build that lies. The suites of a
+living archive and of its server run at a tiny size and find numbers; no time fails."""
 
 import json
 import os
@@ -9,8 +10,10 @@ import tempfile
 import textwrap
 import unittest
 
+from mdslab import Lab
+
 BIN = os.environ.get("MDS_BIN_DIR", "build/release/bin")
-GEN, BENCH = os.path.join(BIN, "mds-gen"), os.path.join(BIN, "mds-bench")
+GEN, BENCH, NET = (os.path.join(BIN, name) for name in ("mds-gen", "mds-bench", "mds-net-bench"))
 
 # Stands for mds: its build takes half a second, has a child with 64 MiB of its own and leaves a store of 1 MiB.
 FAKE = """\
@@ -99,14 +102,82 @@ class Bench(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(len(result["rows"][0]["unchanged"]), 2)
 
+    def test_arguments_of_live_suites_are_checked(self):
+        for args in (["store", "--seconds", "0"], ["append", "--size", "1"], ["store", "--own-folders"], ["store", "--build-items", "0"],
+                     ["archives", "--archives", "0"], ["archives", "--rounds", "x"]):
+            run = subprocess.run([BENCH, *args, "--work", self.temp.name], capture_output=True, text=True)
+            self.assertEqual(run.returncode, 2, (args, run.stderr))
+
     def test_arguments_are_checked(self):
         for args in ([], ["brew"], ["floor", "--items", "many"], ["floor", "--repeats", "0"]):
             run, _ = self.bench(*args)
             self.assertEqual(run.returncode, 2, (args, run.stderr))
 
+    def live(self, command, *args):
+        out = self.path("live.json")
+        run = subprocess.run([BENCH, command, *args, "--json", out, "--work", self.temp.name], capture_output=True, text=True, timeout=300)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertEqual([n for n in os.listdir(self.temp.name) if n.startswith("mds-bench")], [], "nothing is left behind")
+        with open(out, encoding="utf-8") as f:
+            return json.load(f)
+
+    def check_rows(self, result, sessions):
+        self.assertGreater(result["floor_commits_per_s"], 0)
+        self.assertEqual([row["sessions"] for row in result["rows"]], sessions)
+        for row in result["rows"]:
+            if row["sessions"] > 0:
+                self.assertGreater(row["changes_per_s"], 0, row)
+                self.assertGreater(row["commits_per_s"], 0, row)
+                self.assertTrue(0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"], row)
+
+    def test_changes_are_durable_by_query_and_by_imap(self):
+        for command in ("store", "append"):
+            for level in ([], ["--relaxed"], ["--imap"], ["--imap", "--own-folders"]):
+                with self.subTest(command=command, level=level):
+                    result = self.live(command, "--sessions", "1,3", "--seconds", "1", "--size", "500", *level)
+                    self.assertEqual((result["command"], result["imap"]), (command, "--imap" in level))
+                    self.check_rows(result, [1, 3])
+
+    def test_changes_beside_a_build(self):
+        result = self.live("store", "--during-build", "--build-items", "1500", "--sessions", "0,1,3", "--seconds", "1")
+        self.check_rows(result, [0, 1, 3])
+        for row in result["rows"]:
+            self.assertGreater(row["build_items_per_s"], 0, row)
+
+    def test_a_client_in_each_archive(self):
+        result = self.live("archives", "--archives", "40", "--seconds", "1", "--settle", "0", "--rounds", "5")
+        before, idle = result["before"], result["idle"]
+        self.assertGreaterEqual(idle["descriptors"] - before["descriptors"], 80, "a socket and a file for each at least")
+        self.assertGreater(idle["virtual_bytes"], before["virtual_bytes"])
+        self.assertGreater(idle["private_bytes"], 0)
+        self.assertTrue(0 < result["heard_p50_ms"] <= result["heard_max_ms"], result)
+
+    def test_more_archives_than_descriptors_are_not_tried(self):
+        run = subprocess.run(["sh", "-c", 'ulimit -n 200 && exec "$0" archives --archives 40 --work "$1"', BENCH, self.temp.name],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 77, run.stderr)
+        self.assertIn("264 descriptors", run.stdout)
+        self.assertIn("--archives 27", run.stdout)
+
+    def test_connections_idle_and_new(self):
+        with Lab() as lab:
+            lab.generate(messages=60)
+            lab.build("mail", f"maildir:{lab.vault}")
+            lab.add_user("mail", "ann", "secret")
+            with lab.serve() as server:
+                common = ["--address", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid), "--threads", "2"]
+                idle = subprocess.run([NET, "idle", *common, "--user", "ann", "--password", "secret", "--sessions", "20", "--rounds", "20",
+                                       "--settle", "0"], capture_output=True, text=True, timeout=120)
+                self.assertEqual(idle.returncode, 0, idle.stderr)
+                self.assertRegex(idle.stdout, r"RssAnon: -?[0-9.]+ KB a session")
+                self.assertRegex(idle.stdout, r"FETCH, among them +p50 [0-9.]+ ms")
+                connect = subprocess.run([NET, "connect", *common, "--seconds", "1"], capture_output=True, text=True, timeout=120)
+                self.assertEqual(connect.returncode, 0, connect.stderr)
+                self.assertRegex(connect.stdout, r"[1-9][0-9]* connections in")
+
 
 if __name__ == "__main__":
-    if not (os.path.exists(GEN) and os.path.exists(BENCH)):
+    if not all(os.path.exists(name) for name in (GEN, BENCH, NET)):
         print(f"{BENCH} is not built")
         sys.exit(77)
     unittest.main(verbosity=2)
