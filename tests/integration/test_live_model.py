@@ -36,6 +36,11 @@ def numbers(text):
     return got
 
 
+def flags_of(text):
+    """\\Recent is a session's own and no part of the picture."""
+    return frozenset(text.split()) - {b"\\Recent"}
+
+
 def as_set(uids):
     return ",".join(str(u) for u in uids)
 
@@ -180,7 +185,7 @@ class Client(Imap):
             assert self.uids[seq - 1] in (None, int(uid[1])), f"{seq} is UID {self.uids[seq - 1]}, not {uid[1]}"
             self.uids[seq - 1] = int(uid[1])
         if flags and self.uids[seq - 1] is not None:
-            self.flags[self.uids[seq - 1]] = frozenset(flags[1].split())
+            self.flags[self.uids[seq - 1]] = flags_of(flags[1])
 
     def learn(self):
         """Asks for what is not known yet; the untagged responses alone keep it right afterwards."""
@@ -321,7 +326,7 @@ def fetch_all(imap):
         if found := re.match(rb"\* \d+ FETCH \((.*)\)$", r, re.S):
             uid, flags = re.search(rb"\bUID (\d+)", found[1]), re.search(rb"FLAGS \(([^)]*)\)", found[1])
             if uid and flags:
-                got[int(uid[1])] = frozenset(flags[1].split())
+                got[int(uid[1])] = flags_of(flags[1])
     return got
 
 
@@ -390,7 +395,7 @@ class Returning:
                         self.known.pop(uid, None)
                 elif found := re.match(rb"\* \d+ FETCH \((.*)\)$", r, re.S):
                     uid, flags = re.search(rb"UID (\d+)", found[1]), re.search(rb"FLAGS \(([^)]*)\)", found[1])
-                    self.known[int(uid[1])] = frozenset(flags[1].split())
+                    self.known[int(uid[1])] = flags_of(flags[1])
                 else:
                     imap.hear_one(r)
             if not self.modseq:
@@ -414,7 +419,7 @@ class Asking:
                 if found := re.match(rb"\* \d+ FETCH \((.*)\)$", r, re.S):
                     at = int(re.search(rb"MODSEQ \((\d+)\)", found[1])[1])
                     assert at > self.modseq, "not changed since"
-                    self.known[int(re.search(rb"UID (\d+)", found[1])[1])] = frozenset(re.search(rb"FLAGS \(([^)]*)\)", found[1])[1].split())
+                    self.known[int(re.search(rb"UID (\d+)", found[1])[1])] = flags_of(re.search(rb"FLAGS \(([^)]*)\)", found[1])[1])
             there = [r for r in imap.command("UID SEARCH ALL") if r.startswith(b"* SEARCH")]
             uids = [int(u) for u in there[0].split()[2:]]
             self.modseq = modseq
