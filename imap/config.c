@@ -1,6 +1,8 @@
 /* config: see config.h. */
 #include "config.h"
 
+#include "base/log.h"
+
 #include <ctype.h>
 #include <string.h>
 
@@ -124,6 +126,50 @@ int imap_config_new(const struct imap_server_settings *settings, struct imap_tls
     else
         imap_config_unref(&c);
     return rc;
+}
+
+/* The one of that address; of several (port 0) the one of that name, else the first. */
+static struct imap_listener_rules *find_rules(struct imap_config *c, const struct imap_listener_rules *like)
+{
+    struct imap_listener_rules *found = NULL;
+    for (size_t i = 0; i < c->listeners_n; i++) {
+        struct imap_listener_rules *r = &c->listeners[i];
+        const bool same = r->address && strcmp(r->address, like->address) == 0;
+        if (same && (!found || (strcmp(found->name, like->name) != 0 && strcmp(r->name, like->name) == 0)))
+            found = r;
+    }
+    return found;
+}
+
+static struct imap_listener_rules rules_of_gone(const struct imap_listener_rules *r)
+{
+    if (!r->gone)
+        log_to(LOG_LEVEL_WARN, "imap: listener is gone, it takes nobody in any more: listener=%s address=%s", r->name,
+               r->address);
+    return (struct imap_listener_rules){
+        .name = copy_of(r->name), .address = copy_of(r->address), .mode = r->mode, .gone = true};
+}
+
+void imap_config_follow(const struct imap_config *now, struct imap_config *fresh)
+{
+    struct imap_listener_rules *ordered = calloc(now->listeners_n, sizeof *ordered);
+    ASSERT(ordered);
+    for (size_t i = 0; i < now->listeners_n; i++) {
+        struct imap_listener_rules *r = find_rules(fresh, &now->listeners[i]);
+        ordered[i] = r ? *r : rules_of_gone(&now->listeners[i]);
+        if (r)
+            *r = (struct imap_listener_rules){0};
+    }
+    for (size_t i = 0; i < fresh->listeners_n; i++) {
+        struct imap_listener_rules *r = &fresh->listeners[i];
+        if (r->address)
+            log_to(LOG_LEVEL_WARN, "imap: listener is new, it waits for the next start: listener=%s address=%s",
+                   r->name, r->address);
+        rules_release(r);
+    }
+    free(fresh->listeners);
+    fresh->listeners = ordered;
+    fresh->listeners_n = now->listeners_n;
 }
 
 enum imap_login_rule imap_config_login_rule(const struct imap_listener_rules *r, const struct imap_address *peer,

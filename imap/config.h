@@ -19,6 +19,7 @@ struct imap_listener_rules {
     struct imap_networks clear, forced;
     uint32_t max_connections;
     struct imap_tls_context *tls; /* NULL: none */
+    bool gone;                    /* the configuration has it no more: its socket is there and takes nobody in */
 };
 
 struct imap_config {
@@ -32,6 +33,11 @@ struct imap_config {
 /* keys: NULL: certificates are not read (before privileges are dropped). */
 int imap_config_new(const struct imap_server_settings *settings, struct imap_tls_keys *keys, struct imap_config **out,
                     struct error *err);
+/*
+ * Puts fresh's listeners in the order of now's: sockets are known by their place. One that fresh lacks is gone, one that
+ * only fresh has is dropped; both are logged.
+ */
+void imap_config_follow(const struct imap_config *now, struct imap_config *fresh);
 struct imap_config *imap_config_ref(struct imap_config *config);
 void imap_config_unref(struct imap_config **config);
 /* How a client of this address may log in; tls: the layer is there. */

@@ -559,8 +559,9 @@ static void begin(struct imap_conn *c)
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, KEEPALIVE_S);
     learn_transport(c);
-    if (c->loop->stopping || !count(c, &why)) {
-        refuse(c, c->loop->stopping ? IMAP_REFUSED_TOTAL : why);
+    const bool closed = c->loop->stopping || c->rules->gone;
+    if (closed || !count(c, &why)) {
+        refuse(c, closed ? IMAP_REFUSED_TOTAL : why);
         return;
     }
     c->counted = true;

@@ -58,12 +58,6 @@ static int parse_listen(const char *text, struct imap_port *out, struct error *e
     return 0;
 }
 
-int imap_listen_address_check(const char *text, struct error *err)
-{
-    struct imap_port port = {0};
-    return parse_listen(text, &port, err);
-}
-
 static in_port_t *port_of(struct imap_port *p)
 {
     return p->bound.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&p->bound)->sin6_port
@@ -73,6 +67,28 @@ static in_port_t *port_of(struct imap_port *p)
 unsigned imap_port_number(struct imap_port *p)
 {
     return ntohs(*port_of(p));
+}
+
+/* Ports are shared among loops: the kernel would deal out the clients of one address to two listeners' rules. */
+static int parse_next(struct imap_port *ports, unsigned index, const char *address, struct error *err)
+{
+    struct imap_port *p = &ports[index];
+    int rc = parse_listen(address, p, err);
+    for (unsigned i = 0; rc == 0 && i < index && *port_of(p) != 0; i++)
+        if (ports[i].bound_n == p->bound_n && memcmp(&ports[i].bound, &p->bound, p->bound_n) == 0)
+            rc = error_set(err, BASE_ERR_USAGE, 0, "two listeners have the address \"%s\"", address);
+    return rc;
+}
+
+int imap_listen_addresses_check(const struct imap_config *config, struct error *err)
+{
+    struct imap_port *ports = calloc(config->listeners_n, sizeof *ports);
+    int rc = 0;
+    ASSERT(ports);
+    for (unsigned i = 0; rc == 0 && i < config->listeners_n; i++)
+        rc = parse_next(ports, i, config->listeners[i].address, err);
+    free(ports);
+    return rc;
 }
 
 /* ---- sockets ----------------------------------------------------------------------------------- */
@@ -116,7 +132,7 @@ static int check_free(struct imap_port *p, struct error *err)
 static int bind_port(struct imap_server *server, unsigned index, const char *address, struct error *err)
 {
     struct imap_port *p = &server->ports[index];
-    int rc = parse_listen(address, p, err);
+    int rc = parse_next(server->ports, index, address, err);
     if (rc == 0)
         rc = check_free(p, err);
     for (unsigned i = 0; i < server->loops_n && rc == 0; i++) {

@@ -113,35 +113,14 @@ struct imap_config *imap_server_config(struct imap_server *server)
     return config;
 }
 
-/* Puts the listeners of fresh in the order of now: sockets are known by their place. */
-static int match_listeners(const struct imap_config *now, struct imap_config *fresh, struct error *err)
-{
-    if (fresh->listeners_n != now->listeners_n)
-        return error_set(err, BASE_ERR_USAGE, 0, "listeners were added or removed: that takes a restart");
-    for (size_t i = 0; i < now->listeners_n; i++) {
-        size_t j = i;
-        while (j < fresh->listeners_n && strcmp(fresh->listeners[j].address, now->listeners[i].address) != 0)
-            j++;
-        if (j == fresh->listeners_n)
-            return error_set(err, BASE_ERR_USAGE, 0, "listener %s is gone: that takes a restart",
-                             now->listeners[i].address);
-        const struct imap_listener_rules swap = fresh->listeners[i];
-        fresh->listeners[i] = fresh->listeners[j];
-        fresh->listeners[j] = swap;
-    }
-    return 0;
-}
-
 static int load_config(struct imap_server *server, const struct imap_server_settings *settings, struct error *err)
 {
     struct imap_config *fresh = NULL, *before = server->config; /* only this thread replaces it */
     int rc = imap_config_new(settings, server->keys, &fresh, err);
-    if (rc == 0 && before)
-        rc = match_listeners(before, fresh, err);
-    if (rc != 0) {
-        imap_config_unref(&fresh);
+    if (rc != 0)
         return rc;
-    }
+    if (before)
+        imap_config_follow(before, fresh);
     pthread_mutex_lock(&server->config_lock);
     server->config = fresh;
     pthread_mutex_unlock(&server->config_lock);
@@ -177,8 +156,8 @@ int imap_server_check(const struct imap_server_settings *settings, struct error 
     struct imap_tls_keys *keys = imap_tls_keys_new(0);
     struct imap_config *config = NULL;
     int rc = imap_config_new(settings, keys, &config, err);
-    for (size_t i = 0; rc == 0 && i < config->listeners_n; i++)
-        rc = imap_listen_address_check(config->listeners[i].address, err);
+    if (rc == 0)
+        rc = imap_listen_addresses_check(config, err);
     imap_config_unref(&config);
     imap_tls_keys_free(&keys);
     return rc;

@@ -95,7 +95,8 @@ struct imap_config *imap_server_config(struct imap_server *server);
 
 /* ---- listener.c ---- */
 
-int imap_listen_address_check(const char *text, struct error *err);
+/* Addresses that can be understood, and each once. */
+int imap_listen_addresses_check(const struct imap_config *config, struct error *err);
 unsigned imap_port_number(struct imap_port *p);
 /* All sockets of all loops, bound and not yet listening. */
 int imap_listeners_bind(struct imap_server *server, struct error *err);

@@ -268,6 +268,39 @@ def reloading(lab):
         imap.command("LOGOUT")
 
 
+def coming_and_going(lab):
+    """A listener that is gone from the file takes nobody in; a new one waits for the next start; all else is taken over."""
+    tls, plain = "mode = tls\ncertificates = one", "mode = plain"
+    with Served(lab, "", [tls, plain]) as server:
+        def greeting():
+            with socket.create_connection(("127.0.0.1", server.ports[1]), 30) as s:
+                return s.recv(4096)
+
+        def limit():
+            with TlsImap(server.ports[0], context(lab)) as imap:
+                return re.search(rb"APPENDLIMIT=(\d+)", imap.login().command("CAPABILITY")[0]).group(1)
+
+        def becomes(what, wanted):
+            for _ in range(100):
+                if what() == wanted:
+                    return
+                time.sleep(0.05)
+            raise AssertionError(f"{what()} is not {wanted}: {server.logged()}")
+
+        hello = greeting()[:4]
+        assert hello == b"* OK"
+        imap = Imap(("127.0.0.1", server.ports[1]))
+        for listeners, append, first in (([tls, plain, plain], b"1024", b"* OK"), ([tls], b"2048", b"* BY"), ([tls], b"4096", b"* BY"),
+                                         ([tls, plain], b"8192", b"* OK")):
+            server.reload(f"[limits]\nappend-size = {append.decode()}\n", listeners=listeners)
+            becomes(limit, append)
+            becomes(lambda: greeting()[:4], first)
+            imap.command("NOOP")
+        imap.command("LOGOUT")
+        for words in ("listener is new, it waits for the next start: listener=l2", "listener is gone, it takes nobody in any more: listener=l1"):
+            assert server.logged().count(words) == 1, server.logged()
+
+
 def privileges(lab):
     """Bound as root, served as nobody; a key that its group may read is taken after the drop, one that it may not is refused."""
     if os.geteuid() != 0:
@@ -519,7 +552,7 @@ def main():
         lab.add_user("mail", "ann", PASSWORD)
         for name in ("one", "two", "now"):
             make_certificate(lab.path(""), name, f"{name}.example.org")
-        for check in (clients, injection, names_and_tickets, reloading, compression, handshakes, rules, limits, gone, privileges):
+        for check in (clients, injection, names_and_tickets, reloading, coming_and_going, compression, handshakes, rules, limits, gone, privileges):
             began = time.monotonic()
             check(lab)
             print(f"{check.__name__}: ok ({time.monotonic() - began:.1f} s)", flush=True)

@@ -85,6 +85,8 @@ REFUSED = [
     ("no listener", "[store]\npath = {store}\n", ["no [listener NAME]"]),
     ("no store", "[listener a]\naddress = 127.0.0.1:0\n", ["--store is missing"]),
     ("no key file", "path = x\n", ["conf"]),
+    ("an address twice", GOOD + "[listener b]\naddress = 127.0.0.1:1143\n[listener c]\naddress = localhost:1143\npasswords = false\n",
+     ["two listeners", "localhost:1143"]),
     ("no UTF-8", GOOD + "[login]\ndomains = \udcff\udcfe\n", ["conf"]),
 ]
 

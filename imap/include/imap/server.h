@@ -84,7 +84,8 @@ struct imap_server_settings {
     /*
      * Raised by one by a signal handler (SIGHUP): run calls reload on its own thread, which fills *fresh (zeroed before; its memory lives until the
      * next call of reload or the end of run) or fails: then all stays as it was, logged. Taken from it: certificates, rules, networks and limits of
-     * listeners whose address is the same, limits. Sessions live on as they are; listeners cannot come or go, nor can user, loops, threads.
+     * listeners whose address is the same, limits. Sessions live on as they are. A listener that is gone takes nobody in any more, until it comes back;
+     * a new one waits for the next start (both are logged), and so do user, loops and threads.
      */
     const volatile int *reload_asked;
     int (*reload)(struct imap_server_settings *fresh, void *arg, struct error *err);
@@ -92,7 +93,7 @@ struct imap_server_settings {
 };
 
 struct imap_server;
-/* Everything that can be said without binding: addresses, networks, certificates and keys that fit and are readable by this process. */
+/* Everything that can be said without binding: addresses (each once), networks, certificates and keys that fit and are readable by this process. */
 int imap_server_check(const struct imap_server_settings *settings, struct error *err);
 /*
  * Binds, raises the limit of descriptors, drops privileges (for good: PR_SET_NO_NEW_PRIVS), then reads certificates and keys as that user.
