@@ -331,3 +331,16 @@ uint64_t mds_last_txnid(struct mds_env *env)
     (void)pthread_mutex_unlock(&env->mutex);
     return lmdb ? 0 : info.me_last_txnid;
 }
+
+void mds_usage(struct mds_env *env, struct mds_usage *out)
+{
+    MDB_envinfo info;
+
+    (void)pthread_mutex_lock(&env->mutex); /* as in env_map_prepare */
+    const int lmdb = mdb_env_info(env->lmdb, &info);
+
+    (void)pthread_mutex_unlock(&env->mutex);
+    *out = (struct mds_usage){0};
+    if (lmdb == 0)
+        *out = (struct mds_usage){info.me_mapsize, ((uint64_t)info.me_last_pgno + 1) * env->page_bytes};
+}

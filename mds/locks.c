@@ -79,6 +79,23 @@ bool mds_writer_waiting(struct mds_env *env)
     return env->queue_fd >= 0 && fcntl(env->queue_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+bool mds_is_building(const char *dir)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    char path[4200];
+
+    if (snprintf(path, sizeof path, "%s/build.lock", dir) >= (int)sizeof path)
+        return false;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0) /* nobody ever did */
+        return false;
+    const bool held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK; /* asks, takes nothing */
+
+    (void)close(fd);
+    return held;
+}
+
 static int build_locked_by_other(const struct mds_env *env, int fd, struct error *err)
 {
     char text[32] = "";

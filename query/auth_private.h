@@ -50,6 +50,7 @@ struct query_auth {
     char *domains; /* " a b " in small letters, or NULL */
     uint32_t remember_ms, delay_max_ms;
     unsigned hashes_max, hashing, waiting;
+    uint64_t hits, hashed; /* passwords so far: remembered, and hashed */
     struct auth_remembered {
         uint8_t tag[AUTH_TAG_BYTES];
         uint64_t until_ms;
@@ -65,11 +66,14 @@ void query_auth_tag(const struct query_auth *auth, const char *account, const ch
 bool query_auth_is_remembered(struct query_auth *auth, const uint8_t tag[AUTH_TAG_BYTES]);
 void query_auth_remember(struct query_auth *auth, const uint8_t tag[AUTH_TAG_BYTES]);
 
-/* Who tries: keys of the three counters; 0: none. */
+void query_auth_counts(struct query_auth *auth, uint64_t *hits_out, uint64_t *hashed_out);
+
+/* Who tries: keys of the counters; 0: none. */
 struct auth_who {
-    uint64_t account, address, pair;
+    uint64_t account, other, address, pair;
 };
-struct auth_who query_auth_who(const struct query_auth *auth, const char *account, const char *address);
+/* account: who it is, if he is known; guessed, other (or NULL): whom the name may mean, known or not. */
+struct auth_who query_auth_who(const struct query_auth *auth, const char *account, const char *guessed, const char *other, const char *address);
 /* May this one be checked now? 0: yes, and it counts as in flight until query_auth_end; else ask again after so many ms. */
 uint32_t query_auth_begin(struct query_auth *auth, const struct auth_who *who);
 enum auth_end { AUTH_RIGHT, AUTH_WRONG, AUTH_UNDECIDED /* the store failed: counts for nothing */ };
@@ -81,6 +85,6 @@ void query_auth_hash_end(struct query_auth *auth);
 void query_auth_hash_give_up(struct query_auth *auth, bool *waits);
 
 /* HMAC-SHA-256 of label and text under the store's secret: what unknown users are shown. */
-void query_auth_fake(const struct query_auth *auth, const char *label, const char *text, uint8_t out[32]);
+void query_auth_fake(struct query_auth *auth, const char *label, const char *text, uint8_t out[32]);
 
 #endif

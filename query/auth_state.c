@@ -9,6 +9,7 @@
  */
 #include "auth_private.h"
 
+#include <arpa/inet.h>
 #include <glib.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -120,11 +121,16 @@ static void mac(const uint8_t key[32], const char *const parts[], size_t n, uint
     EVP_MAC_free(hmac);
 }
 
-void query_auth_fake(const struct query_auth *auth, const char *label, const char *text, uint8_t out[32])
+void query_auth_fake(struct query_auth *auth, const char *label, const char *text, uint8_t out[32])
 {
     const char *const parts[] = {label, text};
+    uint8_t secret[sizeof auth->secret];
 
-    mac(auth->secret, parts, G_N_ELEMENTS(parts), out);
+    (void)pthread_mutex_lock(&auth->lock); /* take_secret may be replacing it */
+    memcpy(secret, auth->secret, sizeof secret);
+    (void)pthread_mutex_unlock(&auth->lock);
+    mac(secret, parts, G_N_ELEMENTS(parts), out);
+    explicit_bzero(secret, sizeof secret);
 }
 
 void query_auth_tag(const struct query_auth *auth, const char *account, const char *verifier, const char *password,
@@ -152,6 +158,7 @@ bool query_auth_is_remembered(struct query_auth *auth, const uint8_t tag[AUTH_TA
 
     for (unsigned i = 0; i < AUTH_WAYS; i++)
         found = found || (set[i].until_ms > now && CRYPTO_memcmp(set[i].tag, tag, AUTH_TAG_BYTES) == 0);
+    auth->hits += found;
     (void)pthread_mutex_unlock(&auth->lock);
     return found;
 }
@@ -191,23 +198,19 @@ static uint64_t key_of(const struct query_auth *auth, char kind, const char *a, 
     return key ? key : 1;
 }
 
-/* An IPv6 client has a /64 of its own. */
+/* An IPv6 client has a /64 of its own, however its address is written. */
 static void address_network(const char *address, char out[64])
 {
-    unsigned colons = 0;
+    struct in6_addr v6;
 
     g_strlcpy(out, address, 64);
-    if (strchr(out, '.'))
+    if (inet_pton(AF_INET6, address, &v6) != 1)
         return;
-    for (char *p = out; *p; p++) {
-        if (*p == ':' && (++colons == 4 || p[1] == ':')) {
-            *p = 0; /* "::" in the first half: what stands before it is the network */
-            return;
-        }
-    }
+    memset(v6.s6_addr + 8, 0, 8);
+    (void)inet_ntop(AF_INET6, &v6, out, 64);
 }
 
-struct auth_who query_auth_who(const struct query_auth *auth, const char *account, const char *address)
+struct auth_who query_auth_who(const struct query_auth *auth, const char *account, const char *guessed, const char *other, const char *address)
 {
     struct auth_who who = {0};
     char network[64];
@@ -215,7 +218,8 @@ struct auth_who query_auth_who(const struct query_auth *auth, const char *accoun
     if (!address)
         return who; /* the administrator */
     address_network(address, network);
-    who.account = key_of(auth, 'a', account, "");
+    who.account = key_of(auth, 'a', guessed, "");
+    who.other = other && strcmp(other, guessed) != 0 ? key_of(auth, 'a', other, "") : 0;
     who.pair = key_of(auth, 'p', account, network);
     /* Everybody comes from there where a web mail or a proxy does. */
     if (strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 && address[0])
@@ -290,12 +294,14 @@ uint32_t query_auth_begin(struct query_auth *auth, const struct auth_who *who)
 
     if (!known) {
         const uint64_t account = wait_of(auth, failures_of(auth, who->account, false), FREE_ACCOUNT, now);
+        const uint64_t other = wait_of(auth, failures_of(auth, who->other, false), FREE_ACCOUNT, now);
         const uint64_t address = wait_of(auth, failures_of(auth, who->address, false), FREE_ADDRESS, now);
 
-        wait = MAX(account, address);
+        wait = MAX(MAX(account, other), address);
     }
     if (wait == 0) {
         fly(auth, who->account);
+        fly(auth, who->other);
         fly(auth, who->address);
         fly(auth, who->pair);
     }
@@ -324,6 +330,7 @@ void query_auth_end(struct query_auth *auth, const struct auth_who *who, enum au
 {
     (void)pthread_mutex_lock(&auth->lock);
     land(auth, who->account, how, false);
+    land(auth, who->other, how, false);
     land(auth, who->address, how, false);
     land(auth, who->pair, how, true);
     (void)pthread_mutex_unlock(&auth->lock);
@@ -353,6 +360,7 @@ void query_auth_hash_end(struct query_auth *auth)
 {
     (void)pthread_mutex_lock(&auth->lock);
     auth->hashing--;
+    auth->hashed++;
     (void)pthread_mutex_unlock(&auth->lock);
 }
 
@@ -361,6 +369,14 @@ void query_auth_hash_give_up(struct query_auth *auth, bool *waits)
     (void)pthread_mutex_lock(&auth->lock);
     auth->waiting -= *waits;
     *waits = false;
+    (void)pthread_mutex_unlock(&auth->lock);
+}
+
+void query_auth_counts(struct query_auth *auth, uint64_t *hits_out, uint64_t *hashed_out)
+{
+    (void)pthread_mutex_lock(&auth->lock);
+    *hits_out = auth->hits;
+    *hashed_out = auth->hashed;
     (void)pthread_mutex_unlock(&auth->lock);
 }
 

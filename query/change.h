@@ -178,7 +178,7 @@ struct query_writer *query_writer_new(void);
 void query_writer_free(struct query_writer **w); /* joins the threads; nothing is queued any more */
 /* Changes and commits so far, of tests and benchmarks. */
 void query_writer_counts(struct mdsq_store *store, uint64_t *changes_out, uint64_t *commits_out);
-uint64_t query_writer_us(struct mdsq_store *store); /* spent in commits */
+void query_writer_counters(struct mdsq_store *store, struct mdsq_counters *out); /* those of the writer */
 
 /* ---- watches (watch.c) ---- */
 

@@ -14,7 +14,8 @@ struct mdsq_attempt {
     struct mds_user row; /* of the account, if known */
     bool known;
     bool named;       /* the name named the archive */
-    char *spoken;     /* the name as it was prepared; for what is shown of nobody */
+    char *spoken;     /* the name as it was prepared */
+    char *guessed, *other; /* whom it may mean, known or not; the other may be NULL */
     char account[256], archive[256];
     char address[64];
     bool trusted;     /* no address: nothing is held back */
@@ -139,6 +140,52 @@ static bool choose_archive(struct mdsq_attempt *a)
     return false;
 }
 
+/* `user@domain` of ours is `user`. */
+static char *plain_guess(struct query_auth *auth, const char *name)
+{
+    const char *at = strrchr(name, '@');
+
+    return at && is_own_domain(auth, at + 1) ? g_strndup(name, (size_t)(at - name)) : g_strdup(name);
+}
+
+/*
+ * Whom a name may mean, by its text alone. Failures are counted for these and not for who was found: `ann\1`, `ann\2`, ... would add up for an
+ * account that exists and for no other, and so tell. `a\b` counts for both, archive b of a and b@a.
+ */
+static void guess(struct mdsq_attempt *a)
+{
+    char **part = g_strsplit(a->spoken ? a->spoken : "", "\\", 4);
+    const unsigned n = g_strv_length(part);
+
+    if (n < 2 || n > 3)
+        a->guessed = plain_guess(a->auth, a->spoken ? a->spoken : "");
+    else if (is_own_domain(a->auth, part[0]))
+        a->guessed = g_strdup(part[1]);
+    else if (n == 3)
+        a->guessed = g_strdup_printf("%s@%s", part[1], part[0]);
+    else
+        a->guessed = plain_guess(a->auth, part[0]);
+    if (n == 2 && !is_own_domain(a->auth, part[0]))
+        a->other = g_strdup_printf("%s@%s", part[1], part[0]);
+    g_strfreev(part);
+}
+
+/* Nobody: hashed at the usual cost. Who was found, but has no such archive, keeps his salt: it is shown whatever archive is named. */
+static void forget_account(struct mdsq_attempt *a, bool found)
+{
+    struct mds_user nobody = {0};
+
+    if (found && a->row.has_scram) {
+        nobody.has_scram = true;
+        nobody.scram_iterations = a->row.scram_iterations;
+        memcpy(nobody.scram_salt, a->row.scram_salt, sizeof nobody.scram_salt);
+    }
+    g_strlcpy(nobody.verifier, DUMMY_SETTING, sizeof nobody.verifier);
+    explicit_bzero(&a->row, sizeof a->row);
+    a->row = nobody;
+    a->archive[0] = 0;
+}
+
 /* ---- the attempt ----------------------------------------------------------------------------------- */
 
 int mdsq_attempt_new(struct mdsq_store *store, const char *user, const char *address, struct mdsq_attempt **out,
@@ -162,13 +209,13 @@ int mdsq_attempt_new(struct mdsq_store *store, const char *user, const char *add
         return query_result(error_set(&e, (enum base_err)failed, 0, "the catalogue cannot be read"), &e, err);
     }
     g_strlcpy(a->account, a->known ? a->row.name : a->spoken ? a->spoken : "", sizeof a->account);
-    a->known = a->known && choose_archive(a);
-    if (!a->known) {
-        explicit_bzero(&a->row, sizeof a->row);
-        g_strlcpy(a->row.verifier, DUMMY_SETTING, sizeof a->row.verifier);
-        a->archive[0] = 0;
-    }
-    a->who = query_auth_who(a->auth, a->account, a->trusted ? NULL : a->address);
+    const bool found = a->known;
+
+    a->known = found && choose_archive(a);
+    if (!a->known)
+        forget_account(a, found);
+    guess(a);
+    a->who = query_auth_who(a->auth, a->account, a->guessed, a->other, a->trusted ? NULL : a->address);
     *out = a;
     return MDSQ_OK;
 }
@@ -193,6 +240,8 @@ void mdsq_attempt_free(struct mdsq_attempt **attempt)
         decide(a, AUTH_WRONG); /* who hangs up in the middle has guessed */
     }
     query_auth_wipe(a->spoken);
+    query_auth_wipe(a->guessed);
+    query_auth_wipe(a->other);
     mdsq_store_close(&a->store);
     explicit_bzero(a, sizeof *a);
     g_free(a);
@@ -289,22 +338,19 @@ int mdsq_attempt_password(struct mdsq_attempt *attempt, const char *password, st
 void mdsq_attempt_scram(struct mdsq_attempt *attempt, struct mdsq_scram *out)
 {
     const struct mds_user *row = &attempt->row;
-    const char *name = attempt->spoken ? attempt->spoken : "";
+    const char *name = attempt->guessed;
     uint8_t fake[32];
 
-    if (attempt->known && row->has_scram) {
-        out->iterations = row->scram_iterations;
-        memcpy(out->salt, row->scram_salt, sizeof out->salt);
-        memcpy(out->stored_key, row->scram_stored_key, sizeof out->stored_key);
-        memcpy(out->server_key, row->scram_server_key, sizeof out->server_key);
-        return;
-    }
-    attempt->known = false; /* no proof can be right */
-    out->iterations = SCRAM_ITERATIONS;
     query_auth_fake(attempt->auth, "salt", name, fake);
-    memcpy(out->salt, fake, sizeof out->salt);
     query_auth_fake(attempt->auth, "stored key", name, out->stored_key);
     query_auth_fake(attempt->auth, "server key", name, out->server_key);
+    memcpy(out->salt, row->has_scram ? row->scram_salt : fake, sizeof out->salt);
+    out->iterations = row->has_scram ? row->scram_iterations : SCRAM_ITERATIONS;
+    attempt->known = attempt->known && row->has_scram; /* else no proof can be right */
+    if (attempt->known) {
+        memcpy(out->stored_key, row->scram_stored_key, sizeof out->stored_key);
+        memcpy(out->server_key, row->scram_server_key, sizeof out->server_key);
+    }
 }
 
 int mdsq_attempt_accept(struct mdsq_attempt *attempt, bool right, struct mdsq_error *err)

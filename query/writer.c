@@ -16,8 +16,8 @@
 #define TURN_US        20000
 #define TURN_CHANGES   4096
 #define REPLAYS_MAX    64    /* for a map that grows; each change that fails costs one more */
-#define PRUNE_EVERY    8192  /* changed messages of an archive between two looks at the logs */
-#define LOG_ROWS       100000 /* rows kept a folder and log */
+#define PRUNE_EVERY    8192  /* changed messages of an archive between two looks at the logs, at most */
+#define LOG_ROWS       100000 /* rows kept a folder and log, if nothing else is set */
 #define PRUNE_LIMIT    32768
 
 struct query_writer {
@@ -29,7 +29,12 @@ struct query_writer {
     unsigned threads_n, idle, ready_n;
     bool is_ending;
     uint64_t changes, commits, commit_us;
+    uint64_t buckets[MDSQ_COMMIT_BUCKETS];
+    atomic_uint_fast64_t log_rows;
 };
+
+static const uint64_t bucket_us[MDSQ_COMMIT_BUCKETS] = {500,    1000,   2500,   5000,    10000,   25000,     50000,
+                                                        100000, 250000, 500000, 1000000, 2500000, UINT64_MAX};
 
 /* ---- queues; all under the writer's lock ------------------------------------------------- */
 
@@ -146,7 +151,21 @@ static int turn_apply(struct turn *t, struct batch *b)
     return 0;
 }
 
-static int turn_finish(struct turn *t, struct error *err)
+/* The log of the folder that was touched last is cut when its archive has seen so many changes that it may have grown by an eighth. */
+static int prune(struct turn *t, uint64_t log_rows, struct error *err)
+{
+    const uint64_t every = MIN(log_rows / 8 + 1, PRUNE_EVERY);
+    int rc;
+
+    t->archive->pruned_messages += t->messages;
+    if (t->messages == 0 || t->archive->pruned_messages < every)
+        return BASE_OK;
+    t->archive->pruned_messages = 0;
+    rc = mds_log_prune(t->txn, t->folder, log_rows, PRUNE_LIMIT, err);
+    return rc == BASE_ERR_NOTFOUND ? BASE_OK : rc; /* it was deleted */
+}
+
+static int turn_finish(struct turn *t, uint64_t log_rows, struct error *err)
 {
     struct mds_segments at;
     int rc = BASE_OK;
@@ -156,12 +175,8 @@ static int turn_finish(struct turn *t, struct error *err)
         if (rc >= 0)
             rc = mds_segments_put(t->txn, &at, err);
     }
-    if (rc >= 0 && t->messages && (t->archive->pruned_messages += t->messages) >= PRUNE_EVERY) {
-        t->archive->pruned_messages = 0;
-        rc = mds_log_prune(t->txn, t->folder, LOG_ROWS, PRUNE_LIMIT, err);
-        if (rc == BASE_ERR_NOTFOUND) /* it was deleted */
-            rc = BASE_OK;
-    }
+    if (rc >= 0)
+        rc = prune(t, log_rows, err);
     if (rc >= 0)
         return mds_write_commit(&t->txn, err);
     return rc;
@@ -178,10 +193,20 @@ static int turn_try(struct batch *b, struct error *err)
             ;
         return rc;
     }
-    rc = turn_apply(&t, b) ? BASE_ERR_AGAIN : turn_finish(&t, err);
+    rc = turn_apply(&t, b) ? BASE_ERR_AGAIN : turn_finish(&t, atomic_load_explicit(&b->writer->log_rows, memory_order_relaxed), err);
     mds_write_abort(&t.txn);
     turn_end(&t);
     return rc;
+}
+
+static void count_us(struct query_writer *w, uint64_t us)
+{
+    size_t i = 0;
+
+    while (us > bucket_us[i])
+        i++;
+    w->buckets[i]++;
+    w->commit_us += us;
 }
 
 static void turn(struct query_writer *w, struct mdsq_archive *a)
@@ -216,7 +241,7 @@ static void turn(struct query_writer *w, struct mdsq_archive *a)
     }
     w->changes += b.n;
     w->commits++;
-    w->commit_us += (uint64_t)(query_os_monotonic_us() - b.began_us);
+    count_us(w, query_os_monotonic_us() - b.began_us);
     a->is_writing = false;
     if (a->queue_first)
         ready_push(w, a);
@@ -254,6 +279,7 @@ struct query_writer *query_writer_new(void)
 {
     struct query_writer *w = g_new0(struct query_writer, 1);
 
+    atomic_init(&w->log_rows, LOG_ROWS);
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->work, NULL);
     (void)pthread_cond_init(&w->done, NULL);
@@ -290,15 +316,25 @@ void query_writer_counts(struct mdsq_store *store, uint64_t *changes_out, uint64
     (void)pthread_mutex_unlock(&w->lock);
 }
 
-uint64_t query_writer_us(struct mdsq_store *store)
+void query_writer_counters(struct mdsq_store *store, struct mdsq_counters *out)
 {
     struct query_writer *w = store->writer;
 
     (void)pthread_mutex_lock(&w->lock);
-    const uint64_t us = w->commit_us;
-
+    out->changes = w->changes;
+    out->commits = w->commits;
+    out->commit_us = w->commit_us;
+    for (size_t i = 0; i < MDSQ_COMMIT_BUCKETS; i++) {
+        out->commit_buckets[i].us = bucket_us[i];
+        out->commit_buckets[i].n = w->buckets[i];
+    }
     (void)pthread_mutex_unlock(&w->lock);
-    return us;
+}
+
+void mdsq_store_configure(struct mdsq_store *store, const struct mdsq_store_settings *settings)
+{
+    if (store->writer)
+        atomic_store_explicit(&store->writer->log_rows, settings->log_rows ? settings->log_rows : LOG_ROWS, memory_order_relaxed);
 }
 
 /* Wakes a thread for one more archive, or begins one. False: there is none and none can be begun. */

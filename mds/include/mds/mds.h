@@ -74,12 +74,18 @@ const char *mds_dir(const struct mds_env *env);
 /* LMDB's last transaction id: some 20 ns, any thread: changes when any process committed. */
 uint64_t mds_last_txnid(struct mds_env *env);
 
+/* Without a transaction, any thread: the size of the map, and of it what lies before the last page that ever was used. */
+struct mds_usage { uint64_t map_bytes, used_bytes; };
+void mds_usage(struct mds_env *env, struct mds_usage *out);
+
 /* Frees the slots of readers that died without ending: servers call it now and then. Done by mds_open, and when slots run out. */
 void mds_readers_clear(struct mds_env *env);
 
 /* One build at a time. BASE_ERR_LOCKED names the holder's pid. Released by mds_build_unlock or the process's end. */
 int mds_build_lock(struct mds_env *env, struct error *err);
 void mds_build_unlock(struct mds_env *env);
+/* Does anybody build in this directory now? It need not be open. */
+bool mds_is_building(const char *dir);
 /* True while another process or thread waits in mds_write_begin: a build commits and yields (checked every few ms). */
 bool mds_writer_waiting(struct mds_env *env);
 

@@ -129,12 +129,25 @@ struct mdsq_login_settings { /* zero means default */
 };
 /* Any thread, at any time. */
 MDSQ_API void mdsq_login_configure(struct mdsq_store *store, const struct mdsq_login_settings *settings);
-/* What the store has done in this process and holds now, for metrics. Any thread. */
+struct mdsq_store_settings { /* zero means default */
+    uint64_t log_rows; /* 100,000: rows that the logs of changes and of expunges each keep of a folder; they may grow over it by an eighth, at most 8,192 */
+};
+/* Any thread, at any time. Nothing without MDSQ_STORE_WRITE. */
+MDSQ_API void mdsq_store_configure(struct mdsq_store *store, const struct mdsq_store_settings *settings);
+
+enum { MDSQ_COMMIT_BUCKETS = 13 };
+/* What the store has done in this process and holds now, for metrics. Any thread. It looks at each archive of the catalogue: some 10 us each. */
 struct mdsq_counters {
     uint64_t commits, changes; /* of mdsq_change_*: turns of the writers, and the changes that they applied */
     uint64_t commit_us;        /* spent in these turns, waiting for the disk included */
     uint64_t snapshots;        /* readers begun or renewed */
+    struct {
+        uint64_t us, n; /* turns that took longer than the one before says, and so long at most; the last one's us is UINT64_MAX */
+    } commit_buckets[MDSQ_COMMIT_BUCKETS];
     uint64_t archives_open, archives_idle; /* idle: kept open without users */
+    uint64_t map_bytes, used_bytes;        /* of those that are open, together: their maps, and what is used of these */
+    uint64_t archives, builds;             /* of the catalogue, and those of them that a build of any process holds */
+    uint64_t logins_remembered, logins_hashed; /* passwords found among those remembered, and those that had to be hashed */
 };
 MDSQ_API void mdsq_store_counters(struct mdsq_store *store, struct mdsq_counters *out);
 

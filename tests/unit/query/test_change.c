@@ -555,3 +555,64 @@ Test(change, a_map_that_must_grow_replays)
     mds_close(&small);
     fixture_free(&f);
 }
+
+/* Three hundred changes of messages 1, 3, 5, 1, ...: whether what came after the first of them is still known. */
+static bool log_reaches_back(uint64_t log_rows)
+{
+    struct bed b = bed_new(TEMP_DIR());
+    struct mdsq_set *changed = NULL, *expunged = NULL;
+    struct mdsq_status status;
+    bool complete = false;
+
+    mdsq_store_configure(b.store, &(struct mdsq_store_settings){.log_rows = log_rows});
+    OK(mdsq_status(b.reader, "INBOX", &status, &e));
+    for (int i = 0; i < 300; i++) {
+        struct mdsq_change *change = NULL;
+        OK(store_flags(&b, i % 3 == 0 ? "1" : i % 3 == 1 ? "3" : "5", i / 3 % 2 ? MDSQ_STORE_REMOVE : MDSQ_STORE_ADD, VAULT_FLAG_FLAGGED, NULL, NULL, &change));
+        mdsq_change_free(&change);
+    }
+    OK(mdsq_reader_renew(b.reader, &e));
+    OK(mdsq_changes(b.reader, "INBOX", status.highestmodseq, &changed, &expunged, &complete, &e));
+    cr_expect_str_eq(text_of(changed), complete ? "1 3 5" : "1-5");
+    mdsq_set_free(&changed);
+    mdsq_set_free(&expunged);
+    check_store(&b);
+    bed_free(&b);
+    return complete;
+}
+
+Test(change, the_logs_are_as_long_as_it_was_set)
+{
+    cr_expect(log_reaches_back(0), "100,000 by default");
+    cr_expect(log_reaches_back(1000));
+    cr_expect_not(log_reaches_back(100));
+    cr_expect_not(log_reaches_back(1));
+}
+
+Test(change, counters_tell_of_commits_maps_and_builds)
+{
+    struct bed b = bed_new(TEMP_DIR());
+    struct mdsq_change *change = NULL;
+    struct mdsq_counters c;
+    uint64_t turns = 0;
+
+    OK(store_flags(&b, "1", MDSQ_STORE_ADD, VAULT_FLAG_FLAGGED, NULL, NULL, &change));
+    mdsq_change_free(&change);
+    mdsq_store_counters(b.store, &c);
+    cr_expect(c.commits == 1 && c.changes == 1 && c.commit_us > 0, "%lu %lu", (unsigned long)c.commits, (unsigned long)c.changes);
+    for (size_t i = 0; i < MDSQ_COMMIT_BUCKETS; i++) {
+        cr_expect(i == 0 || c.commit_buckets[i].us > c.commit_buckets[i - 1].us);
+        turns += c.commit_buckets[i].n;
+    }
+    cr_expect_eq(turns, 1);
+    cr_expect_eq(c.commit_buckets[MDSQ_COMMIT_BUCKETS - 1].us, UINT64_MAX);
+    cr_expect(c.archives_open == 1 && c.archives == 1 && c.builds == 0);
+    cr_expect(c.used_bytes > 0 && c.used_bytes < c.map_bytes);
+    OK(mds_build_lock(b.f->env, &(struct error){0}));
+    mdsq_store_counters(b.store, &c);
+    cr_expect_eq(c.builds, 1);
+    mds_build_unlock(b.f->env);
+    mdsq_store_counters(b.store, &c);
+    cr_expect_eq(c.builds, 0);
+    bed_free(&b);
+}

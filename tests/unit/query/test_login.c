@@ -284,3 +284,88 @@ Test(login, an_unknown_user_has_keys_that_stay)
     cr_expect_eq(one.iterations, real.iterations);
     fixture_free(&f);
 }
+
+/* Six guesses under names that differ: held back alike whether the account exists. */
+Test(login, what_is_held_back_does_not_tell_who_exists)
+{
+    static const struct {
+        const char *known, *unknown; /* a number that goes up is put behind them */
+        const char *domains;
+    } names[] = {
+        {"ann\\a", "zoe\\a", NULL},
+        {"ann\\a", "zoe\\a", "example.org"},
+        {"example.org\\ann\\a", "example.org\\zoe\\a", "example.org"},
+        {"example.org\\bob\\a", "example.org\\zoe\\a", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct fixture *f = world(names[i].domains);
+
+        for (int who = 0; who < 2; who++)
+            for (int n = 0; n < 7; n++) {
+                char name[80], address[40];
+
+                snprintf(name, sizeof name, "%s%d", who ? names[i].unknown : names[i].known, n);
+                snprintf(address, sizeof address, "192.0.2.%d", n);
+                cr_expect_str_eq(attempt(f, name, "guess", address), n < 5 ? "-" : "wait 1000", "%s", name);
+            }
+        fixture_free(&f);
+    }
+    /* Two ways to spell one of these accounts, and nobody's. */
+    static const char *const pairs[][3] = {{"ann", "corp\\ann", "CORP"}, {"zoe", "corp\\zoe", "CORP"}, {"ann@corp", "corp\\ann", "CORP"}, {"zoe@corp", "corp\\zoe", "CORP"},
+                                           {"bob@example.org", "example.org\\bob", NULL}, {"zoe@example.org", "example.org\\zoe", NULL}};
+
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        struct fixture *f = world(pairs[i][2]);
+
+        for (int n = 0; n < 6; n++)
+            cr_expect_str_eq(attempt(f, pairs[i][n % 2], "guess", "192.0.2.1"), n < 5 ? "-" : "wait 1000", "%s %d", pairs[i][n % 2], n);
+        fixture_free(&f);
+    }
+}
+
+static void salt_of(struct fixture *f, const char *name, uint8_t out[16])
+{
+    struct mdsq_attempt *a = NULL;
+    struct mdsq_scram keys;
+
+    cr_assert_eq(mdsq_attempt_new(f->store, name, "192.0.2.1", &a, &e), 0);
+    mdsq_attempt_scram(a, &keys);
+    cr_expect_eq(mdsq_attempt_admit(a, &e), 0);
+    cr_expect_eq(mdsq_attempt_accept(a, true, &e), strcmp(name, "ann") == 0 || strcmp(name, "ann\\shared") == 0 ? 0 : MDSQ_ERR_AUTH, "%s", name);
+    mdsq_attempt_free(&a);
+    memcpy(out, keys.salt, 16);
+}
+
+/* An archive that is named changes no salt: not of ann, who has one of these, and not of zoe, whom nobody knows. */
+Test(login, a_salt_does_not_tell_who_exists)
+{
+    struct fixture *f = world(NULL);
+
+    for (int who = 0; who < 2; who++) {
+        static const char *const archives[] = {"\\shared", "\\bob", "\\none"};
+        const char *name = who ? "zoe" : "ann";
+        uint8_t salt[16], other[16];
+
+        salt_of(f, name, salt);
+        for (size_t i = 0; i < sizeof archives / sizeof archives[0]; i++) {
+            salt_of(f, textf("%s%s", name, archives[i]), other);
+            cr_expect_arr_eq(salt, other, sizeof salt, "%s%s", name, archives[i]);
+        }
+    }
+    fixture_free(&f);
+}
+
+Test(login, an_address_counts_by_its_network_however_it_is_written)
+{
+    static const char *const same[] = {"1:0:0:2:3:4:5:6", "1:0:0:2::3", "1::2:0:0:0:9", "1:0:0:2:ffff::"}, *const other[] = {"1::3:0:0:0:9", "1::", "1:0:0:3::"};
+    struct fixture *f = world(NULL);
+
+    for (int i = 0; i < 20; i++)
+        cr_expect_str_eq(attempt(f, textf("nobody%d", i), "guess", same[i % 4]), "-");
+    for (size_t i = 0; i < 4; i++)
+        cr_expect_str_eq(attempt(f, "ann", "x", same[i]), "wait 1000", "%s", same[i]);
+    for (size_t i = 0; i < 3; i++)
+        cr_expect(strncmp(attempt(f, "ann", "x", other[i]), "ann ann", 7) == 0, "%s", other[i]);
+    fixture_free(&f);
+}
