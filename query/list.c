@@ -26,6 +26,7 @@ struct mdsq_lister {
     struct query_pattern *patterns;
     size_t patterns_n, rows_bytes;
     bool has_percent;
+    bool are_names; /* several patterns, none with a wildcard */
     struct level *levels;
     size_t depth, room;
     struct buf name; /* stored bytes of the full name */
@@ -77,6 +78,50 @@ static int has_below(struct mds_txn *txn, unsigned select, uint32_t id, enum wan
     return more < 0 ? more : rc;
 }
 
+static bool is_named(const struct mdsq_lister *l, struct bytes shown)
+{
+    for (size_t i = 0; i < l->patterns_n; i++) {
+        if (bytes_equal(buf_bytes(&l->patterns[i].text), shown))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * 1 if something selected is below the folder `shown` that no pattern names. Where patterns are names, what they name
+ * is told by itself: a parent stands in for the rest only (RFC 5258 leaves that open; others do so).
+ */
+static int has_unnamed_below(const struct mdsq_lister *l, struct mds_txn *txn, uint32_t id, struct buf *shown,
+                             unsigned depth, struct error *err)
+{
+    struct mds_folder child;
+    struct buf after = {0};
+    const size_t n = shown->n;
+    int rc = 0, more;
+
+    if (depth > MDS_NAME_MAX / 2)
+        return error_set(err, BASE_ERR_CORRUPT, 0, "folder %u: the tree of names is too deep", id);
+    for (more = mds_folder_next_child(txn, id, NULL, &child, err); more > 0 && rc == 0;) {
+        const uint32_t child_id = child.id;
+        const bool selected = is_selected(l->select, &child);
+
+        buf_reset(&after);
+        buf_append_bytes(&after, child.name);
+        buf_append_byte(shown, '/');
+        query_name_show(child.name, shown);
+        rc =
+            selected && !is_named(l, buf_bytes(shown)) ? 1 : has_unnamed_below(l, txn, child_id, shown, depth + 1, err);
+        shown->n = n;
+
+        const struct bytes from = buf_bytes(&after);
+
+        if (rc == 0)
+            more = mds_folder_next_child(txn, id, &from, &child, err);
+    }
+    buf_release(&after);
+    return more < 0 ? more : rc;
+}
+
 /* ---- one folder ------------------------------------------------------------------------------------ */
 
 /* 1 with its attributes if the folder, whose name matches, is to be told. *barren_out: that nothing below it is
@@ -97,6 +142,15 @@ static int judge(const struct mdsq_lister *l, struct mds_txn *txn, const struct 
     if (below < 0)
         return below;
     *barren_out = recursive && below == 0;
+    if (below && !selected && l->are_names) {
+        struct buf shown = {0};
+
+        buf_append_bytes(&shown, buf_bytes(&l->shown));
+        below = has_unnamed_below(l, txn, f->id, &shown, 0, err);
+        buf_release(&shown);
+        if (below < 0)
+            return below;
+    }
 
     const bool exists = f->selectable || children;
 
@@ -241,6 +295,12 @@ int mdsq_lister_new(const struct mdsq_list_options *options, struct mdsq_lister 
         query_pattern_init(&l->patterns[i], options->reference, options->patterns[i]);
         l->rows_bytes += query_pattern_row_bytes(&l->patterns[i]);
         l->has_percent |= l->patterns[i].has_percent;
+    }
+    l->are_names = l->patterns_n > 1 && !l->has_percent;
+    for (size_t i = 0; i < l->patterns_n; i++) {
+        const struct bytes text = buf_bytes(&l->patterns[i].text);
+
+        l->are_names &= !text.n || !memchr(text.p, '*', text.n);
     }
     l->mine = g_malloc0(l->rows_bytes + 1);
     for (size_t i = 0, at = 0; i < l->patterns_n; at += query_pattern_row_bytes(&l->patterns[i++]))

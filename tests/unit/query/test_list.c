@@ -207,3 +207,42 @@ Test(list, a_pattern_has_a_limit)
     free(pattern);
     fixture_free(&f);
 }
+
+/* Names told, the ones with CHILDINFO marked "+". */
+static const char *names_of(struct fixture *f, const char *const *patterns, size_t n, unsigned select)
+{
+    const struct mdsq_list_options options = {"", patterns, n, select};
+    struct mdsq_lister *lister = NULL;
+    struct mdsq_folder folder;
+    char text[300] = "";
+    int rc;
+
+    cr_assert_geq(mdsq_lister_new(&options, &lister, &e), 0, "%s", e.text);
+    while ((rc = mdsq_lister_next(lister, f->reader, &folder, &e)) > 0)
+        if (rc == 1)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s ", folder.name,
+                     folder.attrs & MDSQ_FOLDER_CHILD_SUBSCRIBED ? "+" : "");
+    mdsq_lister_free(&lister);
+    return textf("%s", text);
+}
+
+Test(list, a_parent_stands_in_for_what_no_pattern_names)
+{
+    struct fixture *f = fixture_new(TEMP_DIR());
+    const unsigned how = MDSQ_LIST_SUBSCRIBED | MDSQ_LIST_RECURSIVE;
+    static const char *const parent[] = {"a"}, *const both[] = {"a", "a/b"}, *const other[] = {"a", "a/x"}, *const all[] = {"*"},
+                      *const wild[] = {"a", "a/%"};
+
+    fixture_folder(f, BYTES_LIT("a"), false);
+    fixture_folder(f, BYTES_LIT("a/b"), true);
+    fixture_open(f);
+    cr_expect_str_eq(names_of(f, parent, 1, how), "a+ ");
+    cr_expect_str_eq(names_of(f, both, 2, how), "a/b ");
+    cr_expect_str_eq(names_of(f, other, 2, how), "a+ ");
+    cr_expect_str_eq(names_of(f, wild, 2, how), "a+ a/b ");
+    cr_expect_str_eq(names_of(f, all, 1, how), "INBOX a+ a/b ");
+    fixture_folder(f, BYTES_LIT("a/b/c"), true);
+    fixture_open(f);
+    cr_expect_str_eq(names_of(f, both, 2, how), "a+ a/b+ ");
+    fixture_free(&f);
+}
