@@ -174,9 +174,10 @@ static int container_folder(struct indexer_writer *w, bool *new_out, struct erro
     *new_out = false;
     int rc = w->container.folder ? mds_folder_get(w->txn, w->container.folder, &folder, err) : BASE_ERR_NOTFOUND;
     w->folder_gone = false;
-    if (rc != BASE_ERR_NOTFOUND)
+    if (rc != BASE_ERR_NOTFOUND && (rc < 0 || folder.selectable))
         return rc;
-    if (w->container.folder && w->container.rows) {
+    /* Gone, or only a level above others or a subscribed name: nobody sees mail there. */
+    if (w->container.folder && w->container.rows && (rc < 0 || folder.exists == 0)) {
         w->folder_gone = true; /* deleted by a client: it comes back only for mail that is new */
         return 0;
     }

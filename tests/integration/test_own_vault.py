@@ -284,6 +284,33 @@ def check_damaged(lab):
         assert now >= count, (seed, now, count)
 
 
+def check_deleted_folder(lab):
+    """A folder of the vault that a client deleted comes back with the first new mail there, and with it alone."""
+    sent = lab.path("fed", ".Sent", "cur")
+    for sub in ("cur", ".Sent/new", ".Sent/cur"):
+        os.makedirs(lab.path("fed", sub))
+
+    def put(number):
+        with open(os.path.join(sent, f"{number}.x:2,S"), "wb") as f:
+            f.write(b"Subject: %d\n\n" % number)
+
+    put(1)
+    source = f"maildir++:{lab.path('fed')}"
+    lab.build("fed", source)
+    lab.add_user("fed", "dora", "secret")
+    with lab.serve() as server, server.login("dora", "secret") as imap:
+        imap.command("DELETE Sent")
+        lab.build("fed", source)
+        assert not [r for r in imap.command('LIST "" *') if b"Sent" in r]
+        put(2)
+        lab.build("fed", source)
+        assert [r for r in imap.command('LIST "" *') if b"Sent" in r]
+        imap.command("SELECT Sent")
+        subjects = [r for r in imap.command("FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]") if b"Subject:" in r]
+        assert len(subjects) == 1 and b"Subject: 2\r" in subjects[0], subjects
+    sound(lab, "fed")
+
+
 def main():
     with Lab() as lab:
         check_import(lab)
@@ -294,6 +321,7 @@ def main():
         check_backup(lab)
         check_rebuild(lab)
         check_damaged(lab)
+        check_deleted_folder(lab)
 
 
 if __name__ == "__main__":
