@@ -59,6 +59,17 @@ Test(sync, every_directory_on_the_way_to_a_new_file)
     MUST(mds_open(info.dir, &(struct mds_options){.read_only = true}, &env, &err));
     cr_expect_eq(synced_n, 0, "readers sync nothing");
     mds_close(&env);
+    env = fixture_open(info.dir);
+    struct mds_txn *txn = NULL;
+
+    MUST(mds_write_begin(env, &txn, &err));
+    MUST(mds_meta_put(txn, "x", BYTES_LIT("y"), false, &err));
+    MUST(mds_write_commit(&txn, &err));
+    mds_close(&env);
+    synced_n = 0;
+    env = fixture_open(info.dir);
+    cr_expect_eq(synced_n, 0, "its writer came past the sync");
+    mds_close(&env);
     mds_catalogue_close(&c);
 }
 
