@@ -13,6 +13,7 @@ static void archive_free(struct mdsq_archive *a)
 {
     for (size_t i = 0; i < QUERY_SHARED_SETS_MAX; i++)
         query_uids_unref(&a->sets[i].uids);
+    query_states_unref(&a->states);
     if (a->recent)
         g_hash_table_destroy(a->recent);
     query_vaults_release(a);
@@ -136,6 +137,7 @@ static int archive_open_locked(struct mdsq_store *store, const char *name, struc
 
     if (a == NULL) {
         a = g_new0(struct mdsq_archive, 1);
+        a->states = query_states_new();
         (void)pthread_mutex_init(&a->lock, NULL);
         a->id = info.id;
         a->opened_s = query_os_now();
@@ -242,53 +244,46 @@ uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
     return mds_last_txnid(archive->env);
 }
 
-int query_archive_uids(struct mdsq_archive *archive, struct mds_txn *txn, const struct mds_folder *folder,
-                       struct query_uids **out, struct error *err)
+/* Remembers the state for a while after its last session, as the next one may come soon. */
+static void keep(struct mdsq_archive *archive, struct query_uids *uids)
 {
-    struct query_shared_set *oldest = &archive->sets[0];
-    struct query_uids *uids = NULL, *evicted = NULL;
-    roaring_bitmap_t *bitmap = NULL;
+    struct query_shared_set *slot = &archive->sets[0];
+    struct query_uids *evicted;
 
-    (void)pthread_mutex_lock(&archive->lock);
-    for (size_t i = 0; i < QUERY_SHARED_SETS_MAX && uids == NULL; i++) {
-        struct query_shared_set *s = &archive->sets[i];
-
-        if (s->uids && s->folder == folder->id && s->highestmodseq == folder->highestmodseq &&
-            s->uidvalidity == folder->uidvalidity) {
-            s->used = ++archive->sets_clock;
-            uids = query_uids_ref(s->uids);
-        }
-    }
-    (void)pthread_mutex_unlock(&archive->lock);
-    if (uids) {
-        *out = uids;
-        return BASE_OK;
-    }
-
-    /* Loaded outside the lock: two threads may both do it once, neither waits for the other's disk. */
-    const int rc = mds_set_load(txn, folder->id, MDS_SET_EXISTS, &bitmap, err);
-
-    if (rc < 0)
-        return rc;
-    roaring_bitmap_run_optimize(bitmap);
-    uids = query_uids_take(bitmap);
     (void)pthread_mutex_lock(&archive->lock);
     for (size_t i = 0; i < QUERY_SHARED_SETS_MAX; i++) {
         struct query_shared_set *s = &archive->sets[i];
 
         /* An older state of the same folder is what nobody opens again. */
-        if (s->uids && s->folder == folder->id && s->highestmodseq <= folder->highestmodseq) {
-            oldest = s;
+        if (s->uids && s->uids->folder == uids->folder && s->uids->highestmodseq <= uids->highestmodseq) {
+            slot = s;
             break;
         }
-        if (s->used < oldest->used)
-            oldest = s;
+        if (s->used < slot->used)
+            slot = s;
     }
-    evicted = oldest->uids;
-    *oldest = (struct query_shared_set){folder->id, folder->uidvalidity, folder->highestmodseq,
-                                        ++archive->sets_clock, query_uids_ref(uids)};
+    evicted = slot->uids;
+    *slot = (struct query_shared_set){++archive->sets_clock, query_uids_ref(uids)};
     (void)pthread_mutex_unlock(&archive->lock);
     query_uids_unref(&evicted);
+}
+
+int query_archive_uids(struct mdsq_archive *archive, struct mds_txn *txn, const struct mds_folder *folder,
+                       struct query_uids **out, struct error *err)
+{
+    struct query_uids *uids = query_states_find(archive->states, folder);
+    roaring_bitmap_t *bitmap = NULL;
+
+    if (uids == NULL) {
+        /* Loaded outside any lock: two threads may both do it once, neither waits for the other's disk. */
+        const int rc = mds_set_load(txn, folder->id, MDS_SET_EXISTS, &bitmap, err);
+
+        if (rc < 0)
+            return rc;
+        roaring_bitmap_run_optimize(bitmap);
+        uids = query_states_add(archive->states, folder, query_uids_take(bitmap));
+    }
+    keep(archive, uids);
     *out = uids;
     return BASE_OK;
 }

@@ -81,10 +81,26 @@ struct query_uids {
     atomic_uint refs;
     uint32_t count;
     roaring_bitmap_t *bitmap;
+    /* Permanent; of a folder state that is found again while somebody holds it (states.c). */
+    struct query_states *states; /* a reference, or NULL */
+    uint32_t folder, uidvalidity;
+    uint64_t highestmodseq;
 };
 struct query_uids *query_uids_take(roaring_bitmap_t *bitmap); /* moves the bitmap in; one reference */
 struct query_uids *query_uids_ref(struct query_uids *u);
 void query_uids_unref(struct query_uids **u);
+
+/*
+ * The folder states of an archive that somebody holds, so that everybody who looks at one shares one set, however many
+ * folders are open. It holds none of them itself, and lives as long as the archive or the last set.
+ */
+struct query_states *query_states_new(void);
+void query_states_unref(struct query_states **states);
+/* A reference to what is held of that folder's state, or NULL. */
+struct query_uids *query_states_find(struct query_states *states, const struct mds_folder *folder);
+/* Moves u in, whose only reference it takes; returns one to u, or to what another thread was quicker to add. */
+struct query_uids *query_states_add(struct query_states *states, const struct mds_folder *folder, struct query_uids *u);
+void query_states_leave(struct query_uids *u); /* of query_uids_unref alone: u has no references */
 
 /*
  * Numbers ascending UIDs of a set without ranking each: neighbours are counted, short gaps walked, long ones ranked.
@@ -117,7 +133,7 @@ int query_set_parse_numbers(struct bytes text, uint32_t star, roaring_bitmap_t *
 /* ---- store and archives (store.c, archive.c, source.c) --------------------------------- */
 
 #define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 4 descriptors each */
-#define QUERY_SHARED_SETS_MAX 64   /* folder states remembered an archive */
+#define QUERY_SHARED_SETS_MAX 64   /* folder states remembered an archive while nobody holds them */
 
 struct mdsq_store {
     atomic_uint refs;
@@ -149,8 +165,6 @@ struct query_walk {
 int query_store_walk(struct mdsq_store *store, const struct query_walk *walk, void *row, struct mdsq_error *err);
 
 struct query_shared_set {
-    uint32_t folder, uidvalidity;
-    uint64_t highestmodseq;
     uint64_t used;
     struct query_uids *uids; /* NULL: free slot */
 };
@@ -181,6 +195,7 @@ struct mdsq_archive {
     struct mdsq_archive *idle_next, *idle_prev;
     atomic_int_fast64_t looked_up_s; /* when the catalogue was last asked whether it is enabled */
     atomic_bool is_closed;           /* it is not, or it is not there any more */
+    struct query_states *states;     /* permanent */
     /* Under lock. */
     pthread_mutex_t lock;
     struct query_shared_set sets[QUERY_SHARED_SETS_MAX];

@@ -32,6 +32,8 @@ void query_uids_unref(struct query_uids **u)
     /* acq_rel: the last one must see every other thread's reads as done. */
     if (dead == NULL || atomic_fetch_sub_explicit(&dead->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (dead->states)
+        query_states_leave(dead);
     roaring_bitmap_free(dead->bitmap);
     g_free(dead);
 }

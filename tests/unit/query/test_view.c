@@ -1,5 +1,6 @@
 #include "fixture.h"
 
+#include "query/query_private.h"
 #include "test_support.h"
 
 #include <criterion/criterion.h>
@@ -276,4 +277,54 @@ Test(view, changes_since_a_modseq)
     mdsq_set_free(&expunged);
     cr_expect_eq(mdsq_changes(f->reader, "nowhere", 1, &changed, &expunged, &complete, &e), MDSQ_ERR_NOTFOUND);
     fixture_free(&f);
+}
+
+enum { MANY_FOLDERS = QUERY_SHARED_SETS_MAX + 6 };
+
+static void open_all(struct fixture *f, struct mdsq_view *views[MANY_FOLDERS])
+{
+    for (int i = 0; i < MANY_FOLDERS; i++)
+        views[i] = fixture_view(f, textf("folder%d", i));
+}
+
+Test(view, sessions_of_a_folder_share_its_set_however_many_folders_are_open)
+{
+    struct fixture *f = fixture_new(TEMP_DIR());
+    struct mdsq_view *first[MANY_FOLDERS], *second[MANY_FOLDERS];
+
+    for (int i = 0; i < MANY_FOLDERS; i++)
+        fixture_add(f, textf("folder%d", i), BYTES_LIT("Subject: x\r\n\r\ny\r\n"), NULL);
+    open_all(f, first);
+    open_all(f, second);
+    for (int i = 0; i < MANY_FOLDERS; i++)
+        cr_expect_eq(first[i]->uids, second[i]->uids, "folder%d", i);
+    for (int i = 0; i < MANY_FOLDERS; i++)
+        mdsq_view_close(&first[i]);
+    open_all(f, first);
+    for (int i = 0; i < MANY_FOLDERS; i++) {
+        cr_expect_eq(first[i]->uids, second[i]->uids, "folder%d again", i);
+        mdsq_view_close(&first[i]);
+        mdsq_view_close(&second[i]);
+    }
+    fixture_free(&f);
+}
+
+Test(view, a_set_is_let_go_of_with_its_last_session_or_after_its_archive)
+{
+    struct fixture *f = five_messages(TEMP_DIR());
+    struct mdsq_view *old = fixture_view(f, "INBOX");
+
+    fixture_remove(f, "INBOX", 2);
+    fixture_open(f);
+    struct mdsq_view *now = fixture_view(f, "INBOX"), *too = fixture_view(f, "INBOX");
+
+    cr_expect_neq(old->uids, now->uids);
+    cr_expect_eq(now->uids, too->uids);
+    cr_expect_eq(mdsq_view_count(old), 5);
+    cr_expect_eq(mdsq_view_count(now), 4);
+    mdsq_view_close(&now);
+    fixture_free(&f);
+    cr_expect_eq(mdsq_view_uid(too, 2), 3);
+    mdsq_view_close(&too);
+    mdsq_view_close(&old);
 }
