@@ -26,6 +26,7 @@
 #define DESCRIPTORS_ELSEWHERE 64
 #define PASSWORD              "measured"
 #define FLAGGED               4
+#define PATIENCE_S            3 /* with a session that should hear of something */
 #define MIB                   1048576.0
 
 struct options {
@@ -39,6 +40,7 @@ struct found {
     struct bench_process before, selected, idle;
     double idle_cpu_percent, load;
     double heard_p50_ms, heard_max_ms, durable_p50_ms;
+    int unheard;
 };
 
 static int failed(struct error *err, const char *what, const struct mdsq_error *why)
@@ -275,8 +277,9 @@ static int hear_of_others(const struct crowd *crowd, const struct writer *w, str
         g_usleep((gulong)g_rand_int_range(rand, 20000, 120000));
         if (write(w->orders, &order, sizeof order) != (ssize_t)sizeof order)
             rc = error_errno(err, "the other process");
-        rc = rc ? rc : net_hear(crowd->clients[order.archive], "* 1 FETCH", err);
+        const bool is_heard = rc == 0 && net_hear(crowd->clients[order.archive], "* 1 FETCH", PATIENCE_S, err) == 0;
         const gint64 heard = g_get_monotonic_time();
+        f->unheard += !is_heard;
         if (rc == 0 && read(w->answers, &a, sizeof a) != (ssize_t)sizeof a)
             rc = error_errno(err, "the other process");
         heard_ms[k] = MAX(0.0, (double)(heard - a.durable_us) / 1000);
@@ -358,6 +361,7 @@ static void print_found(const struct options *o, const struct found *f)
            (double)(f->idle.descriptors - f->before.descriptors) / n,
            ((double)f->idle.private_bytes - (double)f->before.private_bytes) / 1024 / n);
     printf("  CPU of the idle server over %d s: %.2f %% of a core (load of the machine %.2f)\n", o->seconds, f->idle_cpu_percent, f->load);
+    printf("  never heard within %d s: %d of %d commits\n", PATIENCE_S, f->unheard, o->rounds);
     printf("  heard of another process's commit: p50 %.1f ms, max %.1f ms after it was durable (%d commits, each p50 %.1f ms)\n",
            f->heard_p50_ms, f->heard_max_ms, o->rounds, f->durable_p50_ms);
 }
@@ -371,12 +375,12 @@ static json_t *process_json(const struct bench_process *p)
 
 static int write_json(const struct options *o, const struct found *f, struct error *err)
 {
-    json_t *root = json_pack("{s:s,s:i,s:i,s:f,s:f,s:f,s:o,s:o,s:o,s:f,s:f,s:i,s:f,s:f,s:f}", "command", "archives", "archives",
+    json_t *root = json_pack("{s:s,s:i,s:i,s:f,s:f,s:f,s:o,s:o,s:o,s:f,s:f,s:i,s:f,s:f,s:f,s:i}", "command", "archives", "archives",
                              o->archives, "processors", (int)g_get_num_processors(), "made_s", f->made_s, "filled_s", f->filled_s,
                              "visited_s", f->visited_s, "before", process_json(&f->before), "selected", process_json(&f->selected),
                              "idle", process_json(&f->idle), "idle_cpu_percent", f->idle_cpu_percent, "load", f->load, "rounds",
                              o->rounds, "heard_p50_ms", f->heard_p50_ms, "heard_max_ms", f->heard_max_ms, "durable_p50_ms",
-                             f->durable_p50_ms);
+                             f->durable_p50_ms, "unheard", f->unheard);
     const int rc = json_dump_file(root, o->json, JSON_INDENT(1)) == 0 ? 0 : error_errno(err, "cannot write %s", o->json);
     json_decref(root);
     return rc;

@@ -113,7 +113,7 @@ static int read_until(struct net_client *c, const char *want, size_t *bytes, str
     for (;;) {
         const ssize_t got = read_some(c, block, sizeof block);
         if (got <= 0)
-            return error_set(err, BASE_ERR_IO, errno, "the server hung up");
+            return error_set(err, BASE_ERR_IO, got < 0 ? errno : 0, got < 0 && errno == EAGAIN ? "the server keeps silent" : "the server hung up");
         if (bytes)
             *bytes += (size_t)got;
         for (ssize_t i = 0; i < got; i++) {
@@ -232,9 +232,18 @@ int net_done(struct net_client *c, struct error *err)
     return write_all(c, "DONE\r\n", 6) == 0 ? read_until(c, tag, NULL, err) : error_errno(err, "cannot send");
 }
 
-int net_hear(struct net_client *c, const char *want, struct error *err)
+static void be_patient(const struct net_client *c, int seconds)
 {
-    return read_until(c, want, NULL, err);
+    const struct timeval patience = {.tv_sec = seconds};
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
+
+int net_hear(struct net_client *c, const char *want, int seconds, struct error *err)
+{
+    be_patient(c, seconds);
+    const int rc = read_until(c, want, NULL, err);
+    be_patient(c, NET_PATIENCE_S);
+    return rc;
 }
 
 int net_log_in(struct net_client *c, const struct net_target *to, struct error *err)

@@ -36,9 +36,10 @@ int net_append(struct net_client *c, const char *folder, const char *message, si
 /* IDLE, until the server has said "+"; DONE, until it has answered. In between only: net_hear. */
 int net_idle(struct net_client *c, struct error *err);
 int net_done(struct net_client *c, struct error *err);
-/* Waits for a line that begins with `want`, at most NET_PATIENCE_S, as all that is read. What came with it is forgotten. */
+/* Waits for a line that begins with `want`, so many seconds for each piece of what comes. What came with it is forgotten. */
+int net_hear(struct net_client *c, const char *want, int seconds, struct error *err);
+/* The patience of all else that reads. */
 #define NET_PATIENCE_S 60
-int net_hear(struct net_client *c, const char *want, struct error *err);
 /* LOGIN, and COMPRESS if the target says so. */
 int net_log_in(struct net_client *c, const struct net_target *to, struct error *err);
 void net_close(struct net_client **c);
