@@ -254,6 +254,8 @@ static int env_open_locked(const char *dir, const struct schema *schema, const s
     if (rc == BASE_OK)
         rc = env_map_claim(env, opts->map_bytes, file_bytes, &map_bytes, err);
     if (rc == BASE_OK)
+        rc = lmdb_lock_reserve(env->dir, err);
+    if (rc == BASE_OK)
         rc = lmdb_open(env, map_bytes, err);
     if (rc == BASE_OK)
         rc = store_open(env, opts, err);

@@ -21,6 +21,7 @@
 #define DB_BYTES      48u
 #define NO_PAGE       UINT64_MAX
 #define DEPTH_MAX     32u
+#define LOCK_BYTES    (ENV_MAX_READERS * 64u + 4096u) /* a cache line a reader, and its head */
 
 struct meta {
     uint32_t page_bytes;
@@ -231,6 +232,28 @@ int lmdb_file_check(const char *path, enum file_state *state_out, uint64_t *size
         rc = content_check(&f, err);
     }
     (void)close(f.fd);
+    return rc;
+}
+
+/*
+ * The blocks of lock.mdb. LMDB makes it sparse and writes it through a map: with the disk full, a new reader would be a
+ * SIGBUS. Only while this process has the environment not open, as closing the file gives up LMDB's locks on it. A file
+ * that cannot be written is LMDB's to judge; a file system that reserves nothing is left as it is.
+ */
+int lmdb_lock_reserve(const char *dir, struct error *err)
+{
+    char path[1200];
+    int rc = BASE_OK;
+
+    if (snprintf(path, sizeof path, "%s/lock.mdb", dir) >= (int)sizeof path)
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", dir);
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+
+    if (fd < 0)
+        return BASE_OK;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_BYTES) != 0 && errno == ENOSPC)
+        rc = error_errno(err, "%s: the disk is full: make room and run again", path);
+    (void)close(fd);
     return rc;
 }
 

@@ -217,6 +217,7 @@ void set_builder_release(struct set_builder *s);
 enum file_state { FILE_MISSING, FILE_EMPTY, FILE_LMDB };
 /* FORMAT: not LMDB's. CORRUPT: cut off. size_out: of the file. */
 int lmdb_file_check(const char *path, enum file_state *state_out, uint64_t *size_out, struct error *err);
+int lmdb_lock_reserve(const char *dir, struct error *err);
 /* The two meta pages must stand one commit apart; false with a reason if not. Also the newest transaction and the root
  * of the table of tables before it. */
 bool lmdb_file_metas_agree(const char *path, uint64_t *newest_out, uint64_t *older_root_out, const char **why_out);

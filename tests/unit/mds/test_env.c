@@ -335,6 +335,27 @@ Test(env, a_full_disk_is_said_and_loses_nothing)
     (void)umount2(root, MNT_DETACH);
 }
 
+Test(env, readers_need_no_room_on_the_disk)
+{
+    const char *root = small_file_system("size=8m"), *lock;
+    struct stat st;
+
+    if (!root)
+        return;
+    struct mds_env *env = fixture_open(path_join(root, "a"));
+
+    lock = path_join(root, "a/lock.mdb");
+    cr_assert_eq(stat(lock, &st), 0);
+    cr_expect_geq((uint64_t)st.st_blocks * 512, (uint64_t)st.st_size, "%s is sparse: a new reader may be a SIGBUS", lock);
+    mds_close(&env);
+    cr_assert_eq(truncate(lock, 0), 0); /* of a store that was made before */
+    env = fixture_open(path_join(root, "a"));
+    cr_assert_eq(stat(lock, &st), 0);
+    cr_expect_geq((uint64_t)st.st_blocks * 512, (uint64_t)st.st_size);
+    mds_close(&env);
+    (void)umount2(root, MNT_DETACH);
+}
+
 Test(env, a_read_only_file_system_is_read)
 {
     const char *root = small_file_system("size=8m");
