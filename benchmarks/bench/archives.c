@@ -343,8 +343,9 @@ static int measure(const struct options *o, char *dir, const struct writer *writ
 
 static void print_process(const char *when, const struct bench_process *p)
 {
-    printf("  %-24s %11" G_GUINT64_FORMAT " %13.1f %11.1f %11.1f %8" G_GUINT64_FORMAT " %8.1f\n", when, p->descriptors,
-           (double)p->virtual_bytes / MIB / 1024, (double)p->private_bytes / MIB, (double)p->file_bytes / MIB, p->threads, p->cpu_s);
+    printf("  %-24s %11" G_GUINT64_FORMAT " %13.1f %11.1f %11.1f %11.1f %8" G_GUINT64_FORMAT " %8.1f\n", when, p->descriptors,
+           (double)p->virtual_bytes / MIB / 1024, (double)p->private_bytes / MIB, (double)p->shmem_bytes / MIB,
+           (double)p->file_bytes / MIB, p->threads, p->cpu_s);
 }
 
 static void print_found(const struct options *o, const struct found *f)
@@ -352,8 +353,8 @@ static void print_found(const struct options *o, const struct found *f)
     const double n = o->archives;
     printf("%d archives: made in %.1f s (%.2f ms each), a message filed in each in %.1f s (%.2f ms), visited in %.1f s (%.2f ms)\n",
            o->archives, f->made_s, f->made_s * 1000 / n, f->filled_s, f->filled_s * 1000 / n, f->visited_s, f->visited_s * 1000 / n);
-    printf("  %-24s %11s %13s %11s %11s %8s %8s\n", "the server", "descriptors", "addresses GiB", "private MiB", "files MiB", "threads",
-           "CPU s");
+    printf("  %-24s %11s %13s %11s %11s %11s %8s %8s\n", "the server", "descriptors", "addresses GiB", "private MiB", "shmem MiB",
+           "files MiB", "threads", "CPU s");
     print_process("before", &f->before);
     print_process("every INBOX selected", &f->selected);
     print_process("all in IDLE", &f->idle);
@@ -368,8 +369,9 @@ static void print_found(const struct options *o, const struct found *f)
 
 static json_t *process_json(const struct bench_process *p)
 {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:f}", "descriptors", (json_int_t)p->descriptors, "virtual_bytes",
-                     (json_int_t)p->virtual_bytes, "private_bytes", (json_int_t)p->private_bytes, "file_bytes",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "descriptors", (json_int_t)p->descriptors, "virtual_bytes",
+                     (json_int_t)p->virtual_bytes, "private_bytes", (json_int_t)p->private_bytes, "shmem_bytes",
+                     (json_int_t)p->shmem_bytes, "file_bytes",
                      (json_int_t)p->file_bytes, "threads", (json_int_t)p->threads, "cpu_s", p->cpu_s);
 }
 

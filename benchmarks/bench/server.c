@@ -152,7 +152,8 @@ int bench_process_look(pid_t pid, struct bench_process *out, struct error *err)
             .descriptors = count_entries(path),
             .threads = field(status, "Threads:"),
             .virtual_bytes = field(status, "VmSize:") * 1024,
-            .private_bytes = (field(status, "RssAnon:") + field(status, "RssShmem:")) * 1024,
+            .private_bytes = field(status, "RssAnon:") * 1024,
+            .shmem_bytes = field(status, "RssShmem:") * 1024,
             .file_bytes = field(status, "RssFile:") * 1024,
             .cpu_s = cpu_seconds(stat),
         };

@@ -35,7 +35,8 @@ int bench_run_beside(char *const *argv, struct error *err);
 struct bench_process {
     uint64_t descriptors, threads;
     uint64_t virtual_bytes; /* address space */
-    uint64_t private_bytes; /* RssAnon + RssShmem */
+    uint64_t private_bytes; /* RssAnon */
+    uint64_t shmem_bytes;   /* RssShmem: of a store on tmpfs what file_bytes is of one on a disk */
     uint64_t file_bytes;    /* RssFile: pages of mapped files that it touched, shared with the page cache */
     double cpu_s;
 };
