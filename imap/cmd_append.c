@@ -456,6 +456,10 @@ static enum imap_step commit(struct imap_session *s, struct imap_command *c, str
 {
     struct mdsq_error err = {0};
     if (!c->change) {
+        if (a->replace)
+            c->audit_to = a->mailbox;
+        else
+            c->audit_name = a->mailbox;
         int rc = a->replace
                      ? mdsq_change_replace(s->archive, s->view, a->uid, a->mailbox, a->messages, &c->change, &err)
                      : mdsq_change_append(s->archive, a->mailbox, a->messages, a->messages_n, &c->change, &err);

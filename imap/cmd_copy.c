@@ -74,6 +74,7 @@ static enum imap_step begin(struct imap_session *s, struct imap_command *c, stru
     struct mdsq_error err = {0};
     if (a->move && s->read_only)
         return imap_reply_read_only(s, c);
+    c->audit_to = a->to;
     if (imap_set_parse(s, a->set_text, c->uid, &a->set, &err) < 0)
         return imap_reply_error(s, c, &err);
     int rc = a->move ? mdsq_change_move(s->archive, s->view, a->set, a->to, &c->change, &err)

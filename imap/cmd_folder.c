@@ -128,6 +128,7 @@ IMAP_RUN(imap_cmd_create)
             return refuse_name(c);
         if (a->use_refused)
             return imap_reply(c, IMAP_NO, "USEATTR", "Special use is not supported");
+        c->audit_name = a->name;
         rc = mdsq_change_create(s->archive, a->name, a->special_use, &c->change, &err);
     }
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);
@@ -150,6 +151,7 @@ IMAP_RUN(imap_cmd_delete)
     if (!c->change) {
         if (bytes_equal_nocase(bytes_str(a->name), BYTES_LIT("INBOX")))
             return imap_reply(c, IMAP_NO, "CANNOT", "INBOX cannot be deleted");
+        c->audit_name = a->name;
         rc = mdsq_change_delete(s->archive, a->name, &c->change, &err);
     }
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);
@@ -170,6 +172,8 @@ IMAP_RUN(imap_cmd_rename)
         a->to = without_last_separator(c, a->to);
         if (!a->to || !may_be_made(a->to))
             return refuse_name(c);
+        c->audit_name = a->name;
+        c->audit_to = a->to;
         rc = mdsq_change_rename(s->archive, a->name, a->to, &c->change, &err);
     }
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);

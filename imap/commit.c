@@ -17,12 +17,14 @@ static void on_done(void *arg)
     wake(wake_arg);
 }
 
-/* What was done to mail, for the audit log; flags are not. */
+/* What was done to mail and folders, for the audit log; flags and subscriptions are not. */
 static void audit_change(struct imap_session *s, const struct imap_command *c)
 {
     static const struct {
         const char *command, *action;
-    } actions[] = {{"EXPUNGE", "expunge"}, {"CLOSE", "expunge"}, {"MOVE", "move"}, {"COPY", "copy"}, {"REPLACE", "replace"}};
+        bool of_folder; /* no messages are meant */
+    } actions[] = {{"EXPUNGE", "expunge", false}, {"CLOSE", "expunge", false}, {"MOVE", "move", false},   {"COPY", "copy", false},    {"APPEND", "append", false},
+                   {"REPLACE", "replace", false}, {"CREATE", "create", true},  {"DELETE", "delete", true}, {"RENAME", "rename", true}};
     struct mdsq_outcome out = {0};
     const char *name = c->row ? c->row->name : "";
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
@@ -30,8 +32,8 @@ static void audit_change(struct imap_session *s, const struct imap_command *c)
             continue;
         const struct mdsq_set *uids = out.changed ? out.changed : out.source ? out.source : out.dest;
         const uint32_t count = uids ? (uint32_t)mdsq_set_count(uids) : 0;
-        if (!uids || count)
-            imap_session_audit(s, actions[i].action, s->folder, NULL, uids, count);
+        if (actions[i].of_folder || count)
+            imap_session_audit(s, actions[i].action, c->audit_name ? c->audit_name : s->folder, c->audit_to, uids, count);
     }
 }
 
