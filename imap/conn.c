@@ -52,12 +52,26 @@ static void end_because(struct imap_conn *c, const char *why)
         c->why = why;
 }
 
+/* Counts it among the sessions of this kind, and no longer among those of the one before; -1: among none. */
+static void count_kind(struct imap_conn *c, int kind)
+{
+    struct imap_server *server = c->loop->server;
+    if (kind + 1 == c->kind)
+        return;
+    if (c->kind)
+        atomic_fetch_sub_explicit(&server->sessions[c->kind - 1], 1, memory_order_relaxed);
+    if (kind >= 0)
+        atomic_fetch_add_explicit(&server->sessions[kind], 1, memory_order_relaxed);
+    c->kind = (uint8_t)(kind + 1);
+}
+
 /* ---- the end ---------------------------------------------------------------------------------- */
 
 static void forget(struct imap_conn *c)
 {
     struct imap_server *server = c->loop->server;
     const struct imap_events *events = server->events;
+    count_kind(c, -1);
     if (c->counted) {
         const struct imap_closed_event e = {
             .ns = uv_hrtime() - c->accepted_ns,
@@ -212,6 +226,7 @@ static void write_bytes(struct imap_conn *c, struct bytes out)
         return;
     }
     c->bytes_out += out.n;
+    atomic_fetch_add_explicit(&c->loop->server->bytes_out, out.n, memory_order_relaxed);
     count_bytes(c, out.n);
     c->write_left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
     set_timer(c, c->config->limits.write_ms);
@@ -326,6 +341,7 @@ static void take_back(struct imap_conn *c)
     c->state = CONN_WRITE; /* the loop's again */
     imap_meter_take(&c->commands_meter, commands - c->commands, l->commands_per_s, l->burst_s, now_ms(c));
     c->commands = commands;
+    count_kind(c, (int)imap_session_kind(c->session));
     if (c->channel.ended)
         c->eof = true;
     if (c->how == IMAP_RUN_STARTTLS) {
@@ -446,6 +462,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || c->state == CONN_LINGER)
         return;
     c->bytes_in += (uint64_t)n;
+    atomic_fetch_add_explicit(&c->loop->server->bytes_in, (uint64_t)n, memory_order_relaxed);
     count_bytes(c, (size_t)n);
     buf_append(&c->pending, buf->base, (size_t)n);
     explicit_bzero(buf->base, (size_t)n);
@@ -565,6 +582,7 @@ static void begin(struct imap_conn *c)
         return;
     }
     c->counted = true;
+    count_kind(c, IMAP_SESSION_NONAUTH);
     c->session = imap_session_new(server->store, &c->config->limits);
     imap_session_set_wake(c->session, on_session_wake, c);
     imap_session_set_transport(c->session, &c->transport);

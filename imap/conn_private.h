@@ -18,6 +18,7 @@ struct imap_conn {
     uint8_t client[16]; /* what counts as one address */
     char peer[IMAP_ADDRESS_TEXT], local[IMAP_ADDRESS_TEXT];
     bool counted; /* in the server's counts */
+    uint8_t kind; /* counted among its sessions: enum imap_session_kind + 1 */
     uint64_t accepted_ns;
     struct imap_conn *prev, *next, *next_done;
     /* the job's while BUSY, else the loop's */

@@ -345,6 +345,14 @@ int imap_server_run(struct imap_server *s, struct mdsq_store *store, struct erro
     return rc;
 }
 
+void imap_server_counters(const struct imap_server *server, struct imap_server_counters *out)
+{
+    for (size_t i = 0; i < IMAP_SESSION_KINDS; i++)
+        out->sessions[i] = atomic_load_explicit(&server->sessions[i], memory_order_relaxed);
+    out->bytes_in = atomic_load_explicit(&server->bytes_in, memory_order_relaxed);
+    out->bytes_out = atomic_load_explicit(&server->bytes_out, memory_order_relaxed);
+}
+
 int imap_serve(const struct imap_server_settings *settings, struct error *err)
 {
     struct imap_server *server = NULL;

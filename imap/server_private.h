@@ -58,6 +58,8 @@ struct imap_server {
     struct imap_counts *addresses, *accounts; /* connections of each */
     atomic_uint connections;                  /* of all loops, with a session */
     atomic_uint turned_away;                  /* being told so */
+    atomic_uint sessions[IMAP_SESSION_KINDS]; /* of all loops, as they were after their last run */
+    atomic_ullong bytes_in, bytes_out;
     atomic_ullong next_id;
     atomic_uint freed;           /* connections that ended or gave memory back since the heap was trimmed */
     pthread_mutex_t config_lock; /* guards config */

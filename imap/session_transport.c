@@ -71,6 +71,15 @@ void imap_session_take_input(struct imap_session *s, struct buf *out)
     buf_release(&s->in);
 }
 
+enum imap_session_kind imap_session_kind(const struct imap_session *s)
+{
+    if (s->idle_tag)
+        return IMAP_SESSION_IDLE;
+    if (s->view)
+        return IMAP_SESSION_SELECTED;
+    return s->archive ? IMAP_SESSION_AUTH : IMAP_SESSION_NONAUTH;
+}
+
 uint64_t imap_session_commands(const struct imap_session *s)
 {
     return s->commands;

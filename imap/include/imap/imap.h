@@ -87,6 +87,9 @@ void imap_session_shutdown(struct imap_session *s, const char *text);
 typedef void imap_wake_fn(void *arg);
 void imap_session_set_wake(struct imap_session *s, imap_wake_fn *wake, void *arg);
 bool imap_session_logged_in(const struct imap_session *s);
+/* What it is at now, for metrics; IDLE goes over the others. Not while it runs. */
+enum imap_session_kind { IMAP_SESSION_NONAUTH, IMAP_SESSION_AUTH, IMAP_SESSION_SELECTED, IMAP_SESSION_IDLE, IMAP_SESSION_KINDS };
+enum imap_session_kind imap_session_kind(const struct imap_session *s);
 /*
  * Hides capabilities from this client from now on (Outlook ENABLEs what it does not honour): names as CAPABILITY says them, separated by blanks or
  * commas, in any case. They are not announced and ENABLE passes over them; commands that they name still work. NULL: hides none. Copied.

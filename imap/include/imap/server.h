@@ -103,6 +103,12 @@ int imap_server_open(const struct imap_server_settings *settings, struct imap_se
 /* Blocks until stopped. */
 int imap_server_run(struct imap_server *server, struct mdsq_store *store, struct error *err);
 void imap_server_close(struct imap_server **server);
+/* Any thread, from open to close. */
+struct imap_server_counters {
+    uint32_t sessions[IMAP_SESSION_KINDS]; /* now */
+    uint64_t bytes_in, bytes_out;          /* of sockets, so far */
+};
+void imap_server_counters(const struct imap_server *server, struct imap_server_counters *out);
 /* open, run, close. */
 int imap_serve(const struct imap_server_settings *settings, struct error *err);
 
