@@ -2,6 +2,7 @@
  * mds archive: makes, lists, disables and removes a store's archives.
  */
 #include "browse.h"
+#include "operator.h"
 
 #include "mds/mds.h"
 
@@ -60,7 +61,7 @@ static const struct {
     int (*run)(struct mdsq_store *store, const char *name, struct mdsq_error *e);
 } verbs[] = {{"add", mdsq_archive_add}, {"enable", enable}, {"disable", disable}, {"remove", mdsq_archive_remove}};
 
-static int change(const char *dir, const char *word, const char *name)
+static int change(const char *dir, const char *word, const char *name, const struct operator *op)
 {
     struct mdsq_store *store = NULL;
     struct mdsq_error e = {0};
@@ -71,6 +72,9 @@ static int change(const char *dir, const char *word, const char *name)
         if (verbs[i].run == mdsq_archive_add && (status = store_make(dir)) >= 0)
             return status;
         status = -1;
+        char *what = g_strdup_printf("audit: archive %s", word);
+        operator_audit(op, what, name, NULL, 0);
+        g_free(what);
         if (mdsq_store_open(dir, MDSQ_STORE_WRITE, &store, &e) < 0 || verbs[i].run(store, name, &e) < 0)
             status = store ? browse_fail(&e) : (cli_note("%s", e.text), CLI_ENVIRONMENT);
         mdsq_store_close(&store);
@@ -81,23 +85,30 @@ static int change(const char *dir, const char *word, const char *name)
 
 int cmd_archive(int argc, char **argv)
 {
-    char *store = NULL;
+    char *config = NULL, *store = NULL;
+    struct operator op = {0};
+    struct error err = {0};
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config, "the server's, for its store and its audit log, see mds.conf(5)", "FILE"},
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         G_OPTION_ENTRY_NULL,
     };
     int status = cli_options(&argc, &argv, entries, "add|list|enable|disable|remove [NAME]",
                              "Makes, lists, disables and removes archives.", description);
     const char *word = argc > 1 ? argv[1] : "";
+    if (status < 0 && operator_begin(config, &store, &op, &err) < 0)
+        status = cli_fail(&err);
     if (status < 0 && !store)
         status = cli_usage("--store DIR is missing");
     if (status < 0 && strcmp(word, "list") == 0 && argc == 2)
         status = list(store);
     else if (status < 0 && argc == 3)
-        status = change(store, word, argv[2]);
+        status = change(store, word, argv[2], &op);
     else if (status < 0)
         status =
             cli_usage("needs one of: add NAME, list, enable NAME, disable NAME, remove NAME; see mds archive --help");
+    operator_end(&op);
+    g_free(config);
     g_free(store);
     return status;
 }

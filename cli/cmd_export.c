@@ -2,6 +2,7 @@
  * mds export: an archive's way out.
  */
 #include "cli.h"
+#include "operator.h"
 #include "progress.h"
 
 #include "indexer/archive.h"
@@ -24,12 +25,17 @@ static const char *kind_parse(const char *text, enum indexer_export_kind *out)
     return NULL;
 }
 
-static int export(const struct indexer_export *e)
+static int export(const struct indexer_export *e, const char *to, const struct operator *op)
 {
     struct indexer_exported r;
     struct error err = {0};
-    char n[32];
+    char n[32], *folders = e->folders ? g_strjoinv(",", (char **)(uintptr_t)e->folders) : g_strdup("*");
+    const struct event_field begun[] = {EVENT_TEXT("to", to), EVENT_TEXT("folders", folders)};
+    operator_audit(op, "audit: export", e->at.archive, begun, G_N_ELEMENTS(begun));
     int rc = indexer_export(e, &r, &err);
+    const struct event_field done[] = {EVENT_TEXT("to", to), EVENT_NUMBER("count", r.messages), EVENT_TEXT("result", rc < 0 ? "failed" : "ok")};
+    operator_audit(op, "audit: exported", e->at.archive, done, G_N_ELEMENTS(done));
+    g_free(folders);
     if (rc == 0 || r.messages)
         printf("%s: %s messages of %" PRIu64 " folders written, %.1f MB\n", e->at.archive,
                progress_number(r.messages, n), r.folders, (double)r.bytes / 1e6);
@@ -43,8 +49,9 @@ static int export(const struct indexer_export *e)
 
 int cmd_export(int argc, char **argv)
 {
-    char *store = NULL, *archive = NULL, *to = NULL, **folders = NULL;
+    char *config = NULL, *store = NULL, *archive = NULL, *to = NULL, **folders = NULL;
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config, "the server's, for its store and its audit log, see mds.conf(5)", "FILE"},
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
         {"to", 't', 0, G_OPTION_ARG_FILENAME, &to, "maildir, mbox or eml, and where; made, or empty", "KIND:PATH"},
@@ -52,6 +59,8 @@ int cmd_export(int argc, char **argv)
         G_OPTION_ENTRY_NULL,
     };
     struct indexer_export e = {0};
+    struct operator op = {0};
+    struct error err = {0};
     int status = cli_options(&argc, &argv, entries, "", "Writes an archive out, with flags, keywords and dates.",
                              "maildir  a Maildir++, the internal date as the file's time\n"
                              "mbox     one file a folder (mboxrd), flags in Status, X-Status and X-Keywords\n"
@@ -61,6 +70,8 @@ int cmd_export(int argc, char **argv)
                              "has none. Nothing is ever overwritten.\n");
     if (status < 0 && argc > 1)
         status = cli_usage("'%s' is not expected", argv[1]);
+    if (status < 0 && operator_begin(config, &store, &op, &err) < 0)
+        status = cli_fail(&err);
     if (status < 0 && (!store || !archive || !to))
         status = cli_usage("--store DIR, --archive NAME and --to KIND:PATH are needed");
     if (status < 0 && !(e.to = kind_parse(to, &e.kind)))
@@ -68,8 +79,10 @@ int cmd_export(int argc, char **argv)
     if (status < 0) {
         e.at = (struct indexer_archive){store, archive, cli_cancel_on_signals()};
         e.folders = (const char *const *)folders;
-        status = export(&e);
+        status = export(&e, to, &op);
     }
+    operator_end(&op);
+    g_free(config);
     g_free(store);
     g_free(archive);
     g_free(to);

@@ -116,6 +116,7 @@ static void apply(struct serve *s, const struct conf *conf)
     struct mdsq_login_settings login;
     conf_login_settings(conf, &login);
     mdsq_login_configure(s->store, &login);
+    mdsq_store_configure(s->store, &(struct mdsq_store_settings){.log_rows = conf->store.log_rows});
     serve_events_configure(s->events, conf);
 }
 
@@ -153,12 +154,12 @@ static int store_open(struct serve *s, struct error *err)
     return rc < 0 ? error_set(err, (enum base_err)rc, why.sys, "%s", why.text) : BASE_OK;
 }
 
-static int metrics_start(struct serve *s, struct metrics_server **out, struct error *err)
+static int metrics_start(struct serve *s, const struct imap_server *server, struct metrics_server **out, struct error *err)
 {
     unsigned port = 0;
     if (!s->conf->metrics.enabled || !s->conf->metrics.listen)
         return BASE_OK;
-    const int rc = metrics_serve(s->metrics, s->store, s->conf->metrics.listen, out, &port, err);
+    const int rc = metrics_serve(s->metrics, s->store, server, s->conf->metrics.listen, out, &port, err);
     if (rc == BASE_OK) {
         printf("mds: metrics on port %u\n", port);
         fflush(stdout);
@@ -171,7 +172,7 @@ static int run(struct serve *s, struct imap_server *server, struct error *err)
     struct metrics_server *metrics = NULL;
     int rc = store_open(s, err);
     if (rc == BASE_OK)
-        rc = metrics_start(s, &metrics, err);
+        rc = metrics_start(s, server, &metrics, err);
     if (rc == BASE_OK) {
         apply(s, s->conf);
         rc = imap_server_run(server, s->store, err);

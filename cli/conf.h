@@ -23,7 +23,7 @@ enum { CONF_FILE_BYTES_MAX = 1 << 20, CONF_GROUPS_MAX = 256 };
 /* Members of groups are char * (NULL: not given) or uint64_t; the table says which. */
 struct conf_store {
     char *path;
-    uint64_t durability;
+    uint64_t durability, grace, log_rows;
 };
 struct conf_server {
     char *user, *group;

@@ -18,6 +18,8 @@
 static const struct conf_key store_keys[] = {
     TEXT("path", CONF_PATH, store, path),
     CHOICE("durability", store, durability, "strict relaxed", "strict"),
+    DURATION("grace", store, grace, 0, UINT64_C(100) * YEAR_S, "30d"),
+    NUMBER("log-rows", store, log_rows, 100, 1000000000, "100000"),
 };
 
 static const struct conf_key server_keys[] = {

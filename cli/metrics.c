@@ -19,7 +19,7 @@ _Static_assert(sizeof bucket_names / sizeof bucket_names[0] == BUCKETS, "a name 
 typedef atomic_uint_fast64_t counter;
 
 struct metrics {
-    counter opened, opened_tls, closed, logged_in, bytes_in, bytes_out;
+    counter opened, opened_tls;
     counter refused[IMAP_REFUSED_TLS + 1];
     counter handshakes[2]; /* full, resumed */
     counter logins_remembered, reloads[2];
@@ -70,15 +70,6 @@ void metrics_opened(struct metrics *m, bool tls)
     add(tls ? &m->opened_tls : &m->opened, 1);
 }
 
-void metrics_closed(struct metrics *m, const struct imap_closed_event *e, bool logged_in)
-{
-    add(&m->closed, 1);
-    add(&m->bytes_in, e->bytes_in);
-    add(&m->bytes_out, e->bytes_out);
-    if (logged_in)
-        atomic_fetch_sub_explicit(&m->logged_in, 1, memory_order_relaxed);
-}
-
 void metrics_refused(struct metrics *m, enum imap_refused why)
 {
     if (why <= IMAP_REFUSED_TLS)
@@ -92,8 +83,6 @@ void metrics_tls(struct metrics *m, bool resumed)
 
 void metrics_login(struct metrics *m, const struct imap_login_event *e)
 {
-    if (e->ok)
-        add(&m->logged_in, 1);
     if (e->ok && e->remembered)
         add(&m->logins_remembered, 1);
     for (size_t i = 0; i < MECHANISMS_MAX; i++) {
@@ -146,14 +135,15 @@ static void put_seconds(struct buf *out, uint64_t ns)
     buf_printf(out, "%" G_GUINT64_FORMAT ".%09u\n", ns / 1000000000, (unsigned)(ns % 1000000000));
 }
 
-static void format_sessions(struct metrics *m, struct buf *out)
+static void format_sessions(struct metrics *m, const struct imap_server *imap, struct buf *out)
 {
     static const char *const refused[] = {"total", "address", "account", "descriptors", "tls"};
-    const uint64_t opened = get(&m->opened) + get(&m->opened_tls), closed = get(&m->closed), in = get(&m->logged_in);
-    const uint64_t open = opened > closed ? opened - closed : 0, inside = in < open ? in : open;
-    family(out, "mds_sessions", "gauge", NULL, "Connections now, by state.");
-    buf_printf(out, "mds_sessions{state=\"nonauthenticated\"} %" G_GUINT64_FORMAT "\nmds_sessions{state=\"authenticated\"} %" G_GUINT64_FORMAT "\n",
-               open - inside, inside);
+    static const char *const kinds[IMAP_SESSION_KINDS] = {"nonauthenticated", "authenticated", "selected", "idle"};
+    struct imap_server_counters c;
+    imap_server_counters(imap, &c);
+    family(out, "mds_sessions", "gauge", NULL, "Connections now, by state; idle: in IDLE.");
+    for (size_t i = 0; i < IMAP_SESSION_KINDS; i++)
+        buf_printf(out, "mds_sessions{state=\"%s\"} %u\n", kinds[i], c.sessions[i]);
     family(out, "mds_connections", "counter", NULL, "Connections accepted, and whether they began with TLS.");
     buf_printf(out, "mds_connections_total{tls=\"false\"} %" G_GUINT64_FORMAT "\nmds_connections_total{tls=\"true\"} %" G_GUINT64_FORMAT "\n",
                get(&m->opened), get(&m->opened_tls));
@@ -163,9 +153,9 @@ static void format_sessions(struct metrics *m, struct buf *out)
     family(out, "mds_tls_handshakes", "counter", NULL, "TLS handshakes done.");
     buf_printf(out, "mds_tls_handshakes_total{resumed=\"false\"} %" G_GUINT64_FORMAT "\nmds_tls_handshakes_total{resumed=\"true\"} %" G_GUINT64_FORMAT "\n",
                get(&m->handshakes[0]), get(&m->handshakes[1]));
-    family(out, "mds_network_bytes", "counter", "bytes", "Bytes of connections that have ended.");
+    family(out, "mds_network_bytes", "counter", "bytes", "Bytes that came and went on the sockets, TLS included.");
     buf_printf(out, "mds_network_bytes_total{direction=\"in\"} %" G_GUINT64_FORMAT "\nmds_network_bytes_total{direction=\"out\"} %" G_GUINT64_FORMAT "\n",
-               get(&m->bytes_in), get(&m->bytes_out));
+               c.bytes_in, c.bytes_out);
 }
 
 static void format_logins(struct metrics *m, struct buf *out)
@@ -240,27 +230,49 @@ static void format_process(struct buf *out)
     one(out, "mds_descriptors", "gauge", NULL, "Open descriptors of the process.", open_fds);
 }
 
+static void format_commits(const struct mdsq_counters *c, struct buf *out)
+{
+    uint64_t sum = 0;
+    family(out, "mds_commit_duration_seconds", "histogram", "seconds", "Commits of clients' changes, and the time that they took.");
+    for (size_t i = 0; i < MDSQ_COMMIT_BUCKETS; i++) {
+        const uint64_t us = c->commit_buckets[i].us;
+        sum += c->commit_buckets[i].n;
+        if (us == UINT64_MAX)
+            buf_printf(out, "mds_commit_duration_seconds_bucket{le=\"+Inf\"} %" G_GUINT64_FORMAT "\n", sum);
+        else
+            buf_printf(out, "mds_commit_duration_seconds_bucket{le=\"%" G_GUINT64_FORMAT ".%06u\"} %" G_GUINT64_FORMAT "\n", us / 1000000,
+                       (unsigned)(us % 1000000), sum);
+    }
+    buf_printf(out, "mds_commit_duration_seconds_count %" G_GUINT64_FORMAT "\nmds_commit_duration_seconds_sum ", sum);
+    put_seconds(out, c->commit_us * 1000);
+}
+
 static void format_store(struct mdsq_store *store, struct buf *out)
 {
     struct mdsq_counters c;
     mdsq_store_counters(store, &c);
-    family(out, "mds_commit_duration_seconds", "summary", "seconds", "Commits of clients' changes, and the time that they took.");
-    buf_printf(out, "mds_commit_duration_seconds_count %" G_GUINT64_FORMAT "\nmds_commit_duration_seconds_sum ", c.commits);
-    put_seconds(out, c.commit_us * 1000);
+    format_commits(&c, out);
     one(out, "mds_changes", "counter", NULL, "Changes applied in these commits.", c.changes);
     one(out, "mds_snapshots", "counter", NULL, "Read transactions begun.", c.snapshots);
-    family(out, "mds_archives", "gauge", NULL, "Archives that are open, and of these without users.");
-    buf_printf(out, "mds_archives{state=\"open\"} %" G_GUINT64_FORMAT "\nmds_archives{state=\"idle\"} %" G_GUINT64_FORMAT "\n", c.archives_open,
-               c.archives_idle);
+    family(out, "mds_archives", "gauge", NULL, "Archives of the store, those that are open here, and of these without users.");
+    buf_printf(out,
+               "mds_archives{state=\"all\"} %" G_GUINT64_FORMAT "\nmds_archives{state=\"open\"} %" G_GUINT64_FORMAT
+               "\nmds_archives{state=\"idle\"} %" G_GUINT64_FORMAT "\n",
+               c.archives, c.archives_open, c.archives_idle);
+    one(out, "mds_builds", "gauge", NULL, "Archives that a build or an import of any process works on.", c.builds);
+    family(out, "mds_map_bytes", "gauge", "bytes", "Maps of the archives that are open here, together, and what is used of them.");
+    buf_printf(out, "mds_map_bytes{part=\"all\"} %" G_GUINT64_FORMAT "\nmds_map_bytes{part=\"used\"} %" G_GUINT64_FORMAT "\n", c.map_bytes, c.used_bytes);
+    family(out, "mds_login_cache", "counter", NULL, "Passwords that were remembered (hit), and that had to be hashed (miss).");
+    buf_printf(out, "mds_login_cache_total{result=\"hit\"} %" G_GUINT64_FORMAT "\nmds_login_cache_total{result=\"miss\"} %" G_GUINT64_FORMAT "\n",
+               c.logins_remembered, c.logins_hashed);
 }
 
-void metrics_format(struct metrics *m, struct mdsq_store *store, struct buf *out)
+void metrics_format(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, struct buf *out)
 {
-    format_sessions(m, out);
+    format_sessions(m, imap, out);
     format_logins(m, out);
     format_commands(m, out);
-    if (store)
-        format_store(store, out);
+    format_store(store, out);
     format_process(out);
     family(out, "mds_reloads", "counter", NULL, "Times that the configuration was read again.");
     buf_printf(out, "mds_reloads_total{result=\"ok\"} %" G_GUINT64_FORMAT "\nmds_reloads_total{result=\"failed\"} %" G_GUINT64_FORMAT "\n",

@@ -16,19 +16,18 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics **m);
 
 void metrics_opened(struct metrics *m, bool tls);
-void metrics_closed(struct metrics *m, const struct imap_closed_event *e, bool logged_in);
 void metrics_refused(struct metrics *m, enum imap_refused why);
 void metrics_tls(struct metrics *m, bool resumed);
 void metrics_login(struct metrics *m, const struct imap_login_event *e);
 void metrics_command(struct metrics *m, const struct imap_command_event *e);
 void metrics_reloaded(struct metrics *m, bool ok);
 
-/* The exposition, "# EOF" included. store may be NULL. */
-void metrics_format(struct metrics *m, struct mdsq_store *store, struct buf *out);
+/* The exposition, "# EOF" included. */
+void metrics_format(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, struct buf *out);
 
 struct metrics_server;
-/* address: HOST:PORT. *port_out: the port, if it was 0. The store must live until it is stopped. */
-int metrics_serve(struct metrics *m, struct mdsq_store *store, const char *address, struct metrics_server **out, unsigned *port_out, struct error *err);
+/* address: HOST:PORT. *port_out: the port, if it was 0. Store and server must live until it is stopped. */
+int metrics_serve(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, const char *address, struct metrics_server **out, unsigned *port_out, struct error *err);
 void metrics_stop(struct metrics_server **server);
 
 #endif

@@ -18,6 +18,7 @@ enum { CLIENTS_MAX = 16, REQUEST_BYTES_MAX = 4096, CLIENT_MS = 5000 };
 struct metrics_server {
     struct metrics *metrics;
     struct mdsq_store *store;
+    const struct imap_server *imap;
     uv_loop_t loop;
     uv_tcp_t listener;
     uv_async_t stop;
@@ -121,7 +122,7 @@ static void on_request(struct client *c)
         refuse(c, "404 Not Found");
     } else {
         struct buf body = {0};
-        metrics_format(c->server->metrics, c->server->store, &body);
+        metrics_format(c->server->metrics, c->server->store, c->server->imap, &body);
         answer(c, "200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", &body, head);
         buf_release(&body);
     }
@@ -243,11 +244,12 @@ static int start(struct metrics_server *s, struct error *err)
     return BASE_OK;
 }
 
-int metrics_serve(struct metrics *m, struct mdsq_store *store, const char *address, struct metrics_server **out, unsigned *port_out, struct error *err)
+int metrics_serve(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, const char *address, struct metrics_server **out, unsigned *port_out, struct error *err)
 {
     struct metrics_server *s = g_new0(struct metrics_server, 1);
     s->metrics = m;
     s->store = store;
+    s->imap = imap;
     ASSERT(uv_loop_init(&s->loop) == 0 && uv_tcp_init(&s->loop, &s->listener) == 0 && uv_async_init(&s->loop, &s->stop, on_stop) == 0);
     s->listener.data = s->stop.data = s;
     int rc = listen_on(s, address, port_out, err);

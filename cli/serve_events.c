@@ -45,7 +45,6 @@ static void on_closed(void *arg, const struct imap_transport *t, const struct im
         EVENT_NUMBER("bytes_out", c->bytes_out),
         EVENT_NUMBER("commands", c->commands),
     };
-    metrics_closed(e->metrics, c, account != NULL);
     event_log_event(e->log, account ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "imap: disconnected", fields, G_N_ELEMENTS(fields));
     g_free(account);
 }

@@ -2,6 +2,7 @@
 """mds.conf: the manual agrees with the program, wrong files are refused with words that help, and a server does what a file says: listeners with rules of
 their own, SCRAM with and without channel binding by a client of our own, archives named by logins, masks, SIGHUP, logs, audit, metrics."""
 import base64
+import fcntl
 import hashlib
 import hmac
 import imaplib
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ import urllib.request
 from mdslab import bin_dir, source_dir
 
 MDS = os.path.join(bin_dir(), "mds")
+F_OFD_SETLK = 37  # fcntl has it from Python 3.9 on some systems only
 MESSAGE = b"From: Ann <ann@example.org>\nSubject: one\nDate: Mon, 2 Jan 2023 03:04:05 +0000\n\nHello, this is the body.\n"
 
 
@@ -410,6 +413,59 @@ def check_masks(server, context):
     print("masks: by account and client")
 
 
+CHANGES = [  # commands, and what the audit says of them: action, folder, to, uids, count
+    ('CREATE Work', ("create", "Work", None, None, 0)),
+    ('CREATE "Ablage &APw-ber"', ("create", "Ablage über", None, None, 0)),
+    ('CREATE Work', None),
+    ('COPY 1 Work', ("copy", "INBOX", "Work", "1", 1)),
+    ('COPY 1 Nowhere', None),
+    ('APPEND INBOX "17-Jul-1996 02:44:25 -0700" {3+}\r\nx\r\n', ("append", "INBOX", None, "2", 1)),
+    ('MOVE 2 "Ablage &APw-ber"', ("move", "INBOX", "Ablage über", "2", 1)),
+    ('RENAME Work Done', ("rename", "Work", "Done", None, 0)),
+    ('DELETE "Ablage &APw-ber"', ("delete", "Ablage über", None, None, 0)),
+    ('STORE 1 +FLAGS (\\Deleted)', None),
+    ('EXPUNGE', ("expunge", "INBOX", None, "1", 1)),
+    ('EXPUNGE', None),
+    ('REPLACE 1 INBOX {3+}\r\nx\r\n', None),
+]
+
+
+def check_audit(server, folder, store, context):
+    """Who changes what, line by line; then what the operator does with the same configuration."""
+    before = len(read_json(os.path.join(folder, "audit.log")))
+    with imaplib.IMAP4_SSL("127.0.0.1", server.ports[0], ssl_context=context) as client:
+        client.login("eve", "secret")
+        client.select("INBOX")
+        for n, (command, _) in enumerate(CHANGES):
+            client.send(f"x{n} {command}\r\n".encode())
+            while not (line := client.readline()).startswith(f"x{n} ".encode()):
+                assert line, command
+    got = [e for e in read_json(os.path.join(folder, "audit.log"))[before:] if e["event"] != "audit: login"]
+    assert all(e["account"] == "eve" and e["archive"] == "ann" and e["peer"] == "127.0.0.1" for e in got), got
+    got = [(e["event"].removeprefix("audit: "), e.get("folder"), e.get("to"), e.get("uids"), e["count"]) for e in got]
+    assert got == [what for _, what in CHANGES if what], got
+
+    def last(n):
+        return [(e["event"].removeprefix("audit: "), e["archive"], e.get("to"), e.get("count")) for e in read_json(os.path.join(folder, "audit.log"))[-n:]]
+
+    conf, mbox = os.path.join(folder, "mds.conf"), f"mbox:{folder}/out"
+    done = run("export", "--config", conf, "--archive", "ann", "--to", mbox)
+    assert done.returncode == 0 and last(2) == [("export", "ann", mbox, None), ("exported", "ann", mbox, 1)], (done, last(2))
+    kept = run("compact", "--config", conf, "--archive", "ann")
+    assert kept.returncode == 0 and " 0 expunged messages let go" in kept.stdout and last(2)[1] == ("compacted", "ann", None, 0), (kept, last(2))
+    at_once = write_conf(folder, store, CONF.replace("[store]", "[store]\ngrace = 0"), "at_once.conf")
+    gone = run("compact", "--config", at_once, "--archive", "ann")
+    assert gone.returncode == 0 and " 0 expunged" not in gone.stdout and last(2)[1][3] >= 1, (gone, last(2))
+    assert run("archive", "--config", conf, "remove", "shared").returncode != 0, "it is enabled"
+    assert last(1) == [("archive remove", "shared", None, None)], last(1)
+    nowhere = write_conf(folder, store, CONF.replace("audit.log", "none/audit.log"), "nowhere.conf")
+    done = run("export", "--config", nowhere, "--archive", "ann", "--to", f"eml:{folder}/out2")
+    assert done.returncode == 3 and "none/audit.log" in done.stderr and not os.path.exists(os.path.join(folder, "out2")), done
+    operators = {e["operator"] for e in read_json(os.path.join(folder, "audit.log")) if "operator" in e}
+    assert len(operators) == 1 and operators != {""}, operators
+    print(f"audit: {len(got)} changes, export, compact, remove")
+
+
 def check_limit(server, context):
     clients = [imaplib.IMAP4_SSL("127.0.0.1", server.ports[0], ssl_context=context) for _ in range(4)]
     for client in clients[:3]:
@@ -469,7 +525,7 @@ def parse_openmetrics(text):
         if kind != "histogram":
             continue
         for labels, count in samples.get(name + "_count", {}).items():
-            buckets = [(key, value) for key, value in samples[name + "_bucket"].items() if key.startswith(labels + ",le=")]
+            buckets = [(key, value) for key, value in samples[name + "_bucket"].items() if key.startswith(labels + ",le=" if labels else "le=")]
             values = [value for _, value in buckets]
             assert values == sorted(values) and values[-1] == count and buckets[-1][0].endswith('le="+Inf"'), labels
             bounds = [float(re.search(r'le="(.*)"', key).group(1)) for key, _ in buckets]
@@ -486,10 +542,42 @@ def http(port, request):
     return got
 
 
-def check_metrics(server):
+def scrape(server):
     with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics}/metrics", timeout=20) as answer:
         assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        m = parse_openmetrics(answer.read().decode())
+        return parse_openmetrics(answer.read().decode())
+
+
+def check_gauges(server, folder, store, context):
+    """What lives: sessions by what they are at, bytes of connections that are open, a build of another process."""
+    states = lambda: [int(scrape(server)["mds_sessions"][f'state="{s}"']) for s in ("nonauthenticated", "authenticated", "selected", "idle")]
+    wait_for(lambda: states() == [0, 0, 0, 0], f"sessions that are gone are counted: {states()}")
+    before = scrape(server)["mds_network_bytes_total"]
+    clients = [imaplib.IMAP4_SSL("127.0.0.1", server.ports[0], ssl_context=context) for _ in range(4)]
+    for client in clients[1:]:
+        client.login("ann", "secret")
+    for client in clients[2:]:
+        client.select("INBOX")
+    clients[3].send(b"x IDLE\r\n")
+    assert clients[3].readline().startswith(b"+")
+    wait_for(lambda: states() == [1, 1, 1, 1], f"sessions by state: {states()}")
+    after = scrape(server)["mds_network_bytes_total"]
+    assert all(after[key] > before[key] + 100 for key in before), (before, after)
+    clients[3].send(b"DONE\r\n")
+    wait_for(lambda: states() == [1, 1, 2, 0], f"after DONE: {states()}")
+    for client in clients:
+        client.shutdown()
+    wait_for(lambda: states() == [0, 0, 0, 0], f"after the end: {states()}")
+    with open(os.path.join(store, "archives", os.listdir(os.path.join(store, "archives"))[0], "build.lock"), "r+b") as lock:
+        assert scrape(server)["mds_builds"][None] == 0
+        fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        assert scrape(server)["mds_builds"][None] == 1
+    assert scrape(server)["mds_builds"][None] == 0
+    print("gauges: sessions, bytes, builds")
+
+
+def check_metrics(server):
+    m = scrape(server)
     assert m["mds_logins_total"]['mechanism="LOGIN",result="ok"'] >= 5, m["mds_logins_total"]
     assert m["mds_logins_total"]['mechanism="SCRAM-SHA-256",result="ok"'] >= 2
     assert m["mds_logins_total"]['mechanism="SCRAM-SHA-256",result="failed"'] >= 4
@@ -499,7 +587,11 @@ def check_metrics(server):
     assert m["mds_connections_refused_total"]['limit="account"'] >= 1
     assert m["mds_network_bytes_total"]['direction="out"'] > 1000
     assert m["mds_commit_duration_seconds_count"][None] >= 1 and m["mds_changes_total"][None] >= 1
-    assert m["mds_archives"]['state="open"'] == 2, m["mds_archives"]
+    assert m["mds_commit_duration_seconds_sum"][None] > 0
+    assert m["mds_archives"]['state="open"'] == m["mds_archives"]['state="all"'] == 2, m["mds_archives"]
+    assert 0 < m["mds_map_bytes"]['part="used"'] < m["mds_map_bytes"]['part="all"'], m["mds_map_bytes"]
+    assert m["mds_login_cache_total"]['result="hit"'] >= m["mds_logins_remembered_total"][None] >= 1
+    assert m["mds_login_cache_total"]['result="miss"'] >= 1
     for request, status in [(b"GET / HTTP/1.1\r\n\r\n", b"404"), (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"), (b"nonsense\r\n\r\n", b"400"),
                             (b"GET /metrics HTTP/1.1\r\nx: " + b"x" * 5000, b"431"), (b"HEAD /metrics HTTP/1.0\r\n\r\n", b"200")]:
         assert http(server.metrics, request).startswith(b"HTTP/1.1 " + status), request[:30]
@@ -536,6 +628,8 @@ def check_server(folder, store):
         check_masks(server, context)
         check_limit(server, context)
         check_metrics(server)
+        check_gauges(server, folder, store, context)
+        check_audit(server, folder, store, context)
         check_reload(server, folder, store, context)
     finally:
         err = server.stop()
