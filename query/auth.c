@@ -32,6 +32,12 @@ static bool is_prohibited(gunichar c)
     }
 }
 
+/* g_utf8_next_char casts const away. */
+static const char *next_char(const char *s)
+{
+    return s + g_utf8_skip[(uint8_t)*s];
+}
+
 /*
  * SASLprep without its rule for mixed directions (GLib does not know them): blanks of any kind become one kind,
  * invisible characters go, NFKC, control characters and the like are refused. Owned, or NULL.
@@ -44,7 +50,7 @@ char *query_auth_prepare(const char *text, size_t max_bytes)
     if (text == NULL || strlen(text) > max_bytes * 4 || !g_utf8_validate(text, -1, NULL))
         return NULL;
     mapped = g_malloc0(strlen(text) + 1);
-    for (const char *s = text; *s; s = g_utf8_next_char(s)) {
+    for (const char *s = text; *s; s = next_char(s)) {
         const gunichar c = g_utf8_get_char(s);
 
         if (g_unichar_type(c) == G_UNICODE_SPACE_SEPARATOR)
@@ -58,7 +64,7 @@ char *query_auth_prepare(const char *text, size_t max_bytes)
 
     bool ok = normal && normal[0] && strlen(normal) <= max_bytes;
 
-    for (const char *s = normal; ok && *s; s = g_utf8_next_char(s))
+    for (const char *s = normal; ok && *s; s = next_char(s))
         ok = !is_prohibited(g_utf8_get_char(s));
     if (!ok && normal) {
         explicit_bzero(normal, strlen(normal));
