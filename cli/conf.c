@@ -158,6 +158,39 @@ static void *group_struct(struct conf *conf, const struct conf_group *group, con
     return one;
 }
 
+static int given_twice(const char *file, const char *group, const char *key, struct error *err)
+{
+    return key ? error_set(err, BASE_ERR_USAGE, 0, "%s: [%.60s] %.60s is given twice", file, group, key)
+               : error_set(err, BASE_ERR_USAGE, 0, "%s: group [%.60s] is given twice", file, group);
+}
+
+/* GLib makes one group of two of a name, and takes the last of two values: which of them was meant? */
+static int check_once(const char *file, const char *text, size_t n, struct error *err)
+{
+    char *copy = g_strndup(text, n), *group = g_strdup("");
+    char **lines = g_strsplit(copy, "\n", -1);
+    GHashTable *seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    int rc = BASE_OK;
+    for (guint i = 0; lines[i] && rc == BASE_OK; i++) {
+        char *line = g_strstrip(lines[i]), *close = strrchr(line, ']'), *is = strchr(line, '=');
+        if (line[0] == '[' && close) {
+            g_free(group);
+            group = g_strndup(line + 1, (gsize)(close - line - 1));
+            if (!g_hash_table_add(seen, g_strdup_printf("%s]", group)))
+                rc = given_twice(file, group, NULL, err);
+        } else if (line[0] != '#' && is) {
+            *is = 0;
+            if (!g_hash_table_add(seen, g_strdup_printf("%s]%s", group, g_strchomp(line))))
+                rc = given_twice(file, group, line, err);
+        }
+    }
+    g_hash_table_destroy(seen);
+    g_strfreev(lines);
+    g_free(group);
+    g_free(copy);
+    return rc;
+}
+
 static int take_key(const char *file, GKeyFile *keys, const struct conf_group *group, const char *name, const char *key, void *into,
                     struct error *err)
 {
@@ -249,6 +282,8 @@ static int check_all(const struct conf *conf, struct error *err)
         const struct conf_mask *m = &conf->masks[i];
         if (!m->hide || (!m->accounts && !m->networks && !m->clients))
             rc = error_set(err, BASE_ERR_USAGE, 0, "%s: [mask %.60s] needs hide and one of accounts, networks, clients", conf->path, m->name);
+        else if ((rc = imap_mask_check(m->hide, err)) < 0)
+            error_context(err, "%s: [mask %.60s] hide", conf->path, m->name);
     }
     return rc;
 }
@@ -313,6 +348,8 @@ int conf_parse(const char *name, const char *text, size_t n, struct conf **out, 
         rc = error_set(err, BASE_ERR_USAGE, 0, "%s: holds a NUL", name);
     else if (n > 0 && !g_key_file_load_from_data(keys, text, n, G_KEY_FILE_NONE, &error))
         rc = error_set(err, BASE_ERR_USAGE, 0, "%s: %s", name, error->message);
+    if (rc == BASE_OK)
+        rc = check_once(name, text, n, err);
     if (rc == BASE_OK)
         groups = g_key_file_get_groups(keys, &groups_n);
     if (groups_n > CONF_GROUPS_MAX)

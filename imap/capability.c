@@ -46,6 +46,33 @@ void imap_session_mask(struct imap_session *s, const char *names)
     buf_release(&mask);
 }
 
+/* What is told besides the rows. */
+static const char *const others[] = {"STARTTLS", "COMPRESS=DEFLATE", "APPENDLIMIT"};
+
+static bool is_known(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (bytes_equal_nocase(name, bytes_str(rows[i].name)))
+            return true;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (bytes_equal_nocase(name, bytes_str(others[i])))
+            return true;
+    return name.n > 5 && bytes_equal_nocase(bytes_of(name.p, 5), BYTES_LIT("AUTH=")) &&
+           imap_sasl_knows(bytes_of(name.p + 5, name.n - 5));
+}
+
+int imap_mask_check(const char *names, struct error *err)
+{
+    static const char blanks[] = " \t\r\n\v\f,;";
+    for (const char *p = names + strspn(names, blanks); *p;) {
+        const size_t n = strcspn(p, blanks);
+        if (!is_known(bytes_of(p, n)))
+            return error_set(err, BASE_ERR_USAGE, 0, "'%.*s' is no capability of this server", n < 60 ? (int)n : 60, p);
+        p += n + strspn(p + n, blanks);
+    }
+    return 0;
+}
+
 bool imap_session_offers(const struct imap_session *s, const char *capability)
 {
     struct buf word = {0};

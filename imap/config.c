@@ -2,6 +2,8 @@
 #include "config.h"
 
 #include "base/log.h"
+#include "privileges.h"
+#include "sasl.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -43,6 +45,19 @@ static char *copy_of(const char *text)
     return copy;
 }
 
+/* A name that is nothing here would be a listener where nobody can log in. */
+static int check_mechanisms(const char *names, struct error *err)
+{
+    for (const char *p = names; *p;) {
+        const size_t n = strcspn(p, " ");
+        if (!imap_sasl_knows(bytes_of(p, n)))
+            return error_set(err, BASE_ERR_USAGE, 0, "there is no SASL mechanism \"%.*s\" here", n < 60 ? (int)n : 60,
+                             p);
+        p += n + strspn(p + n, " ");
+    }
+    return 0;
+}
+
 /* "plain, Scram-SHA-256" as "PLAIN SCRAM-SHA-256"; NULL stays. sasl-mech = 1*20mech-char (RFC 4422) */
 static int copy_mechanisms(const char *text, char **out, struct error *err)
 {
@@ -65,7 +80,7 @@ static int copy_mechanisms(const char *text, char **out, struct error *err)
         to--;
     *to = 0;
     *out = copy;
-    return 0;
+    return check_mechanisms(copy, err);
 }
 
 static int copy_rules(const struct imap_listener_settings *l, struct imap_tls_keys *keys, struct imap_listener_rules *r,
@@ -106,6 +121,9 @@ int imap_config_new(const struct imap_server_settings *settings, struct imap_tls
     int rc = 0;
     if (n > LISTENERS_MAX)
         return error_set(err, BASE_ERR_LIMIT, 0, "more than %d listeners", LISTENERS_MAX);
+    rc = imap_privileges_check(settings->user, settings->group, err);
+    if (rc != 0)
+        return rc;
     struct imap_config *c = calloc(1, sizeof *c);
     ASSERT(c);
     atomic_init(&c->refs, 1);

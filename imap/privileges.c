@@ -72,15 +72,28 @@ static int become(const char *user, uid_t uid, gid_t gid, struct error *err)
     return 0;
 }
 
+static int find_both(const char *user, const char *group, uid_t *uid, gid_t *gid, struct error *err)
+{
+    int rc = user ? find_user(user, uid, gid, err) : 0;
+    if (rc == 0 && user && group)
+        rc = find_group(group, gid, err);
+    if (rc == 0 && !user && group)
+        rc = error_set(err, BASE_ERR_USAGE, 0, "a group without a user");
+    return rc;
+}
+
+int imap_privileges_check(const char *user, const char *group, struct error *err)
+{
+    uid_t uid = 0;
+    gid_t gid = 0;
+    return find_both(user, group, &uid, &gid, err);
+}
+
 int imap_privileges_drop(const char *user, const char *group, struct error *err)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    int rc = user ? find_user(user, &uid, &gid, err) : 0;
-    if (rc == 0 && user && group)
-        rc = find_group(group, &gid, err);
-    if (rc == 0 && !user && group)
-        rc = error_set(err, BASE_ERR_USAGE, 0, "a group without a user");
+    int rc = find_both(user, group, &uid, &gid, err);
     if (rc == 0 && user)
         rc = become(user, uid, gid, err);
     if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)

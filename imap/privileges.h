@@ -10,6 +10,8 @@
  * live.
  */
 int imap_privileges_drop(const char *user, const char *group, struct error *err);
+/* Whether these are users and groups of this machine. Not beside another thread that asks for users. */
+int imap_privileges_check(const char *user, const char *group, struct error *err);
 /* As many descriptors as the system allows; the number. */
 unsigned long imap_privileges_raise_descriptors(void);
 

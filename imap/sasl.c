@@ -64,6 +64,19 @@ bool imap_sasl_allows(const struct imap_session *s, const char *mechanism)
     return false;
 }
 
+static const struct mechanism_row *find_row(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++)
+        if (bytes_equal_nocase(name, bytes_str(mechanisms[i].name)))
+            return &mechanisms[i];
+    return NULL;
+}
+
+bool imap_sasl_knows(struct bytes mechanism)
+{
+    return find_row(mechanism) != NULL;
+}
+
 /* Whatever the rule says of clear text. */
 static bool is_possible(const struct imap_session *s, const struct mechanism_row *row)
 {
@@ -223,11 +236,8 @@ static struct imap_sasl *sasl_new(struct imap_session *s, const struct mechanism
 
 struct imap_sasl *imap_sasl_new(struct imap_session *s, struct bytes mechanism, bool *privacy_out)
 {
-    const struct mechanism_row *row = NULL;
+    const struct mechanism_row *row = find_row(mechanism);
     Gsasl *ctx = library_get();
-    for (size_t i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++)
-        if (bytes_equal_nocase(mechanism, bytes_str(mechanisms[i].name)))
-            row = &mechanisms[i];
     *privacy_out = row && is_possible(s, row);
     if (!row || !ctx || !is_offered(s, row))
         return NULL;

@@ -31,6 +31,8 @@ void imap_sasl_say_mechanisms(const struct imap_session *s, struct buf *out, siz
 enum imap_login_rule imap_sasl_rule(const struct imap_session *s);
 /* The LOGIN command, and mechanisms, that the listener's list allows. */
 bool imap_sasl_allows(const struct imap_session *s, const char *mechanism);
+/* A mechanism's name in any case, of which this server knows how. */
+bool imap_sasl_knows(struct bytes mechanism);
 
 /* The mechanism's name in any case. NULL: there is none of that name here; *privacy_out: but with TLS there would be. */
 struct imap_sasl *imap_sasl_new(struct imap_session *s, struct bytes mechanism, bool *privacy_out);

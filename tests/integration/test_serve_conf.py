@@ -88,6 +88,13 @@ REFUSED = [
     ("no listener", "[store]\npath = {store}\n", ["no [listener NAME]"]),
     ("no store", "[listener a]\naddress = 127.0.0.1:0\n", ["--store is missing"]),
     ("no key file", "path = x\n", ["conf"]),
+    ("mechanism", GOOD + "mechanisms = PLAIN, SCRAM-SHA256\n", ["listener a", "SCRAM-SHA256"]),
+    ("capability", GOOD + "[mask x]\naccounts = *\nhide = IDLE QRSYNC\n", ["[mask x] hide", "QRSYNC"]),
+    ("key twice", GOOD + "mode = plain\n mode=starttls\n", ["[listener a] mode", "twice"]),
+    ("group twice", GOOD + "[listener b]\naddress = 127.0.0.1:0\n[listener a]\nmode = plain\n", ["[listener a]", "twice"]),
+    ("user", GOOD + "[server]\nuser = no such user\n", ["no such user"]),
+    ("group", GOOD + "[server]\nuser = nobody\ngroup = no such group\n", ["no such group"]),
+    ("a group alone", GOOD + "[server]\ngroup = nogroup\n", ["group without a user"]),
     ("an address twice", GOOD + "[listener b]\naddress = 127.0.0.1:1143\n[listener c]\naddress = localhost:1143\npasswords = false\n",
      ["two listeners", "localhost:1143"]),
     ("no UTF-8", GOOD + "[login]\ndomains = \udcff\udcfe\n", ["conf"]),
@@ -121,7 +128,7 @@ def check_example(folder, store):
     for name in ("mail", "archive"):
         certificate, key = make_certificate(folder, f"{name}.example.org")
         text = text.replace(f"/etc/mds/tls/{name}.example.org.pem", certificate).replace(f"/etc/mds/tls/{name}.example.org.key", key)
-    text = text.replace("/var/lib/mds", store).replace("/var/log/mds", folder)
+    text = text.replace("/var/lib/mds", store).replace("/var/log/mds", folder).replace("user = mds", "user = nobody")
     path = os.path.join(folder, "example.conf")
     with open(path, "w", encoding="utf-8") as f:
         f.write(text)

@@ -13,6 +13,7 @@
 #define IMAP_TRANSPORT_H
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -121,6 +122,8 @@ struct imap_events {
 void imap_session_set_transport(struct imap_session *s, const struct imap_transport *t);
 /* A layer was begun (IMAP_RUN_COMPRESS) or could not be (the connection ends then). Input that was fed behind the command: moved to *out. */
 void imap_session_take_input(struct imap_session *s, struct buf *out);
+/* 0, or BASE_ERR_USAGE with the word that is no capability of this server: a mask of it would hide nothing. */
+int imap_mask_check(const char *names, struct error *err);
 /* Commands answered. */
 uint64_t imap_session_commands(const struct imap_session *s);
 /*
