@@ -146,6 +146,12 @@ def make_certificate(folder, name):
     return certificate, key
 
 
+def server_certificate(folder):
+    certificate, key = make_certificate(folder, "server.test")
+    os.rename(certificate, os.path.join(folder, "server.pem"))
+    os.rename(key, os.path.join(folder, "server.key"))
+
+
 def make_store(folder):
     store = os.path.join(folder, "store")
     for archive in ("ann", "shared"):
@@ -396,6 +402,7 @@ def main():
         store = make_store(folder)
         check_refused(folder, store)
         check_example(folder, store)
+        check_external(folder, store)
         check_server(folder, store)
     finally:
         shutil.rmtree(folder)
@@ -418,6 +425,85 @@ def check_masks(server, context):
         got = capabilities(client)
         assert "NAMESPACE" not in got and "ENABLE" not in got and "UNSELECT" not in got, got
     print("masks: by account and client")
+
+
+def check_external(folder, store):
+    """Client certificates of a CA of our own, and of one that nobody knows: who they are, which archive, and what is refused."""
+    here = os.path.join(folder, "clients")
+    os.mkdir(here)
+    server_certificate(folder)
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=here, check=True, capture_output=True)
+
+    def authority(name):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+
+    def client_certificate(name, ca, subject, names=None):
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        with open(os.path.join(here, "x.cnf"), "w", encoding="ascii") as f:
+            f.write("extendedKeyUsage = clientAuth\n" + (f"subjectAltName = {names}\n" if names else ""))
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "2", "-extfile", "x.cnf", "-out", f"{name}.pem")
+
+    authority("ours")
+    authority("theirs")
+    client_certificate("ann", "ours", "/O=Test/CN=ann")
+    client_certificate("mail", "ours", "/CN=Somebody Else", "email:eve")
+    client_certificate("zoe", "ours", "/CN=zoe")
+    client_certificate("stranger", "theirs", "/CN=ann")
+    listener = "[listener {name}]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = main\nclient-ca = {{folder}}/clients/ours.pem\nclient-certificates = {how}\n"
+    conf = CONF.split("[listener")[0] + listener.format(name="asks", how="optional") + listener.format(name="needs", how="required") + \
+        "[log]\naudit = {folder}/external.log\nformat = json\nlevel = error\n"
+    server = Server(write_conf(folder, store, conf, "external.conf"), 2, metrics=False)
+
+    def connect(name, port=0):
+        context = ssl.create_default_context(cafile=os.path.join(folder, "server.pem"))
+        context.check_hostname = False
+        if name:
+            context.load_cert_chain(os.path.join(here, f"{name}.pem"), os.path.join(here, f"{name}.key"))
+        return imaplib.IMAP4_SSL("127.0.0.1", server.ports[port], ssl_context=context)
+
+    def subject_of(client):
+        assert client.select("INBOX", readonly=True)[0] == "OK"
+        return client.fetch("1", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1].split()[1]
+
+    try:
+        for name, identity, subject in [("ann", b"", b"ann"), ("ann", b"ann", b"ann"), ("ann", b"ann\\shared", b"shared"), ("ann", b"CN=ann,O=Test", None),
+                                        ("ann", b"eve", None), ("ann", b"ann\\none", None), ("ann", b"annabel", None), ("zoe", b"", None), ("mail", b"eve", None),
+                                        ("mail", b"", None)]:
+            with connect(name, 1) as client:
+                assert "AUTH=EXTERNAL" in capabilities(client)
+                call = lambda: client.authenticate("EXTERNAL", lambda _: identity)
+                if subject:
+                    call()
+                    assert subject_of(client) == subject, (name, identity)
+                elif (name, identity) in (("mail", b"eve"), ("mail", b"")):
+                    call()  # its mail address, not its common name
+                    client.select("INBOX", readonly=True)
+                else:
+                    refused(call, "AUTHENTICATIONFAILED")
+        with connect("ann") as client:  # in one line, RFC 4959
+            tag = client._new_tag().decode()
+            client.send(f"{tag} AUTHENTICATE EXTERNAL =\r\n".encode())
+            assert client.readline().startswith(f"{tag} OK".encode())
+        with connect(None) as client:  # the password is still good where none is needed, and there is nothing to be external
+            assert "AUTH=EXTERNAL" not in capabilities(client)
+            refused(lambda: client.authenticate("EXTERNAL", lambda _: b"ann"), "")
+        with connect(None) as client:
+            client.login("ann", "secret")
+        for name, port in (("stranger", 0), ("stranger", 1), (None, 1)):
+            try:
+                connect(name, port)
+            except (ssl.SSLError, OSError, imaplib.IMAP4.abort):
+                continue
+            raise AssertionError(f"{name} was let in on port {port}")
+    finally:
+        err = server.stop()
+    assert err == "", err
+    audit = [e for e in read_json(os.path.join(folder, "external.log")) if e.get("mechanism") == "EXTERNAL"]
+    assert {e["account"] for e in audit if e["event"] == "audit: login"} == {"ann", "eve"}, audit
+    assert len([e for e in audit if e["event"] == "audit: login failed"]) == 5, audit
+    print("EXTERNAL: certificates name accounts")
 
 
 CHANGES = [  # commands, and what the audit says of them: action, folder, to, uids, count
@@ -622,9 +708,7 @@ def check_logs(folder):
 
 
 def check_server(folder, store):
-    certificate, key = make_certificate(folder, "server.test")
-    os.rename(certificate, os.path.join(folder, "server.pem"))
-    os.rename(key, os.path.join(folder, "server.key"))
+    server_certificate(folder)
     context = ssl.create_default_context(cafile=os.path.join(folder, "server.pem"))
     context.check_hostname = False
     server = Server(write_conf(folder, store, CONF), 3)
