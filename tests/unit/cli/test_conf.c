@@ -32,6 +32,8 @@ Test(conf, every_default_is_allowed)
         }
     struct conf *conf = conf_new(); /* asserts that they parse */
     cr_expect_eq(conf->limits.idle, 1800);
+    cr_expect_eq(conf->store.grace, 30 * 86400);
+    cr_expect_eq(conf->store.log_rows, 100000);
     cr_expect_eq(conf->limits.append_bytes, 64 << 20);
     conf_free(&conf);
     cr_expect_null(conf);
