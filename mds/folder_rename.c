@@ -85,7 +85,7 @@ int mds_uidvalidity_floor(struct mds_txn *t, uint32_t *out, struct error *err)
     const int rc = renames_get(t, &r, err);
 
     *out = r.uidvalidity;
-    return rc;
+    return rc == BASE_OK && !r.uidvalidity ? floors_highest(t, out, err) : rc;
 }
 
 int mds_uidvalidity_raise(struct mds_txn *t, uint32_t floor, struct error *err)
@@ -98,6 +98,17 @@ int mds_uidvalidity_raise(struct mds_txn *t, uint32_t floor, struct error *err)
     if (floor > r.uidvalidity)
         r.uidvalidity = floor;
     return renames_put(t, &r, err);
+}
+
+int mds_uidvalidity_highest(struct mds_txn *t, uint32_t *out, struct error *err)
+{
+    struct renames r;
+    int rc = txn_writable(t, err);
+
+    if (rc == BASE_OK)
+        rc = renames_begin(t, &r, err);
+    *out = rc == BASE_OK ? r.uidvalidity : 0;
+    return rc;
 }
 
 /* ---- how long names get ---- */

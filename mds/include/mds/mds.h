@@ -153,7 +153,7 @@ int mds_folder_rename(struct mds_txn *txn, uint32_t id, struct bytes full_name, 
  * \NonExistent; made a folder later, it stays subscribed). It goes when the subscription goes. Likewise mds_folder_remove keeps a subscribed folder as such a level. */
 int mds_folder_subscribe_name(struct mds_txn *txn, struct bytes full_name, struct error *err);
 
-/* The highest UIDVALIDITY ever given, 0 as long as nothing was renamed; a store made anew (rebuild) takes it over. */
+/* The highest UIDVALIDITY ever given; before the first rename that of removed folders, 0 if there are none. A store made anew (rebuild) takes it over. */
 int mds_uidvalidity_floor(struct mds_txn *txn, uint32_t *out, struct error *err);
 int mds_uidvalidity_raise(struct mds_txn *txn, uint32_t floor, struct error *err);
 
@@ -326,6 +326,17 @@ int mds_folder_restore(struct mds_txn *txn, const struct mds_folder *old, struct
 /* mds_message_add with m->uid as given: below UIDNEXT (else BASE_ERR_USAGE) and not there (BASE_ERR_EXISTS). UIDNEXT stays. What this store
  * itself expunged must not come back: not checked here, as that is a walk of the log; mds_verify finds it. */
 int mds_message_restore(struct mds_txn *txn, struct mds_message *m, struct error *err);
+
+/* An older copy of a folder takes the place of one that clients know further on: UIDNEXT and HIGHESTMODSEQ become at least those given, and
+ * HIGHESTMODSEQ above both. The log begins there: whoever asks for news since is told of all that is there and of all UIDs that are gone. */
+int mds_folder_outlive(struct mds_txn *txn, uint32_t folder, uint32_t uidnext, uint64_t highestmodseq, struct error *err);
+/* A folder as it stands gets a new UIDVALIDITY, above all that were ever given here (raise them first by what was given elsewhere). */
+int mds_folder_renumber(struct mds_txn *txn, uint32_t folder, uint32_t *uidvalidity_out, struct error *err);
+/* The highest UIDVALIDITY that was ever given here, whether or not anything was renamed: a walk of all folders. Needs a write transaction, which
+ * may be aborted. */
+int mds_uidvalidity_highest(struct mds_txn *txn, uint32_t *out, struct error *err);
+/* What a folder gets by its name alone is at most this; higher ones are its later lives. */
+#define MDS_UIDVALIDITY_DERIVED_MAX (UINT32_C(1) << 30)
 
 /* ---- sources: where messages came from, for incremental builds -------------------- */
 
