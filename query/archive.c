@@ -244,7 +244,13 @@ uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
     return mds_last_txnid(archive->env);
 }
 
-/* Remembers the state for a while after its last session, as the next one may come soon. */
+/* Or the same. */
+static bool is_older(const struct query_uids *a, const struct query_uids *than)
+{
+    return a->uidnext < than->uidnext || (a->uidnext == than->uidnext && a->count >= than->count);
+}
+
+/* Remembers the set for a while after its last session, as the next one may come soon. */
 static void keep(struct mdsq_archive *archive, struct query_uids *uids)
 {
     struct query_shared_set *slot = &archive->sets[0];
@@ -254,8 +260,8 @@ static void keep(struct mdsq_archive *archive, struct query_uids *uids)
     for (size_t i = 0; i < QUERY_SHARED_SETS_MAX; i++) {
         struct query_shared_set *s = &archive->sets[i];
 
-        /* An older state of the same folder is what nobody opens again. */
-        if (s->uids && s->uids->folder == uids->folder && s->uids->highestmodseq <= uids->highestmodseq) {
+        /* An older set of the same folder is what nobody opens again. */
+        if (s->uids && s->uids->folder == uids->folder && is_older(s->uids, uids)) {
             slot = s;
             break;
         }

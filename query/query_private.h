@@ -81,22 +81,22 @@ struct query_uids {
     atomic_uint refs;
     uint32_t count;
     roaring_bitmap_t *bitmap;
-    /* Permanent; of a folder state that is found again while somebody holds it (states.c). */
+    /* Permanent; of a folder's set that is found again while somebody holds it (states.c). */
     struct query_states *states; /* a reference, or NULL */
-    uint32_t folder, uidvalidity;
-    uint64_t highestmodseq;
+    uint32_t folder, uidvalidity, uidnext;
 };
 struct query_uids *query_uids_take(roaring_bitmap_t *bitmap); /* moves the bitmap in; one reference */
 struct query_uids *query_uids_ref(struct query_uids *u);
 void query_uids_unref(struct query_uids **u);
 
 /*
- * The folder states of an archive that somebody holds, so that everybody who looks at one shares one set, however many
- * folders are open. It holds none of them itself, and lives as long as the archive or the last set.
+ * The sets of an archive's folders that somebody holds, so that everybody who looks at a folder shares one, however many
+ * folders are open and whatever flags change. It holds none of them itself, and lives as long as the archive or the last
+ * set.
  */
 struct query_states *query_states_new(void);
 void query_states_unref(struct query_states **states);
-/* A reference to what is held of that folder's state, or NULL. */
+/* A reference to the set of that folder as it is there, or NULL. */
 struct query_uids *query_states_find(struct query_states *states, const struct mds_folder *folder);
 /* Moves u in, whose only reference it takes; returns one to u, or to what another thread was quicker to add. */
 struct query_uids *query_states_add(struct query_states *states, const struct mds_folder *folder, struct query_uids *u);

@@ -1,5 +1,8 @@
 /*
- * Folder states in use: the sets of UIDs that views hold, found again by folder and modseq.
+ * The UID sets that views hold, found again by folder.
+ *
+ * UIDs are never given twice: what is added raises UIDNEXT, and at one UIDNEXT the set only shrinks. So UIDNEXT and the
+ * number of messages name a folder's set, and it outlives changes of flags, which a modseq would not.
  *
  * The table holds no references. A set whose last reference goes leaves the table under its lock; until then it may
  * still be met there with no references, and is then passed over as if it had left.
@@ -18,21 +21,22 @@ static guint hash(gconstpointer key)
 {
     const struct query_uids *u = key;
 
-    return (guint)(u->folder * 2654435761u ^ u->uidvalidity ^ (u->highestmodseq * 40503u) ^ (u->highestmodseq >> 32));
+    return u->folder * 2654435761u ^ u->uidvalidity ^ u->uidnext * 40503u ^ u->count * 2246822519u;
 }
 
 static gboolean is_same(gconstpointer a, gconstpointer b)
 {
     const struct query_uids *x = a, *y = b;
 
-    return x->folder == y->folder && x->uidvalidity == y->uidvalidity && x->highestmodseq == y->highestmodseq;
+    return x->folder == y->folder && x->uidvalidity == y->uidvalidity && x->uidnext == y->uidnext &&
+           x->count == y->count;
 }
 
-static void set_state(struct query_uids *u, const struct mds_folder *folder)
+static void set_folder(struct query_uids *u, const struct mds_folder *folder)
 {
     u->folder = folder->id;
     u->uidvalidity = folder->uidvalidity;
-    u->highestmodseq = folder->highestmodseq;
+    u->uidnext = folder->uidnext;
 }
 
 struct query_states *query_states_new(void)
@@ -75,7 +79,8 @@ struct query_uids *query_states_find(struct query_states *states, const struct m
 {
     struct query_uids key, *u;
 
-    set_state(&key, folder);
+    set_folder(&key, folder);
+    key.count = (uint32_t)folder->exists;
     (void)pthread_mutex_lock(&states->lock);
     u = find(states, &key);
     (void)pthread_mutex_unlock(&states->lock);
@@ -86,7 +91,7 @@ struct query_uids *query_states_add(struct query_states *states, const struct md
 {
     struct query_uids *first;
 
-    set_state(u, folder);
+    set_folder(u, folder);
     (void)pthread_mutex_lock(&states->lock);
     first = find(states, u);
     if (first == NULL) {

@@ -328,3 +328,27 @@ Test(view, a_set_is_let_go_of_with_its_last_session_or_after_its_archive)
     mdsq_view_close(&too);
     mdsq_view_close(&old);
 }
+
+Test(view, changed_flags_leave_the_set_as_it_is)
+{
+    struct fixture *f = five_messages(TEMP_DIR());
+    struct mdsq_view *before = fixture_view(f, "INBOX"), *after;
+    int rc;
+
+    fixture_flag(f, "INBOX", 3, VAULT_FLAG_SEEN);
+    fixture_open(f);
+    after = fixture_view(f, "INBOX");
+    cr_expect_eq(before->uids, after->uids);
+    cr_expect_str_eq(news_of(f, before, true, &rc), "*3(3) ");
+    cr_expect_eq(before->uids, after->uids);
+    /* One goes and one comes: as many as before, but others. */
+    fixture_remove(f, "INBOX", 2);
+    fixture_add(f, "INBOX", BYTES_LIT("Subject: six\r\n\r\n\r\n"), NULL);
+    cr_expect_str_eq(news_of(f, before, true, &rc), "-2(2) ");
+    cr_expect_neq(before->uids, after->uids);
+    cr_expect_eq(mdsq_view_uid(before, 5), 6);
+    cr_expect_eq(mdsq_view_uid(after, 5), 5);
+    mdsq_view_close(&before);
+    mdsq_view_close(&after);
+    fixture_free(&f);
+}
