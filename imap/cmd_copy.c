@@ -3,14 +3,14 @@
  *
  * One change each, all or nothing. MOVE says COPYUID in an untagged OK, before the news tells what is gone from here.
  * RFC 2180 4.4: messages expunged meanwhile are passed over; if none is left and the command named them by number the
- * answer is NO.
+ * answer is NO. RFC 5182 2.1: an empty "$" is a list that names nothing.
  */
 #include "cmd_change.h"
 
 struct copy_args {
     struct bytes set_text;
     const char *to;
-    bool move;
+    bool move, none; /* none: an empty "$" */
     struct mdsq_set *set;
     struct buf code;
 };
@@ -52,7 +52,7 @@ static enum imap_step finish(struct imap_session *s, struct imap_command *c, str
     if (imap_outcome(c, &o, &err) < 0)
         return imap_reply_change_error(s, c, &err, o.no_destination);
     if (!o.source || mdsq_set_count(o.source) == 0)
-        return c->uid ? imap_reply(c, IMAP_OK, NULL, "No such message")
+        return c->uid || a->none ? imap_reply(c, IMAP_OK, NULL, "No such message")
                       : imap_reply(c, IMAP_NO, "EXPUNGEISSUED", "The messages no longer exist");
     buf_printf(&a->code, "COPYUID %u ", o.uidvalidity);
     imap_put_uids(&a->code, o.source);
@@ -77,6 +77,7 @@ static enum imap_step begin(struct imap_session *s, struct imap_command *c, stru
     c->audit_to = a->to;
     if (imap_set_parse(s, a->set_text, c->uid, &a->set, &err) < 0)
         return imap_reply_error(s, c, &err);
+    a->none = mdsq_set_count(a->set) == 0;
     int rc = a->move ? mdsq_change_move(s->archive, s->view, a->set, a->to, &c->change, &err)
                      : mdsq_change_copy(s->archive, s->view, a->set, a->to, &c->change, &err);
     return rc < 0 ? imap_reply_change_error(s, c, &err, true) : IMAP_STEP_MORE;

@@ -155,6 +155,8 @@ IMAP_RUN(imap_cmd_delete)
         rc = mdsq_change_delete(s->archive, a->name, &c->change, &err);
     }
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);
+    if (failed && err.code == MDSQ_ERR_USAGE) /* INBOX is out of the way already */
+        return imap_reply(c, IMAP_NO, "HASCHILDREN", "Mailbox is only a level, and mailboxes are below it");
     if (step != IMAP_STEP_DONE || failed)
         return step;
     c->folder_may_go = true;
@@ -195,6 +197,7 @@ IMAP_RUN(imap_cmd_subscribe)
         /* What is there already under a strange name may be let go of. */
         if (!a->name || (on && !may_be_made(a->name)))
             return refuse_name(c);
+        c->audit_name = a->name;
         rc = mdsq_change_subscribe(s->archive, a->name, on, &c->change, &err);
     }
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);

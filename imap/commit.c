@@ -7,6 +7,8 @@
  */
 #include "session_private.h"
 
+#include "notify.h"
+
 /* On a thread of the library. The session lives until mdsq_change_free has seen this return. */
 static void on_done(void *arg)
 {
@@ -23,18 +25,29 @@ static void audit_change(struct imap_session *s, const struct imap_command *c)
     static const struct {
         const char *command, *action;
         bool of_folder; /* no messages are meant */
-    } actions[] = {{"EXPUNGE", "expunge", false}, {"CLOSE", "expunge", false}, {"MOVE", "move", false},   {"COPY", "copy", false},    {"APPEND", "append", false},
-                   {"REPLACE", "replace", false}, {"CREATE", "create", true},  {"DELETE", "delete", true}, {"RENAME", "rename", true}};
+    } actions[] = {{"EXPUNGE", "expunge", false}, {"CLOSE", "expunge", false}, {"MOVE", "move", false},
+                   {"COPY", "copy", false},       {"APPEND", "append", false}, {"REPLACE", "replace", false},
+                   {"CREATE", "create", true},    {"DELETE", "delete", true},  {"RENAME", "rename", true}};
     struct mdsq_outcome out = {0};
     const char *name = c->row ? c->row->name : "";
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(actions[i].command, name) != 0 || c->submit_code < 0 || mdsq_change_outcome(c->change, &out, NULL) < 0)
+        if (strcmp(actions[i].command, name) != 0 || c->submit_code < 0 ||
+            mdsq_change_outcome(c->change, &out, NULL) < 0)
             continue;
         const struct mdsq_set *uids = out.changed ? out.changed : out.source ? out.source : out.dest;
         const uint32_t count = uids ? (uint32_t)mdsq_set_count(uids) : 0;
         if (actions[i].of_folder || count)
-            imap_session_audit(s, actions[i].action, c->audit_name ? c->audit_name : s->folder, c->audit_to, uids, count);
+            imap_session_audit(s, actions[i].action, c->audit_name ? c->audit_name : s->folder, c->audit_to, uids,
+                               count);
     }
+}
+
+static void after_change(struct imap_session *s, const struct imap_command *c)
+{
+    struct mdsq_outcome out = {0};
+    audit_change(s, c);
+    if (s->notify && c->row && c->submit_code >= 0 && mdsq_change_outcome(c->change, &out, NULL) >= 0)
+        imap_notify_own(s, c, &out);
 }
 
 enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
@@ -48,7 +61,7 @@ enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
         atomic_store_explicit(&s->commit_done, false, memory_order_relaxed);
         if (!s->wake) {
             c->submit_code = mdsq_change_wait(c->change, NULL);
-            audit_change(s, c);
+            after_change(s, c);
             return IMAP_STEP_DONE;
         }
         c->submit_code = mdsq_change_submit(c->change, on_done, s);
@@ -58,7 +71,7 @@ enum imap_step imap_commit(struct imap_session *s, struct imap_command *c)
     if (s->wake && c->submit_code == 0 && !atomic_load_explicit(&s->commit_done, memory_order_acquire))
         return IMAP_STEP_PARK;
     if (c->submit_code == 0)
-        audit_change(s, c);
+        after_change(s, c);
     return IMAP_STEP_DONE;
 }
 

@@ -5,6 +5,7 @@
 #include "status_items.h"
 
 enum {
+    OWN_MAX = 32,     /* changes of the client itself between two walks that are not told */
     RENAMES_MAX = 64, /* of one walk whose subtrees are known to have moved along */
     PATTERNS_MAX = MDSQ_PATTERNS_MAX,
     SAID_ATTRS = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT | MDSQ_FOLDER_HAS_CHILDREN,
@@ -23,6 +24,14 @@ struct rename {
     char *from, *to;
 };
 
+/* What the client did itself. */
+struct own {
+    char *from, *to; /* of names: before and after, NULL if there was none; else to: the folder */
+    uint64_t
+        messages;  /* not 0: so many messages of the folder were filed, changed or expunged, and took a modseq each */
+    uint32_t walk; /* the last one that had begun */
+};
+
 struct imap_notify {
     /* for life: the request, copied */
     struct imap_notify_request request;
@@ -39,8 +48,11 @@ struct imap_notify {
     size_t sweep;
     struct rename renames[RENAMES_MAX];
     size_t renames_n;
+    struct own own[OWN_MAX];
+    size_t own_n;
     /* the selected mailbox */
-    uint32_t last_uid; /* new messages are those above */
+    uint32_t last_uid;        /* new messages are those above */
+    struct mdsq_set *own_new; /* but these: the client filed them */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -75,6 +87,21 @@ static void forget_renames(struct imap_notify *n)
     n->renames_n = 0;
 }
 
+/* Those of before this walk: it has met all that they did. */
+static void forget_own(struct imap_notify *n, uint32_t before)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->own_n; i++) {
+        if (n->own[i].walk >= before) {
+            n->own[kept++] = n->own[i];
+            continue;
+        }
+        free(n->own[i].from);
+        free(n->own[i].to);
+    }
+    n->own_n = kept;
+}
+
 void imap_notify_free(struct imap_notify **notify)
 {
     struct imap_notify *n = *notify;
@@ -84,6 +111,8 @@ void imap_notify_free(struct imap_notify **notify)
     for (size_t i = 0; i < n->known_n; i++)
         free(n->known[i].name);
     forget_renames(n);
+    forget_own(n, UINT32_MAX);
+    mdsq_set_free(&n->own_new);
     mdsq_lister_free(&n->lister);
     arena_free(&n->arena);
     free(n->known);
@@ -193,6 +222,76 @@ static void remember(struct known *k, const struct mdsq_folder *folder, const st
     k->status = *status;
 }
 
+/* ---- what the client did itself ------------------------------------------------------------------------ */
+
+static void note_own(struct imap_notify *n, const char *from, const char *to, uint64_t messages)
+{
+    for (size_t i = 0; i < n->own_n && messages; i++) {
+        if (n->own[i].messages && n->own[i].walk == n->walk && is_name(n->own[i].to, to)) {
+            n->own[i].messages += messages;
+            return;
+        }
+    }
+    if (n->own_n == OWN_MAX)
+        return; /* it is told, which does no harm */
+    n->own[n->own_n++] = (struct own){from ? strdup(from) : NULL, to ? strdup(to) : NULL, messages, n->walk};
+}
+
+/* Messages of the selected mailbox that need no FETCH. */
+static void note_own_new(struct imap_notify *n, const struct mdsq_set *uids)
+{
+    struct mdsq_set *both = NULL;
+    if (n->request.selected_fetch.n && mdsq_set_or(n->own_new ? n->own_new : uids, uids, &both, NULL) >= 0) {
+        mdsq_set_free(&n->own_new);
+        n->own_new = both;
+    }
+}
+
+void imap_notify_own(struct imap_session *s, const struct imap_command *c, const struct mdsq_outcome *o)
+{
+    struct imap_notify *n = s->notify;
+    const char *command = c->row->name;
+    const char *to = c->audit_to ? c->audit_to : c->audit_name;
+    if (!n)
+        return;
+    if (strcmp(command, "CREATE") == 0)
+        note_own(n, NULL, c->audit_name, 0);
+    else if (strcmp(command, "RENAME") == 0)
+        note_own(n, c->audit_name, c->audit_to, 0);
+    else if (strcmp(command, "DELETE") == 0 || strstr(command, "SUBSCRIBE"))
+        note_own(n, c->audit_name, NULL, 0);
+    else if (o->dest && to && s->view && is_name(to, s->folder))
+        note_own_new(n, o->dest);
+    else if (o->dest && to)
+        note_own(n, NULL, to, mdsq_set_count(o->dest));
+    else if (o->modseq_first && s->folder) /* CLOSE: the folder is another one when it is looked at */
+        note_own(n, NULL, s->folder, o->modseq_last - o->modseq_first + 1);
+}
+
+/* All that happened to the folder's messages since it was told was the client's doing. */
+static bool is_own_status(const struct imap_notify *n, const char *name, uint64_t before, uint64_t now)
+{
+    uint64_t own = 0;
+    for (size_t i = 0; i < n->own_n; i++)
+        if (n->own[i].messages && is_name(n->own[i].to, name))
+            own += n->own[i].messages;
+    return own && before + own == now;
+}
+
+static bool touches(const char *changed, const char *name)
+{
+    return changed && (is_name(changed, name) || is_below(changed, name));
+}
+
+/* The folder's name, or its children and so its attributes, changed at the client's wish. */
+static bool is_own_name(const struct imap_notify *n, const char *name)
+{
+    for (size_t i = 0; i < n->own_n; i++)
+        if (!n->own[i].messages && (touches(n->own[i].from, name) || touches(n->own[i].to, name)))
+            return true;
+    return false;
+}
+
 /* ---- what is said --------------------------------------------------------------------------------------- */
 
 static void say_status_of(struct imap_session *s, const char *name, const struct mdsq_status *status, bool messages,
@@ -257,12 +356,13 @@ static void say_name(struct imap_session *s, struct imap_notify *n, const struct
                      const struct mdsq_folder *folder, unsigned events)
 {
     const unsigned changed = k->attrs ^ folder->attrs;
+    const bool own = is_own_name(n, folder->name);
     if (strcmp(k->name, folder->name) != 0) {
-        if (events & IMAP_NOTIFY_NAME && !moved_along(n, k->name, folder->name))
+        if (events & IMAP_NOTIFY_NAME && !own && !moved_along(n, k->name, folder->name))
             imap_say_folder(s, folder, true, k->name);
         note_rename(n, k->name, folder->name);
-    } else if ((events & IMAP_NOTIFY_NAME && changed & SAID_ATTRS) ||
-               (events & IMAP_NOTIFY_SUBSCRIPTION && changed & MDSQ_FOLDER_SUBSCRIBED)) {
+    } else if (!own && ((events & IMAP_NOTIFY_NAME && changed & SAID_ATTRS) ||
+                        (events & IMAP_NOTIFY_SUBSCRIPTION && changed & MDSQ_FOLDER_SUBSCRIBED))) {
         imap_say_folder(s, folder, true, NULL);
     }
 }
@@ -276,9 +376,10 @@ static void look_at_new(struct imap_session *s, struct imap_notify *n, const str
             say_first(s, folder->name, events, status);
         return;
     }
-    if (exists ? events & IMAP_NOTIFY_NAME : events & IMAP_NOTIFY_SUBSCRIPTION)
+    if (!is_own_name(n, folder->name) && (exists ? events & IMAP_NOTIFY_NAME : events & IMAP_NOTIFY_SUBSCRIPTION))
         imap_say_folder(s, folder, true, NULL);
-    if (status->messages > 0 && events & IMAP_NOTIFY_MESSAGES && !is_selected(s, status->mailbox_id))
+    if (status->messages > 0 && !is_own_status(n, folder->name, 1, status->highestmodseq) &&
+        events & IMAP_NOTIFY_MESSAGES && !is_selected(s, status->mailbox_id))
         say_messages(s, folder, events, &(struct mdsq_status){.uidvalidity = status->uidvalidity}, status);
 }
 
@@ -291,7 +392,8 @@ static void look_at(struct imap_session *s, struct imap_notify *n, const struct 
         const unsigned names = IMAP_NOTIFY_NAME | IMAP_NOTIFY_SUBSCRIPTION;
         /* Who is told of a name that stops to match is who was told of it before. */
         say_name(s, n, k, folder, events | (events_of(n, k->name, k->attrs) & names));
-        if (events & IMAP_NOTIFY_MESSAGES && !is_selected(s, k->id))
+        if (events & IMAP_NOTIFY_MESSAGES && !is_selected(s, k->id) &&
+            !is_own_status(n, folder->name, k->status.highestmodseq, status->highestmodseq))
             say_messages(s, folder, events, &k->status, status);
     } else {
         look_at_new(s, n, folder, events, status);
@@ -359,7 +461,7 @@ static bool sweep(struct imap_session *s, struct imap_notify *n)
         const struct mdsq_folder gone = {.name = k->name, .attrs = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT};
         const unsigned wanted =
             k->attrs & MDSQ_FOLDER_NONEXISTENT ? (unsigned)IMAP_NOTIFY_SUBSCRIPTION : (unsigned)IMAP_NOTIFY_NAME;
-        if (events_of(n, k->name, k->attrs) & wanted && !name_is_known(n, k->name))
+        if (events_of(n, k->name, k->attrs) & wanted && !is_own_name(n, k->name) && !name_is_known(n, k->name))
             imap_say_folder(s, &gone, true, NULL);
         free(k->name);
         *k = n->known[--n->known_n];
@@ -402,6 +504,7 @@ static enum imap_notify_step walk(struct imap_session *s, struct imap_notify *n)
         return IMAP_NOTIFY_MORE;
     mdsq_lister_free(&n->lister);
     forget_renames(n);
+    forget_own(n, n->walk);
     n->first = false;
     return IMAP_NOTIFY_DONE;
 }
@@ -416,22 +519,28 @@ enum imap_notify_step imap_notify_begin(struct imap_session *s, struct imap_noti
 void imap_notify_selected(struct imap_session *s)
 {
     struct imap_notify *n = s->notify;
-    if (n)
-        n->last_uid = s->view ? mdsq_view_uid(s->view, mdsq_view_count(s->view)) : 0;
+    if (!n)
+        return;
+    mdsq_set_free(&n->own_new);
+    n->last_uid = s->view ? mdsq_view_uid(s->view, mdsq_view_count(s->view)) : 0;
 }
 
-/* The first sequence number whose UID is above uid; count + 1 if there is none. */
-static uint32_t first_above(const struct mdsq_view *view, uint32_t uid)
+/* Sequence numbers of what came after last_uid and from elsewhere. */
+static int put_new(struct imap_session *s, const struct imap_notify *n, struct buf *text)
 {
-    uint32_t low = 1, high = mdsq_view_count(view) + 1;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (mdsq_view_uid(view, middle) > uid)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    struct mdsq_set *all = NULL, *others = NULL;
+    uint64_t pos = 0;
+    uint32_t first, last;
+    char range[32];
+    snprintf(range, sizeof range, "%u:%u", n->last_uid + 1, mdsq_view_uid(s->view, mdsq_view_count(s->view)));
+    int rc = mdsq_set_parse(s->view, range, strlen(range), true, &all, NULL);
+    if (rc >= 0 && n->own_new)
+        rc = mdsq_set_minus(all, n->own_new, &others, NULL);
+    while (rc >= 0 && mdsq_set_next_range(others ? others : all, s->view, &pos, &first, &last))
+        buf_printf(text, "%s%u:%u", text->n ? "," : " ", first, last);
+    mdsq_set_free(&all);
+    mdsq_set_free(&others);
+    return rc;
 }
 
 /* A FETCH as if the client had asked, but without an answer to it; true if it was begun. */
@@ -439,14 +548,17 @@ static bool fetch_new(struct imap_session *s, struct imap_notify *n)
 {
     if (!s->view || !(n->request.selected_events & IMAP_NOTIFY_NEW))
         return false;
-    const uint32_t first = first_above(s->view, n->last_uid), count = mdsq_view_count(s->view);
-    if (first > count)
-        return false;
-    imap_notify_selected(s);
-    if (n->request.selected_fetch.n == 0)
+    const uint32_t count = mdsq_view_count(s->view);
+    if (count == 0 || mdsq_view_uid(s->view, count) <= n->last_uid)
         return false;
     struct buf text = {0};
-    buf_printf(&text, " %u:%u ", first, count);
+    int rc = n->request.selected_fetch.n ? put_new(s, n, &text) : 0;
+    imap_notify_selected(s);
+    if (rc < 0 || text.n == 0) {
+        buf_release(&text);
+        return false;
+    }
+    buf_append_byte(&text, ' ');
     buf_append_bytes(&text, n->request.selected_fetch);
     struct imap_command *c = imap_command_new(s, text.n);
     struct imap_cursor at = imap_cursor_of(arena_dup(c->arena, buf_bytes(&text)), c->arena);

@@ -61,5 +61,7 @@ enum imap_notify_step imap_notify_begin(struct imap_session *s, struct imap_noti
 void imap_notify_install(struct imap_session *s, struct imap_notify *n);
 /* Another mailbox was selected: its messages of now are no news. */
 void imap_notify_selected(struct imap_session *s);
+/* The session changed something itself, which is no news to its client (RFC 5465 sections 4 and 5.2). */
+void imap_notify_own(struct imap_session *s, const struct imap_command *c, const struct mdsq_outcome *o);
 
 #endif

@@ -114,7 +114,7 @@ struct imap_command {
     bool data_waits, refused;           /* refused: the answer is there, the rest of the command is skipped */
     uint64_t began_ns, work_ns; /* when it was whole; spent in runs before this one */
     struct mdsq_change *change; /* imap_commit's; freed with the command */
-    const char *audit_name, *audit_to; /* for the audit log: the folder that was named if not the selected one, and where to; of the arena or args */
+    const char *audit_name, *audit_to; /* for the audit log and NOTIFY: the folder that was named if not the selected one, and where to; of the arena or args */
     bool submitted;
     int submit_code; /* negative: it could not be */
     /* The answer, once run is done. */

@@ -361,6 +361,9 @@ Test(imap_extensions, search_returns_and_saves)
          "a NO [BADCHARSET (UTF-8 US-ASCII)] Charset is not supported\r\n"},
         {"a SEARCH $\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
         {"a FETCH $ UID\r\n", "a OK FETCH completed\r\n"},
+        {"a COPY $ INBOX\r\n", "a OK No such message\r\n"},
+        {"a MOVE $ INBOX\r\n", "a OK No such message\r\n"},
+        {"a STORE $ +FLAGS (\\Answered)\r\n", "a OK STORE completed\r\n"},
         {"a SEARCH RETURN (SAVE) 2:4\r\n", "a OK SEARCH completed, result saved\r\n"},
         {"a STORE $ +FLAGS.SILENT (\\Answered)\r\n",
          "* 2 FETCH (MODSEQ (~))\r\n* 3 FETCH (MODSEQ (~))\r\n* 4 FETCH (MODSEQ (~))\r\n"
@@ -827,4 +830,40 @@ Test(imap_extensions, notify_delayed_keeps_numbers)
     expect_one(c, "DONE\r\n", "b OK IDLE completed\r\n");
     client_free(&c);
     client_free(&d);
+}
+
+/* RFC 5465 sections 4 and 5.2. */
+Test(imap_extensions, notify_leaves_out_what_the_client_did)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(d);
+    say(d, "a CREATE Other\r\ns SELECT INBOX\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    say(c, "a NOTIFY SET (selected (MessageNew (UID) MessageExpunge FlagChange))"
+           " (personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))\r\n");
+    append(c, "Other", "", "Subject: one\r\n\r\n");
+    append(c, "INBOX", "", "Subject: two\r\n\r\n");
+    say(c, "a COPY 1:2 Other\r\na COPY 1 INBOX\r\na CREATE x/y\r\na SUBSCRIBE x/y\r\na RENAME x z\r\na DELETE z/y\r\n");
+    say(c, "a STORE 3 +FLAGS (\\Deleted)\r\na CLOSE\r\n");
+    for (int i = 0; i < 100; i++)
+        nap();
+    expect_soon(c, "");
+    /* What others do is told, also between. */
+    append(d, "Other", "", "Subject: three\r\n\r\n");
+    expect_soon(c, "* STATUS Other (MESSAGES 4 UIDNEXT 5 UIDVALIDITY ~ UNSEEN ~)\r\n");
+    say(d, "a CREATE x/y\r\n");
+    expect_soon(c, "* LIST (\\Noselect \\HasChildren) \"/\" x\r\n* LIST (\\HasNoChildren) \"/\" x/y\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    append(d, "INBOX", "", "Subject: four\r\n\r\n");
+    expect_soon(c, "* 7 EXISTS\r\n* 7 FETCH (UID 8)\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+Test(imap_extensions, a_level_with_mailboxes_below_it_is_not_deleted)
+{
+    struct client *c = client_new(NULL);
+    say(c, "a CREATE x/y\r\n");
+    expect_one(c, "a DELETE x\r\n", "a NO [HASCHILDREN] Mailbox is only a level, and mailboxes are below it\r\n");
+    client_free(&c);
 }
