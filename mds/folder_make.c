@@ -5,7 +5,6 @@
 #include "mds_private.h"
 
 #define INBOX             BYTES_LIT("INBOX")
-#define UIDVALIDITY_RANGE (UINT64_C(1) << 30) /* derived ones; later lives of a name count up from there */
 
 static bool is_inbox(const struct mds_folder *f)
 {
@@ -60,7 +59,7 @@ static uint32_t uidvalidity_derive(struct bytes archive, struct bytes full_name)
     const uint64_t hash = hash64_of(buf_bytes(&seed));
 
     buf_release(&seed);
-    return (uint32_t)(1 + hash % UIDVALIDITY_RANGE);
+    return (uint32_t)(1 + hash % MDS_UIDVALIDITY_DERIVED_MAX);
 }
 
 static void object_derive(struct bytes archive, struct mds_folder *f)

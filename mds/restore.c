@@ -1,6 +1,6 @@
 /*
  * Restoring: what a store made anew takes over from the one before, so that clients see the same mailboxes: identity of
- * a folder, UIDs of its messages. Used by the indexer's rebuild alone.
+ * a folder, UIDs of its messages. Used by the indexer alone: rebuild, and a backup that is brought back.
  */
 #include "mds_private.h"
 
@@ -40,6 +40,42 @@ int mds_folder_restore(struct mds_txn *t, const struct mds_folder *old, struct e
     const int got = renames_get(t, &renames, err);
 
     return got == BASE_OK && renames.uidvalidity ? renames_note(t, old->uidvalidity, 0, err) : got;
+}
+
+int mds_folder_outlive(struct mds_txn *t, uint32_t folder, uint32_t uidnext, uint64_t highestmodseq, struct error *err)
+{
+    struct folder_entry *e;
+    const int rc = folder_entry_get(t, folder, &e, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    if (highestmodseq >= MODSEQ_RESTORED_MAX || e->f.highestmodseq >= MODSEQ_RESTORED_MAX)
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u cannot have modseqs above those of the other one", folder);
+    if (highestmodseq > e->f.highestmodseq)
+        e->f.highestmodseq = highestmodseq;
+    e->f.highestmodseq++; /* as in mds_folder_restore; a row of the log below stays, and no later change extends it */
+    e->f.changes_floor = e->f.highestmodseq;
+    if (uidnext > e->f.uidnext)
+        e->f.uidnext = uidnext;
+    e->dirty = true;
+    return BASE_OK;
+}
+
+int mds_folder_renumber(struct mds_txn *t, uint32_t folder, uint32_t *uidvalidity_out, struct error *err)
+{
+    struct folder_entry *e;
+    uint32_t highest;
+    int rc = mds_uidvalidity_highest(t, &highest, err);
+
+    if (rc == BASE_OK && highest == UINT32_MAX)
+        rc = error_set(err, BASE_ERR_LIMIT, 0, "%s: a folder's UIDVALIDITY is used up", t->env->dir);
+    if (rc == BASE_OK)
+        rc = mds_uidvalidity_raise(t, highest + 1, err);
+    if (rc != BASE_OK || (rc = folder_entry_get(t, folder, &e, err)) != BASE_OK)
+        return rc;
+    *uidvalidity_out = e->f.uidvalidity = highest + 1;
+    e->dirty = true;
+    return BASE_OK;
 }
 
 int mds_message_restore(struct mds_txn *t, struct mds_message *m, struct error *err)

@@ -293,3 +293,75 @@ Test(restore, a_message_is_not_restored_by_misuse)
     expect_sound(env);
     mds_close(&env);
 }
+
+/* ---- a backup in the place of what was used since ---- */
+
+Test(restore, a_copy_outlives_what_clients_saw_since)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    const uint32_t id = fixture_folder(t, "f");
+    struct mds_folder before, f;
+
+    (void)fixture_add(t, id, 3, 0);
+    MUST(mds_message_remove(t, id, 2, NULL, &err));
+    fixture_commit(&t);
+    t = fixture_write(env);
+    MUST(mds_folder_get(t, id, &before, &err));
+    MUST(mds_folder_outlive(t, id, OLD_UIDNEXT, OLD_MODSEQ, &err));
+    MUST(mds_folder_get(t, id, &f, &err));
+    cr_expect(f.uidnext == OLD_UIDNEXT && f.highestmodseq == OLD_MODSEQ + 1 && f.changes_floor == f.highestmodseq);
+    cr_expect(f.uidvalidity == before.uidvalidity && f.exists == 2);
+
+    /* Lower ones do not take it back. */
+    MUST(mds_folder_outlive(t, id, 2, 3, &err));
+    MUST(mds_folder_get(t, id, &f, &err));
+    cr_expect(f.uidnext == OLD_UIDNEXT && f.highestmodseq == OLD_MODSEQ + 2);
+    cr_expect_eq(mds_folder_outlive(t, id, 2, UINT64_MAX, &err), BASE_ERR_USAGE);
+    cr_expect_eq(mds_folder_outlive(t, 99, 2, 3, &err), BASE_ERR_NOTFOUND);
+    cr_expect_eq(fixture_add(t, id, 1, 0), OLD_UIDNEXT);
+    fixture_commit(&t);
+    expect_sound(env);
+
+    t = fixture_read(env);
+    roaring_bitmap_t *changed = roaring_bitmap_create(), *gone = roaring_bitmap_create();
+    bool complete = true;
+
+    MUST(mds_changes_since(t, id, OLD_MODSEQ, changed, gone, &complete, &err));
+    cr_expect_not(complete);
+    cr_expect_eq(roaring_bitmap_get_cardinality(changed), 3);
+    cr_expect_eq(roaring_bitmap_get_cardinality(gone), OLD_UIDNEXT - 3, "2 and 4 to %u", OLD_UIDNEXT - 1);
+    roaring_bitmap_free(changed);
+    roaring_bitmap_free(gone);
+    mds_read_end(&t);
+    mds_close(&env);
+}
+
+Test(restore, a_new_uidvalidity_is_above_all)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    const uint32_t id = fixture_folder(t, "f"), other = fixture_folder(t, "other");
+    struct mds_folder f, g;
+    uint32_t highest, given, again;
+
+    (void)fixture_add(t, id, 2, 0);
+    MUST(mds_folder_get(t, id, &f, &err));
+    MUST(mds_folder_get(t, other, &g, &err));
+    MUST(mds_uidvalidity_highest(t, &highest, &err));
+    cr_expect(highest >= f.uidvalidity && highest >= g.uidvalidity);
+    MUST(mds_uidvalidity_raise(t, MDS_UIDVALIDITY_DERIVED_MAX + 5, &err));
+    MUST(mds_folder_renumber(t, id, &given, &err));
+    MUST(mds_folder_renumber(t, other, &again, &err));
+    cr_expect(given == MDS_UIDVALIDITY_DERIVED_MAX + 6 && again == given + 1);
+    MUST(mds_folder_get(t, id, &f, &err));
+    cr_expect(f.uidvalidity == given && f.exists == 2);
+    MUST(mds_folder_get(t, fixture_folder(t, "new"), &f, &err));
+    cr_expect_eq(f.uidvalidity, again + 1);
+    fixture_commit(&t);
+    expect_sound(env);
+    t = fixture_read(env);
+    cr_expect_lt(mds_folder_renumber(t, id, &given, &err), 0, "a read transaction");
+    mds_read_end(&t);
+    mds_close(&env);
+}
