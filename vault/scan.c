@@ -52,6 +52,7 @@ struct vault_scan {
     struct vault_mbox *mbox;
     struct vault_keywords keywords;
     struct vault_mh_sequences sequences;
+    struct vault_eml_flags eml;
 
     /* the current item, and the one read ahead */
     struct buf path, key, words;
@@ -95,6 +96,7 @@ static void container_close(struct vault_scan *s)
     vault_mbox_free(&s->mbox);
     vault_keywords_release(&s->keywords);
     vault_mh_release(&s->sequences);
+    vault_eml_release(&s->eml);
     if (s->dir_fd >= 0)
         (void)close(s->dir_fd);
     s->dir_fd = -1;
@@ -242,8 +244,7 @@ int vault_scan_next_container(struct vault_scan *s, struct vault_container *out,
         rc = stamp_mbox(s, &out->stamp);
     } else {
         rc = stamp_dir(s, (struct bytes){0}, &out->stamp);
-        if (s->v->kind == VAULT_KIND_MH)
-            stamp_file(s, ".mh_sequences", &out->stamp);
+        stamp_file(s, s->v->kind == VAULT_KIND_MH ? ".mh_sequences" : VAULT_EML_FLAGS, &out->stamp);
     }
     if (rc < 0) {
         vault_scan_skip(s, s->v->file ? bytes_str(s->v->file) : s->name, g_strerror(-rc));
@@ -387,6 +388,8 @@ static int items_begin(struct vault_scan *s, struct error *err)
 
         if (s->v->kind == VAULT_KIND_MH)
             vault_mh_load(s->v, s->name, &s->sequences);
+        else if (!vault_eml_load(s->v, s->name, &s->eml))
+            vault_scan_skip(s, BYTES_LIT(VAULT_EML_FLAGS), "not a list of flags by mds export");
         rc = list_dir(s, (struct bytes){0}, 0, NULL, err);
         (void)uselocale(before);
         freelocale(bytewise);
@@ -528,6 +531,8 @@ static int file_item(struct vault_scan *s, struct vault_item *out, struct error 
             out->size = (uint64_t)st.st_size;
             out->mtime_ns = vault_os_mtime_ns(&st);
         }
+        if (!mh)
+            vault_eml_apply(&s->eml, out, &s->words);
         return VAULT_MORE;
     }
     return rc;

@@ -6,6 +6,7 @@
  *   vault.c      open and close                 folders.c  names of folders, modified UTF-7
  *   walk.c       the containers of a tree       scan.c     containers and items, in order
  *   maildir.c    names, flags, keywords         mh.c       sequences
+ *   eml_flags.c  flags.txt beside .eml files
  *   mbox_from.c  the "From " line               mbox.c     splitting, variants
  *   segment*.c   our own vault, see segment_private.h
  *   filter.c     stored bytes to item bytes     body.c     reading an item again
@@ -141,6 +142,23 @@ uint32_t vault_mh_flags(const struct vault_mh_sequences *s, uint64_t number);
 void vault_mh_release(struct vault_mh_sequences *s);
 /* A decimal name of at most 19 digits. */
 bool vault_mh_number(struct bytes name, uint64_t *out);
+
+/* --- eml_flags.c --- */
+
+#define VAULT_EML_FLAGS "flags.txt"
+struct vault_eml_row;
+struct vault_eml_flags { /* zeroed is empty */
+    struct vault_eml_row *at; /* by UID, ascending */
+    size_t n;
+    struct buf text;
+};
+/* False: there is one, but it is too large, unreadable or not of mds export; then it is empty. */
+bool vault_eml_load(struct vault *v, struct bytes container, struct vault_eml_flags *out);
+/* Rows are views of text. All of it parses, or false and none. */
+bool vault_eml_parse(struct bytes text, struct vault_eml_flags *out);
+/* Flags, keywords (in `words`) and date of an item that it names; others stay as they are. */
+void vault_eml_apply(const struct vault_eml_flags *f, struct vault_item *item, struct buf *words);
+void vault_eml_release(struct vault_eml_flags *f);
 
 /* --- mbox_from.c --- */
 

@@ -156,7 +156,7 @@ struct vault_item {
     struct vault_locator locator;
     uint32_t flags;        /* enum vault_flag bits seeded by the vault */
     struct bytes keywords; /* space-separated IMAP atoms, each once (without regard to case), at most VAULT_KEYWORDS_MAX bytes */
-    bool has_date;         /* `date` comes from the mbox "From " line */
+    bool has_date;         /* `date` comes from the mbox "From " line, or from flags.txt of an export */
     int64_t date;          /* seconds since the epoch */
     bool has_stat;         /* `size` and `mtime_ns` are valid (eml-tree, mh; not Maildir, whose items are known by name) */
     uint64_t size;
