@@ -6,6 +6,7 @@
 
 #include "indexer/archive.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 struct options {
@@ -37,6 +38,15 @@ static int finish(const struct options *o, const char *done, int rc, const struc
         return cli_fail(err);
     printf("%s: %s messages %s, %.1f MB\n", o->archive, progress_number(r->messages, messages), done,
            (double)r->bytes / 1e6);
+    if (r->former_lost)
+        cli_note("%s: what was there does not open: nobody knows which UIDs it gave, so all folders have a new "
+                 "UIDVALIDITY and "
+                 "clients fetch them anew",
+                 o->archive);
+    else if (r->renumbered)
+        cli_note("%s: %" PRIu64
+                 " folders are not those that were there: they have a new UIDVALIDITY, and clients fetch them anew",
+                 o->archive, r->renumbered);
     return CLI_DONE;
 }
 
@@ -78,10 +88,10 @@ int cmd_restore(int argc, char **argv)
         {"replace", 0, 0, G_OPTION_ARG_NONE, &o.replace, "take the place of an archive that is there", NULL},
         G_OPTION_ENTRY_NULL,
     };
-    int status = cli_options(&argc, &argv, entries, "",
-                             "Makes an archive of a backup: UIDs, flags and everything else as they were.",
-                             "With --replace stop servers of the store first: they would go on with the old one.\n"
-                             "UIDs that were given after the backup was made are then given again.\n");
+    int status = cli_options(
+        &argc, &argv, entries, "", "Makes an archive of a backup: UIDs, flags and everything else as they were.",
+        "With --replace stop servers of the store first: they would go on with the old one.\n"
+        "No UID is given again: folders go on above what clients know, or get a new UIDVALIDITY.\n");
     if (status < 0)
         status = check(&o, argc, argv, "--from");
     if (status < 0) {

@@ -37,6 +37,10 @@ static int rebuild(struct indexer_build *build, gboolean json, struct progress *
     }
     if (rc < 0)
         cli_note("%s", err.text);
+    else if (build->recover)
+        cli_note("%s: the mail of its own vault is in the folder Recovered, expunged mail too; folders, flags and UIDs are lost, all "
+                 "UIDVALIDITYs are new. A data.mdb that did not open is kept as data.mdb.lost",
+                 build->archive);
     return report_status(&report, rc, &err);
 }
 
@@ -45,7 +49,7 @@ int cmd_rebuild(int argc, char **argv)
     char *store = NULL, *archive = NULL, *mode = NULL, *headers = NULL;
     char **from = NULL, **names = NULL;
     gint jobs = 0;
-    gboolean json = FALSE, allow_removals = FALSE;
+    gboolean json = FALSE, allow_removals = FALSE, recover = FALSE;
     const GOptionEntry entries[] = {
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
@@ -53,6 +57,7 @@ int cmd_rebuild(int argc, char **argv)
         {"headers", 0, 0, G_OPTION_ARG_STRING, &headers, "header fields to keep: default, all, or a list with commas", "LIST"},
         {"jobs", 'j', 0, G_OPTION_ARG_INT, &jobs, "parse workers (default: one a core)", "N"},
         {"allow-removals", 0, 0, G_OPTION_ARG_NONE, &allow_removals, "go on if a vault is gone: its messages are left out", NULL},
+        {"recover", 0, 0, G_OPTION_ARG_NONE, &recover, "data.mdb is lost: file all mail of the own vault in a folder Recovered", NULL},
         {"progress", 0, 0, G_OPTION_ARG_STRING, &mode, "auto, plain, json or none", "MODE"},
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "the report as JSON", NULL},
         G_OPTION_ENTRY_NULL,
@@ -76,6 +81,7 @@ int cmd_rebuild(int argc, char **argv)
         .store_dir = store,
         .archive = archive,
         .jobs = (unsigned)jobs,
+        .recover = recover,
         .allow_removals = allow_removals,
         .progress = progress.mode == PROGRESS_NONE ? NULL : progress_show,
         .progress_arg = &progress,

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FOLDERS_MAX (1u << 22)
+
 int archive_open(const struct indexer_archive *a, bool write, struct mds_env **out, struct error *err)
 {
     struct mds_catalogue *catalogue = NULL;
@@ -90,6 +92,39 @@ int archive_turn_end(struct archive_turn *t, int rc, struct error *err)
     segment_writer_close(&t->writer);
     mds_write_abort(&t->txn);
     return rc;
+}
+
+int archive_folders(struct mds_txn *txn, uint32_t **ids_out, size_t *n_out, struct error *err)
+{
+    size_t cap = 64, n = 0;
+    uint32_t *all = calloc(cap, sizeof *all);
+    int rc = 0;
+    ASSERT(all);
+    for (size_t i = 0; rc >= 0 && i <= n; i++) {
+        uint32_t parent = i ? all[i - 1] : MDS_ROOT;
+        struct buf last = {0};
+        bool first = true;
+        for (;;) {
+            struct mds_folder f;
+            struct bytes after = buf_bytes(&last);
+            rc = mds_folder_next_child(txn, parent, first ? NULL : &after, &f, err);
+            if (rc <= 0 || n >= FOLDERS_MAX)
+                break;
+            first = false;
+            buf_reset(&last);
+            buf_append_bytes(&last, f.name);
+            if (n == cap) {
+                cap *= 2;
+                all = realloc(all, cap * sizeof *all);
+                ASSERT(all);
+            }
+            all[n++] = f.id;
+        }
+        buf_release(&last);
+    }
+    *ids_out = all;
+    *n_out = n;
+    return rc < 0 ? rc : 0;
 }
 
 int archive_sync_dir(const char *path, struct error *err)

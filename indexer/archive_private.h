@@ -31,6 +31,11 @@ int archive_turn_commit(struct archive_turn *t, struct error *err);
 int archive_turn_end(struct archive_turn *t, int rc, struct error *err);
 /* An archive's directory with what this program makes in it; not there: done. */
 int archive_remove_tree(const char *dir, struct error *err);
+/* All folders, levels too, breadth first: children come behind their parent. Owned by the caller: free. */
+int archive_folders(struct mds_txn *txn, uint32_t **ids_out, size_t *n_out, struct error *err);
+/* At least as high as any UIDVALIDITY that was ever given, where nobody knows that any more: by the clock, one a second
+ * of the archive's life. */
+uint32_t archive_uidvalidity_unknown(uint32_t highest);
 /* fsync of a directory. */
 int archive_sync_dir(const char *path, struct error *err);
 

@@ -16,6 +16,7 @@ struct restore {
     const struct indexer_archive *a;
     const char *from;
     bool replace;
+    bool was_there; /* an archive of that name, whatever is left of it */
     struct backup_manifest manifest;
     struct mds_archive_info info;
     char *fresh;
@@ -31,7 +32,8 @@ static int find_place(struct restore *r, struct error *err)
     if (rc == 0)
         rc = mds_catalogue_archive_find(catalogue, r->a->archive, true, &r->info, err);
     mds_catalogue_close(&catalogue);
-    if (rc == 0 && !r->replace && (r->info.made || stat(r->info.dir, &st) == 0))
+    r->was_there = rc == 0 && (r->info.made || stat(r->info.dir, &st) == 0);
+    if (r->was_there && !r->replace)
         rc = error_set(err, BASE_ERR_EXISTS, 0,
                        "archive %s is there already; --replace puts the backup in its place, or give another name",
                        r->a->archive);
@@ -109,15 +111,28 @@ static int note_made(const struct restore *r, struct error *err)
     return indexer_archive_made(&build, err);
 }
 
-/* Nobody may build or compact what is about to go. */
+/* Nobody may build or compact what is about to go. *old stays NULL if it is beyond use: that is why it is replaced. */
 static int hold_old(const struct restore *r, struct mds_env **old, struct error *err)
 {
     const struct mds_options opts = {.archive_name = r->a->archive};
-    struct error why = {0};
-    int rc = r->replace ? mds_open(r->info.dir, &opts, old, &why) : BASE_ERR_NOTFOUND;
-    if (rc < 0)
-        return 0; /* there is none, or it is beyond use: that is why it is replaced */
+    if (!r->was_there || mds_open(r->info.dir, &opts, old, NULL) < 0)
+        return 0;
     return mds_build_lock(*old, err);
+}
+
+/* The copy is whole; what is there stays until the last step. */
+static int take_over(struct restore *r, struct mds_env *old, struct error *err)
+{
+    struct mds_txn *hold = NULL;
+    int rc = look_into(r, err);
+    if (rc == 0 && r->was_there)
+        rc = backup_outlive(old, r->fresh, &hold, r->out, err);
+    if (rc == 0)
+        rc = put_in_place(r, err);
+    else
+        (void)archive_remove_tree(r->fresh, NULL);
+    mds_write_abort(&hold);
+    return rc;
 }
 
 int indexer_restore_backup(const struct indexer_archive *a, const char *from, bool replace, struct indexer_copied *out,
@@ -136,9 +151,7 @@ int indexer_restore_backup(const struct indexer_archive *a, const char *from, bo
         r->fresh = g_strconcat(r->info.dir, ".restore", NULL);
         rc = copy_all(r, err);
         if (rc == 0)
-            rc = look_into(r, err);
-        if (rc == 0)
-            rc = put_in_place(r, err);
+            rc = take_over(r, old, err);
         else
             (void)archive_remove_tree(r->fresh, NULL);
         if (rc == 0)

@@ -267,6 +267,8 @@ static int old_container(struct indexer_writer *w, struct mds_container *out)
 {
     struct mds_txn *txn = w->run->restore->txn;
     uint32_t source = 0;
+    if (!txn)
+        return BASE_ERR_NOTFOUND;
     int rc = mds_source_id(txn, bytes_str(w->source->name), false, &source, NULL);
     return rc == 0 ? mds_container_find(txn, source, buf_bytes(&w->container_name), false, out, NULL) : rc;
 }
@@ -343,8 +345,9 @@ int indexer_carry_plan(struct indexer_run *run, struct error *err)
     struct mds_txn *txn = NULL;
     uint32_t number = 0;
     uint64_t bytes;
-    int rc = mds_read_begin(run->restore->env, &txn, err); /* the other one is the writer's */
-    const bool known = rc == 0 && mds_segments_get(txn, &at, NULL) == 0;
+    struct mds_env *env = run->restore->env;
+    int rc = env ? mds_read_begin(env, &txn, err) : 0; /* the other one is the writer's */
+    const bool known = env && rc == 0 && mds_segments_get(txn, &at, NULL) == 0;
     mds_read_end(&txn);
     while (rc == 0 && (rc = segment_next(run->dir, number, &number, &bytes, err)) > 0) {
         rc = 0;

@@ -1,6 +1,6 @@
 /*
- * rebuild: a store made anew beside the old one, from the same vaults, then put in its place in one step. The old one is only read; a
- * rebuild that fails or is killed leaves it as it was.
+ * rebuild: a store made anew beside the old one, from the same vaults, then put in its place in one step. The old one
+ * is only read; a rebuild that fails or is killed leaves it as it was.
  */
 #include "archive_private.h"
 #include "restore.h"
@@ -17,12 +17,13 @@
 #include <unistd.h>
 
 struct rebuild {
-    struct indexer_build build; /* the caller's, completed */
+    struct indexer_build build;  /* the caller's, completed */
     struct indexer_run settings; /* holds the header list */
-    struct vault_spec *specs;   /* recorded ones; NULL: the caller's */
+    struct vault_spec *specs;    /* recorded ones; NULL: the caller's */
     uint32_t specs_n;
     char *dir, *fresh;
-    struct mds_env *old;
+    struct mds_env *old; /* NULL: lost */
+    int segments_fd;     /* then: nobody copies or compacts meanwhile; -1 */
     struct indexer_restore *restore;
 };
 
@@ -61,11 +62,10 @@ static int recorded_sources(struct rebuild *r, struct error *err)
     return rc;
 }
 
-static int open_old(struct rebuild *r, struct error *err)
+static int find_dir(struct rebuild *r, struct error *err)
 {
     struct mds_catalogue *catalogue = NULL;
     struct mds_archive_info *info = calloc(1, sizeof *info);
-    struct mds_options opts = {.archive_name = r->build.archive};
     ASSERT(info);
     int rc = mds_catalogue_open(r->build.store_dir, false, true, &catalogue, err);
     if (rc == 0)
@@ -76,11 +76,29 @@ static int open_old(struct rebuild *r, struct error *err)
         if (asprintf(&r->fresh, "%s.rebuild", info->dir) < 0)
             r->fresh = NULL;
         ASSERT(r->dir && r->fresh);
-        rc = mds_open(r->dir, &opts, &r->old, err);
     }
-    if (rc == 0)
-        rc = mds_build_lock(r->old, err);
     free(info);
+    return rc;
+}
+
+/* To recover is for a store that says nothing any more; from one that does, a rebuild gets more. */
+static int open_old(struct rebuild *r, struct error *err)
+{
+    const struct mds_options opts = {.archive_name = r->build.archive};
+    uint32_t segment = 0;
+    uint64_t bytes;
+    int rc = mds_open(r->dir, &opts, &r->old, err);
+    if (rc == 0 && r->build.recover)
+        return error_set(err, BASE_ERR_USAGE, 0,
+                         "its store opens: rebuild it without --recover, which keeps flags and folders");
+    if (rc == 0)
+        return mds_build_lock(r->old, err);
+    if (rc == BASE_ERR_NOMEM || segment_next(r->dir, 0, &segment, &bytes, NULL) <= 0)
+        return rc;
+    if (r->build.recover)
+        return segment_lock(r->dir, true, &r->segments_fd, err);
+    error_context(err,
+                  "its mail is in its own vault: restore a backup, or file all of it anew with mds rebuild --recover");
     return rc;
 }
 
@@ -95,7 +113,8 @@ static int recorded_settings(struct rebuild *r, struct error *err)
     return rc;
 }
 
-/* Items that a source has, by its containers' counters. source 0: all of them. What was imported is no source any more. */
+/* Items that a source has, by its containers' counters. source 0: all of them. What was imported is no source any more.
+ */
 static int source_items(struct mds_txn *txn, uint32_t source, uint64_t *out, struct error *err)
 {
     struct mds_container c = {0};
@@ -180,6 +199,17 @@ static int put_in_place(struct rebuild *r, struct error *err)
     return rc;
 }
 
+/* What is left of a store that does not open: for somebody who knows more. */
+static int keep_lost(const struct rebuild *r, struct error *err)
+{
+    char *from = NULL, *to = NULL;
+    ASSERT(asprintf(&from, "%s/data.mdb", r->dir) > 0 && asprintf(&to, "%s/data.mdb.lost", r->fresh) > 0);
+    int rc = link(from, to) < 0 && errno != ENOENT ? error_errno(err, "%s", to) : 0;
+    free(from);
+    free(to);
+    return rc;
+}
+
 /* The own vault's files get a second name beside the new store: either directory can go, whenever a kill comes. */
 static int link_segments(struct rebuild *r, struct error *err)
 {
@@ -210,8 +240,11 @@ static int make_anew(struct rebuild *r, struct indexer_report *report, struct er
         rc = error_errno(err, "%s", r->fresh);
     if (rc == 0)
         rc = link_segments(r, err);
+    if (rc == 0 && !r->old)
+        rc = keep_lost(r, err);
     if (rc == 0)
-        rc = indexer_restore_new(r->old, r->fresh, &r->restore, &lost, err);
+        rc = r->old ? indexer_restore_new(r->old, r->fresh, &r->restore, &lost, err)
+                    : indexer_restore_lost(r->fresh, &r->restore, err);
     if (rc < 0)
         return rc;
     if (lost)
@@ -223,17 +256,19 @@ static int make_anew(struct rebuild *r, struct indexer_report *report, struct er
 
 int indexer_rebuild(const struct indexer_build *build, struct indexer_report *report, struct error *err)
 {
-    struct rebuild r = {.build = *build};
+    struct rebuild r = {.build = *build, .segments_fd = -1};
     struct error why = {0};
     *report = (struct indexer_report){0};
-    int rc = open_old(&r, &why);
-    if (rc == 0 && !build->sources_n)
-        rc = recorded_sources(&r, &why);
+    int rc = find_dir(&r, &why);
     if (rc == 0)
+        rc = open_old(&r, &why);
+    if (rc == 0 && r.old && !build->sources_n)
+        rc = recorded_sources(&r, &why);
+    if (rc == 0 && r.old)
         rc = recorded_settings(&r, &why);
     if (rc == 0) {
         rc = make_anew(&r, report, &why);
-        if (rc == 0 && !build->allow_removals)
+        if (rc == 0 && r.old && !build->allow_removals)
             rc = check_removals(&r, report, &why);
         if (rc == 0 && report->removals_refused)
             rc = error_set(&why, BASE_ERR_NOTFOUND, 0, "%s; with --allow-removals its messages are left out",
@@ -241,12 +276,15 @@ int indexer_rebuild(const struct indexer_build *build, struct indexer_report *re
         indexer_restore_free(&r.restore);
         if (rc == 0)
             rc = put_in_place(&r, &why);
-        mds_build_unlock(r.old);
+        if (r.old)
+            mds_build_unlock(r.old);
         mds_close(&r.old);
         int removed = archive_remove_tree(r.fresh, rc < 0 ? NULL : &why); /* the old store, or what was begun */
         rc = rc < 0 ? rc : removed;
     }
     mds_close(&r.old);
+    if (r.segments_fd >= 0)
+        (void)close(r.segments_fd);
     indexer_settings_release(&r.settings);
     for (uint32_t i = 0; i < r.specs_n; i++)
         vault_spec_release(&r.specs[i]);

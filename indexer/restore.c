@@ -1,12 +1,12 @@
-/* The old store's messages in a table by folder and hash; their rows are read from the old store when they are found again. */
+/* The old store's messages in a table by folder and hash; their rows are read from the old store when they are found
+ * again. */
 #include "restore.h"
+#include "archive_private.h"
 
 #include "vault/segment.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define FOLDERS_MAX (1u << 22)
 
 /* In memcmp order of folder, hash, UID. */
 struct record {
@@ -26,39 +26,11 @@ static int compare_u32(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* All folders, breadth first: a folder's children come behind it in the list. */
 static int find_folders(struct indexer_restore *r, struct error *err)
 {
-    size_t cap = 64, all_n = 0;
-    uint32_t *all = calloc(cap, sizeof *all);
-    int rc = 0;
-    ASSERT(all);
-    for (size_t i = 0; rc >= 0 && i <= all_n; i++) {
-        uint32_t parent = i ? all[i - 1] : MDS_ROOT;
-        struct buf last = {0};
-        bool first = true;
-        for (;;) {
-            struct mds_folder f;
-            struct bytes after = buf_bytes(&last);
-            rc = mds_folder_next_child(r->txn, parent, first ? NULL : &after, &f, err);
-            if (rc <= 0 || all_n >= FOLDERS_MAX)
-                break;
-            first = false;
-            buf_reset(&last);
-            buf_append_bytes(&last, f.name);
-            if (all_n == cap) {
-                cap *= 2;
-                all = realloc(all, cap * sizeof *all);
-                ASSERT(all);
-            }
-            all[all_n++] = f.id;
-        }
-        buf_release(&last);
-    }
-    r->folders = all;
-    r->folders_n = all_n;
-    qsort(all, all_n, sizeof *all, compare_u32);
-    return rc < 0 ? rc : 0;
+    int rc = archive_folders(r->txn, &r->folders, &r->folders_n, err);
+    qsort(r->folders, r->folders_n, sizeof *r->folders, compare_u32);
+    return rc;
 }
 
 int indexer_restore_renew(struct indexer_restore *r, struct error *err)
@@ -140,6 +112,24 @@ int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_res
     return rc;
 }
 
+int indexer_restore_lost(const char *tmp, struct indexer_restore **out, struct error *err)
+{
+    struct indexer_restore *r = calloc(1, sizeof *r);
+    ASSERT(r);
+    r->lost = 1; /* so that what no table knows is recovered, not dead */
+    int rc = indexer_table_new(tmp, RECORD_KEY, sizeof(struct record), &r->table, err);
+    if (rc == 0)
+        rc = indexer_table_finish(r->table, err);
+    if (rc == 0)
+        rc = indexer_carry_notes_new(r, tmp, err);
+    if (rc == 0)
+        rc = indexer_table_finish(r->loose, err);
+    if (rc < 0)
+        indexer_restore_free(&r);
+    *out = r;
+    return rc;
+}
+
 void indexer_restore_free(struct indexer_restore **r)
 {
     if (!*r)
@@ -207,9 +197,9 @@ static int restore_segments(struct indexer_restore *r, struct indexer_writer *w,
     struct mds_segments at = {0};
     uint32_t number = 0;
     uint64_t bytes;
-    int rc = mds_segments_get(r->txn, &at, NULL);
+    int rc = r->env ? mds_segments_get(r->txn, &at, NULL) : BASE_ERR_NOTFOUND;
     if (rc < 0) {
-        if ((rc = indexer_restore_renew(r, err)) < 0)
+        if (r->env && (rc = indexer_restore_renew(r, err)) < 0)
             return rc;
         while ((rc = segment_next(w->run->dir, number, &number, &bytes, err)) > 0)
             ;
@@ -220,8 +210,25 @@ static int restore_segments(struct indexer_restore *r, struct indexer_writer *w,
     return at.active > 1 || at.tail ? mds_segments_put(w->txn, &at, err) : 0;
 }
 
+/* Nobody knows which UIDs clients were given: not one folder may have a UIDVALIDITY of before, INBOX neither. */
+static int begin_lost(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
+{
+    struct mds_folder inbox;
+    uint32_t given;
+    int rc = indexer_writer_txn(w, err);
+    if (rc == 0)
+        rc = mds_uidvalidity_raise(w->txn, archive_uidvalidity_unknown(0), err);
+    if (rc == 0)
+        rc = mds_folder_find(w->txn, BYTES_LIT("INBOX"), &inbox, err);
+    if (rc == 0)
+        rc = mds_folder_renumber(w->txn, inbox.id, &given, err);
+    return rc == 0 ? restore_segments(r, w, err) : rc;
+}
+
 int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
 {
+    if (!r->env)
+        return begin_lost(r, w, err);
     size_t n = indexer_table_count(r->table);
     for (size_t i = 0; i < n; i++) /* begun again: what is there already answers EXISTS */
         ((struct record *)indexer_table_at(r->table, i))->skip = 0;
@@ -250,7 +257,8 @@ int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, s
 
 uint32_t indexer_restore_folder(const struct indexer_restore *r, uint32_t old)
 {
-    const struct indexer_pair *pair = r->pairs_n ? bsearch(&old, r->forth, r->pairs_n, sizeof *r->forth, compare_u32) : NULL;
+    const struct indexer_pair *pair =
+        r->pairs_n ? bsearch(&old, r->forth, r->pairs_n, sizeof *r->forth, compare_u32) : NULL;
     return pair ? pair->value : 0;
 }
 

@@ -14,7 +14,7 @@ struct indexer_pair {
 };
 
 struct indexer_restore {
-    struct mds_env *env;
+    struct mds_env *env; /* NULL: the old store is lost, and nothing else here holds anything */
     struct mds_txn *txn; /* of the old store, for all of the rebuild: nothing else may build it meanwhile */
     struct table *table;
     uint32_t *folders; /* old ids of selectable folders, ascending */
@@ -54,6 +54,8 @@ void indexer_carry_release(struct indexer_restore *r);
  * the table's file. */
 int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_restore **out, uint64_t *lost_out,
                         struct error *err);
+/* Nothing is known of the old store: what is in the own vault goes to a folder of its own. */
+int indexer_restore_lost(const char *tmp, struct indexer_restore **out, struct error *err);
 void indexer_restore_free(struct indexer_restore **r);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * The order matters: vaults, then the pipeline (it forks: no thread and no open LMDB environment), then
  * the store, then the planner thread. The store is opened once before, briefly, for the settings that
- * the workers must know and to see that no other build holds it. Of archives that share a pipeline all are prepared before
- * it is opened, then each has its turn; a turn that fails leaves tasks behind, so it takes the pipeline with it.
+ * the workers must know and to see that no other build holds it. Of archives that share a pipeline all are prepared
+ * before it is opened, then each has its turn; a turn that fails leaves tasks behind, so it takes the pipeline with it.
  */
 #include "indexer_private.h"
 #include "system.h"
@@ -19,8 +19,7 @@
 
 static int store_open(struct indexer_run *run, struct error *err)
 {
-    struct mds_options opts = {
-        .create = true, .archive_name = run->build->archive, .map_bytes = run->map_bytes};
+    struct mds_options opts = {.create = true, .archive_name = run->build->archive, .map_bytes = run->map_bytes};
     int rc = mds_open(run->dir, &opts, &run->env, err);
     if (rc == 0)
         rc = mds_build_lock(run->env, err);
@@ -202,9 +201,12 @@ int indexer_archive_dir(const struct indexer_build *build, char **out, struct er
     if (rc == 0)
         rc = mds_catalogue_archive_find(catalogue, build->archive, true, info, err);
     if (rc == 0 && info->made && !store_stands(info->dir))
-        rc = error_set(err, BASE_ERR_CORRUPT, 0,
-                       "%s/data.mdb was made once and is gone: a new one would give old UIDs to other messages. Restore it "
-                       "from a backup, or build an archive of another name", info->dir);
+        rc = error_set(
+            err, BASE_ERR_CORRUPT, 0,
+            "%s/data.mdb was made once and is gone: a new one would give old UIDs to other messages. Restore it "
+            "from a backup, make it anew from its own vault (mds rebuild --recover), or build an archive of another "
+            "name",
+            info->dir);
     if (rc == 0)
         *out = strdup(info->dir);
     mds_catalogue_close(&catalogue);

@@ -66,6 +66,10 @@ int indexer_compact(const struct indexer_compact *c, struct indexer_compacted *o
 
 struct indexer_copied {
     uint64_t messages, files, bytes;
+    /* restore that replaces: folders that go on above what clients know; that got a new UIDVALIDITY, so that clients fetch them anew; the
+     * archive that was there did not open, so all did */
+    uint64_t continued, renumbered;
+    bool former_lost;
 };
 /*
  * A copy of what is committed now into `to` (made; must not exist or be empty): metadata, own vault as far as that reaches, and a manifest
@@ -74,7 +78,9 @@ struct indexer_copied {
 int indexer_backup(const struct indexer_archive *a, const char *to, struct indexer_copied *out, struct error *err);
 /*
  * From a backup into an archive: UIDs, flags, everything as it was. Checksums are compared before anything is changed. EXISTS if the
- * archive is there, unless replace: then it is disabled and must be in use by nobody; the old one goes when the new one stands.
+ * archive is there, unless replace: then it must be in use by nobody; the old one goes when the new one stands. No UID or modseq that
+ * clients of the old one were given is given again: a folder goes on above them if it is the same in both, else, or if the old one does
+ * not open, it gets a new UIDVALIDITY.
  */
 int indexer_restore_backup(const struct indexer_archive *a, const char *from, bool replace, struct indexer_copied *out,
                            struct error *err);

@@ -52,6 +52,7 @@ struct indexer_build {
     uint64_t batch_bytes;              /* record bytes a transaction; 0: 32 MiB */
     bool full;                         /* look into every container and item: stat and hash again (in-place edits) */
     bool import;                       /* copy each new item into the archive's own vault; nothing is ever expunged for being gone */
+    bool recover;                      /* indexer_rebuild only: the store is lost, see there */
     bool allow_removals;               /* accept that a source lacks more than a tenth of its items, or is gone */
     double max_rate;                   /* items a second; 0: no bound */
     bool io_idle;
@@ -126,6 +127,10 @@ int indexer_verify(const struct indexer_verify *v, struct error *err);
  * Makes the store anew from its recorded sources beside the old one and puts it
  * in place atomically; UIDs, UIDVALIDITY, flags, keywords, save dates and subscriptions of messages matched by
  * hash (and folder) are kept; UIDNEXT never goes back. build.sources may be empty: the recorded ones.
+ *
+ * build.recover: data.mdb is gone or does not open (USAGE if it does). Then the new store is made from the bare segments of the own vault, whose
+ * files are not touched: each sound item, also behind what was committed last, once, in a folder "Recovered"; and from build.sources. All
+ * UIDVALIDITYs are new. What is left of data.mdb stays beside it as data.mdb.lost. NOTFOUND: there are no segments.
  */
 int indexer_rebuild(const struct indexer_build *build, struct indexer_report *report, struct error *err);
 
