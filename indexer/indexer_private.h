@@ -18,6 +18,10 @@
 
 #define INDEXER_BATCH_ITEMS 10000u
 #define INDEXER_BATCH_BYTES (UINT64_C(32) << 20)
+/* While others write too: how long they wait for a commit grows with what it must bring to the disk. */
+#define INDEXER_CROWDED_ITEMS 500u
+#define INDEXER_CROWDED_BYTES (UINT64_C(1) << 20)
+#define INDEXER_CROWDED_MS    3000 /* since somebody waited */
 #define INDEXER_COMMIT_MS 2000   /* browsers see progress at least this often */
 #define INDEXER_BREATHE_MS 5     /* how often a build looks for waiting writers: well below the 50 ms promised */
 #define INDEXER_TURN_MS 2000     /* how long it waits for a waiting writer to get its turn */
@@ -111,6 +115,7 @@ struct indexer_writer {
     uint32_t batch_n;
     uint64_t batch_bytes;
     int64_t batch_began_ns, looked_ns, shown_ns;
+    int64_t crowded_until_ns; /* somebody else wrote lately */
     int64_t saved_date;           /* wall clock of the batch */
     uint64_t done_items, done_bytes;
 

@@ -78,6 +78,7 @@ static int look_around(struct indexer_writer *w, int64_t now, struct error *err)
     int rc = 0;
     w->looked_ns = now;
     if (w->txn && mds_writer_waiting(w->run->env)) {
+        w->crowded_until_ns = now + (int64_t)INDEXER_CROWDED_MS * 1000000;
         rc = indexer_writer_commit(w, err);
         if (rc == 0)
             yield_turn(w);
@@ -99,6 +100,10 @@ int indexer_writer_breathe(struct indexer_writer *w, struct error *err)
     uint32_t items = b->batch_items ? b->batch_items : INDEXER_BATCH_ITEMS;
     uint64_t bytes = b->batch_bytes ? b->batch_bytes : INDEXER_BATCH_BYTES;
     int rc = 0;
+    if (w->crowded_until_ns > w->looked_ns) {
+        items = items < INDEXER_CROWDED_ITEMS ? items : INDEXER_CROWDED_ITEMS;
+        bytes = bytes < INDEXER_CROWDED_BYTES ? bytes : INDEXER_CROWDED_BYTES;
+    }
     if (w->txn && (++w->batch_n >= items || w->batch_bytes >= bytes))
         rc = indexer_writer_commit(w, err);
     int64_t now = indexer_monotonic_ns();

@@ -11,6 +11,7 @@
 #define MSGID_KEY_BYTES 16u
 #define SORTER_BYTES    (16u << 20)
 #define RUN_KEYS        50000u
+#define SHORT_RUN_KEYS  5000u /* from when somebody waited to write: a run takes as long as they wait */
 #define RESTARTS_MAX    5
 
 /* ---- pending keys ---- */
@@ -299,11 +300,14 @@ static int put_sorted(struct build *b, enum table table, size_t key_bytes, struc
 {
     struct keys_run run = {.table = table, .key_bytes = key_bytes};
     struct bytes key, value;
+    size_t run_bytes = RUN_KEYS * key_bytes;
     int rc = SORTER_MORE;
 
     while (rc == SORTER_MORE) {
+        if (mds_writer_waiting(b->env))
+            run_bytes = SHORT_RUN_KEYS * key_bytes;
         buf_reset(&run.keys);
-        while (run.keys.n < RUN_KEYS * key_bytes && (rc = sorter_next(sorter, &key, &value, err)) == SORTER_MORE)
+        while (run.keys.n < run_bytes && (rc = sorter_next(sorter, &key, &value, err)) == SORTER_MORE)
             buf_append_bytes(&run.keys, key);
         if (rc >= 0 && run.keys.n) {
             const int put = build_step(b, step_put, &run, err);
