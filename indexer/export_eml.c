@@ -7,9 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A folder's directory cannot have the name of a file that stands beside it. */
+static void keep_off_files(char *path)
+{
+    for (char *level = path; level; level = strchr(level, '/') ? strchr(level, '/') + 1 : NULL) {
+        const size_t n = strcspn(level, "/");
+        if (n >= 4 && (strncmp(level + n - 4, ".eml", 4) == 0 || (n == 9 && strncmp(level, "flags.txt", 9) == 0)))
+            level[n - 4] = '_';
+    }
+}
+
 static int folder_begin(struct export_out *x, struct bytes full_name, struct error *err)
 {
     export_tree_name(&x->scratch, full_name);
+    keep_off_files((char *)x->scratch.p);
     x->path = export_path(x, (const char *)x->scratch.p);
     if (g_mkdir_with_parents(x->path, 0700) < 0)
         return error_errno(err, "%s", x->path);

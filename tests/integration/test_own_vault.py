@@ -121,6 +121,14 @@ def check_export(lab):
     differ = [(a, b) for a, b in zip(strip(before, "size", "sent"), strip(after, "size", "sent")) if a != b]
     assert len(differ) <= 3 and not [a for a, b in differ if strip([a], "flags") != strip([b], "flags")], differ
     run(lab, "export", "--to", f"maildir:{lab.path('no')}", "--folder", "Nowhere", status=3)
+    for name in ("", "/flags.txt", "/0000000001.eml", "/a.b", "/a_b"):  # names of files, and of each other
+        os.makedirs(lab.path("odd") + name + "/cur")
+        with open(lab.path("odd") + name + "/cur/1.x:2,", "wb") as f:
+            f.write(b"Subject: odd\n\n")
+    imported(lab, f"maildir-fs:{lab.path('odd')}", "odd")
+    for form in ("maildir", "mbox", "eml"):
+        out = run(lab, "export", "--to", f"{form}:{lab.path('odd-' + form)}", archive="odd")
+        assert "5 messages of 5 folders" in out, out
     run(lab, "export", "--to", "tape:/dev/null", status=2)
 
 
