@@ -50,7 +50,8 @@ int mds_folder_outlive(struct mds_txn *t, uint32_t folder, uint32_t uidnext, uin
     if (rc != BASE_OK)
         return rc;
     if (highestmodseq >= MODSEQ_RESTORED_MAX || e->f.highestmodseq >= MODSEQ_RESTORED_MAX)
-        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u cannot have modseqs above those of the other one", folder);
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u cannot have modseqs above those of the other one",
+                         folder);
     if (highestmodseq > e->f.highestmodseq)
         e->f.highestmodseq = highestmodseq;
     e->f.highestmodseq++; /* as in mds_folder_restore; a row of the log below stays, and no later change extends it */

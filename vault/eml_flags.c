@@ -3,8 +3,8 @@
  *
  *     0000000007 TAB 1700000000 TAB \Seen \Flagged TAB $Work        of 0000000007.eml
  *
- * UIDs go up. The file is believed as a whole or not at all: one line that is none of these makes it somebody else's, and
- * the items are read as if it were not there.
+ * UIDs go up. The file is believed as a whole or not at all: one line that is none of these makes it somebody else's,
+ * and the items are read as if it were not there.
  */
 #include "vault_private.h"
 
@@ -95,9 +95,8 @@ static bool row_parse(struct bytes line, struct vault_eml_row *out, struct buf *
     if (line.n > FLAGS_LINE_MAX || !cut(&line, '\t', &uid) || !cut(&line, '\t', &date) || !cut(&line, '\t', &flags))
         return false;
     out->keywords = line;
-    return uid_parse(uid, &out->uid) &&
-           date_parse(date, &out->date) && words_parse(flags, false, &out->flags, scratch) &&
-           words_parse(line, true, &more, scratch);
+    return uid_parse(uid, &out->uid) && date_parse(date, &out->date) &&
+           words_parse(flags, false, &out->flags, scratch) && words_parse(line, true, &more, scratch);
 }
 
 bool vault_eml_parse(struct bytes text, struct vault_eml_flags *out)

@@ -25,8 +25,9 @@ Test(eml_flags, an_export_is_read_with_flags_keywords_and_dates)
     write_text(path_join(dir, "0000000008.eml"), "c");
     write_text(path_join(dir, "7.eml"), "d");
     write_text(path_join(dir, "sub/4294967295.eml"), "e");
-    write_text(path_join(dir, "flags.txt"), "0000000001\t-5\t\\Seen \\Answered \\Flagged \\Deleted \\Draft $Forwarded\tA b C\n" ROW
-                                            "0000000009\t0\t\t\n");
+    write_text(path_join(dir, "flags.txt"),
+               "0000000001\t-5\t\\Seen \\Answered \\Flagged \\Deleted \\Draft $Forwarded\tA b C\n" ROW
+               "0000000009\t0\t\t\n");
     write_text(path_join(dir, "sub/flags.txt"), "4294967295\t0\t\t\n");
     expect_scan(dir, "== INBOX\n0000000001.eml <RAFDTP> {A b C} @-5: a\n0000000007.eml <R> {$Work} @1700000000: b\n"
                      "0000000008.eml <>: c\n7.eml <>: d\n== sub\n4294967295.eml <> @0: e\n");
@@ -91,7 +92,8 @@ Test(eml_flags, a_foreign_one_changes_nothing)
         const char *got = scan_text(textf("eml:%s", dir));
 
         cr_expect_str_eq(got, "== INBOX\n0000000007.eml <>: b\n", "%zu %s: %s", i, foreign[i], got);
-        cr_expect(scan_text_skipped() == 1 && strstr(scan_text_reason(), "flags.txt"), "%zu: %s", i, scan_text_reason());
+        cr_expect(scan_text_skipped() == 1 && strstr(scan_text_reason(), "flags.txt"), "%zu: %s", i,
+                  scan_text_reason());
     }
 }
 
