@@ -16,7 +16,7 @@
  * it comes; the loop runs the session again when it is IDLE or PARKED, or as soon as the run at work and its output are
  * done.
  *
- * What the pool does with it is in conn_work.c.
+ * How it begins is in conn_accept.c, what the pool does with it in conn_work.c.
  *
  * Memory: at most PENDING_BYTES and one read of input that the channel has no room for, and as much inside the channel;
  * reading stops then. Output is the session's own buffer, or the channel's, which do not grow while they are written.
@@ -26,15 +26,13 @@
 #include "base/log.h"
 
 #include <string.h>
-#include <unistd.h>
+
 
 enum {
     PENDING_BYTES = 64 << 10,
     LINGER_MS = 1000,
     REST_MS = 10000, /* idle so long: compression gives its memory back */
     PROBE_MS = 1000, /* how often a client that has ended its side is asked for a sign during a long command */
-    TURNED_AWAY_MAX = 1000,
-    KEEPALIVE_S = 600,
 };
 
 static void next(struct imap_conn *c);
@@ -53,7 +51,7 @@ static void end_because(struct imap_conn *c, const char *why)
 }
 
 /* Counts it among the sessions of this kind, and no longer among those of the one before; -1: among none. */
-static void count_kind(struct imap_conn *c, int kind)
+void imap_conn_count_kind(struct imap_conn *c, int kind)
 {
     struct imap_server *server = c->loop->server;
     if (kind + 1 == c->kind)
@@ -71,7 +69,7 @@ static void forget(struct imap_conn *c)
 {
     struct imap_server *server = c->loop->server;
     const struct imap_events *events = server->events;
-    count_kind(c, -1);
+    imap_conn_count_kind(c, -1);
     if (c->counted) {
         const struct imap_closed_event e = {
             .ns = uv_hrtime() - c->accepted_ns,
@@ -119,7 +117,7 @@ static void on_closed(uv_handle_t *handle)
 }
 
 /* The session must not be on the pool. */
-static void close_now(struct imap_conn *c)
+void imap_conn_close(struct imap_conn *c)
 {
     if (c->state == CONN_CLOSED)
         return;
@@ -147,7 +145,7 @@ static void linger(struct imap_conn *c)
 {
     c->state = CONN_LINGER;
     if (c->eof || uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
-        close_now(c);
+        imap_conn_close(c);
         return;
     }
     set_reading(c, true);
@@ -157,7 +155,7 @@ static void linger(struct imap_conn *c)
 /* ---- runs ---------------------------------------------------------------------------------- */
 
 /* From any thread, until imap_session_free has returned. */
-static void on_session_wake(void *arg)
+void imap_conn_wake(void *arg)
 {
     struct imap_conn *c = arg;
     struct imap_loop *loop = c->loop;
@@ -171,7 +169,7 @@ static void on_session_wake(void *arg)
     pthread_mutex_unlock(&loop->done_lock);
 }
 
-static void submit(struct imap_conn *c)
+void imap_conn_submit(struct imap_conn *c)
 {
     c->state = CONN_BUSY;
     c->woken = false; /* a wake from here on may be news that this run does not see */
@@ -189,7 +187,7 @@ static void submit_in_turn(struct imap_conn *c)
     const uint64_t now = now_ms(c), bytes = imap_meter_wait(&c->bytes_meter, l->bytes_per_s, l->burst_s, now),
                    commands = imap_meter_wait(&c->commands_meter, l->commands_per_s, l->burst_s, now);
     if (bytes == 0 && commands == 0) {
-        submit(c);
+        imap_conn_submit(c);
         return;
     }
     c->state = CONN_PAUSE;
@@ -208,7 +206,7 @@ static void on_written(uv_write_t *req, int status)
     if (c->state == CONN_CLOSED)
         return;
     if (status < 0) {
-        close_now(c);
+        imap_conn_close(c);
         return;
     }
     c->idle_deadline_ms = now_ms(c) + c->config->limits.idle_ms;
@@ -216,13 +214,13 @@ static void on_written(uv_write_t *req, int status)
     next(c);
 }
 
-static void write_bytes(struct imap_conn *c, struct bytes out)
+void imap_conn_write(struct imap_conn *c, struct bytes out)
 {
     uv_buf_t buf = uv_buf_init((char *)(uintptr_t)out.p, (unsigned)out.n);
     c->state = CONN_WRITE;
     c->write.data = c;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0) {
-        close_now(c);
+        imap_conn_close(c);
         return;
     }
     c->bytes_out += out.n;
@@ -237,9 +235,9 @@ static void write_or_next(struct imap_conn *c)
 {
     struct bytes out = imap_channel_output(&c->channel, c->session);
     if (c->doomed)
-        close_now(c);
+        imap_conn_close(c);
     else if (out.n)
-        write_bytes(c, out);
+        imap_conn_write(c, out);
     else
         next(c);
 }
@@ -248,7 +246,7 @@ static void end_session(struct imap_conn *c, const char *why, const char *text)
 {
     end_because(c, why);
     if (c->channel.handshaking || c->channel.broken) {
-        close_now(c);
+        imap_conn_close(c);
         return;
     }
     imap_session_shutdown(c->session, text);
@@ -265,7 +263,7 @@ static uint64_t deadline_of(const struct imap_conn *c)
     return imap_session_logged_in(c->session) ? c->idle_deadline_ms : c->login_deadline_ms;
 }
 
-static void wait_for_input(struct imap_conn *c)
+void imap_conn_wait(struct imap_conn *c)
 {
     const uint64_t now = now_ms(c), deadline = deadline_of(c);
     uint64_t wait = now < deadline ? deadline - now : 0;
@@ -278,7 +276,7 @@ static void wait_for_input(struct imap_conn *c)
 static void park(struct imap_conn *c)
 {
     if (c->woken) {
-        submit(c);
+        imap_conn_submit(c);
         return;
     }
     c->state = CONN_PARKED;
@@ -313,11 +311,11 @@ static void next(struct imap_conn *c)
     if (c->pending.n > 0 || imap_channel_has_input(&c->channel))
         submit_in_turn(c);
     else if (c->woken)
-        submit(c);
+        imap_conn_submit(c);
     else if (c->eof)
-        close_now(c);
+        imap_conn_close(c);
     else
-        wait_for_input(c);
+        imap_conn_wait(c);
 }
 
 /* After a half-close what was asked is still answered, if somebody is there: only writing tells. */
@@ -341,7 +339,7 @@ static void take_back(struct imap_conn *c)
     c->state = CONN_WRITE; /* the loop's again */
     imap_meter_take(&c->commands_meter, commands - c->commands, l->commands_per_s, l->burst_s, now_ms(c));
     c->commands = commands;
-    count_kind(c, (int)imap_session_kind(c->session));
+    imap_conn_count_kind(c, (int)imap_session_kind(c->session));
     if (c->channel.ended)
         c->eof = true;
     if (c->how == IMAP_RUN_STARTTLS) {
@@ -385,7 +383,7 @@ void imap_conn_drain_woken(struct imap_loop *loop)
     for (struct imap_conn *c = ready; c; c = c->next_ready) {
         c->woken = true;
         if (c->state == CONN_IDLE || c->state == CONN_PARKED)
-            submit(c);
+            imap_conn_submit(c);
     }
 }
 
@@ -412,7 +410,7 @@ static void on_write_timer(struct imap_conn *c)
     }
     log_to(LOG_LEVEL_INFO, "imap: client does not read, dropped: bytes_waiting=%zu", left);
     end_because(c, "does not read");
-    close_now(c);
+    imap_conn_close(c);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -420,9 +418,9 @@ static void on_timer(uv_timer_t *timer)
     struct imap_conn *c = timer->data;
     switch (c->state) {
     case CONN_IDLE: on_idle_timer(c); return;
-    case CONN_PAUSE: submit(c); return;
+    case CONN_PAUSE: imap_conn_submit(c); return;
     case CONN_WRITE: on_write_timer(c); return;
-    case CONN_LINGER: close_now(c); return;
+    case CONN_LINGER: imap_conn_close(c); return;
     case CONN_PARKED:
     case CONN_BUSY:
     case CONN_CLOSED: return;
@@ -445,9 +443,9 @@ static void on_end_of_input(struct imap_conn *c, ssize_t why)
     set_reading(c, false);
     /* After a half-close the commands that were sent are still answered. */
     if (c->state == CONN_IDLE || c->state == CONN_LINGER)
-        close_now(c);
+        imap_conn_close(c);
     else if (c->doomed && c->state != CONN_BUSY)
-        close_now(c);
+        imap_conn_close(c);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -483,153 +481,6 @@ static void set_reading(struct imap_conn *c, bool on)
         uv_read_stop((uv_stream_t *)&c->tcp);
 }
 
-/* ---- the beginning -------------------------------------------------------------------------------- */
-
-/* Called by the session's job. */
-static bool on_admit(void *arg, const char *account)
-{
-    struct imap_conn *c = arg;
-    struct imap_server *server = c->loop->server;
-    if (c->account)
-        return true;
-    if (imap_counts_add(server->accounts, bytes_str(account), c->config->server.connections_per_account)) {
-        c->account = strdup(account);
-        ASSERT(c->account);
-        return true;
-    }
-    if (server->events->refused)
-        server->events->refused(server->events->arg, c->rules->name, c->peer, IMAP_REFUSED_ACCOUNT);
-    return false;
-}
-
-static void learn_addresses(struct imap_conn *c, const struct sockaddr *peer)
-{
-    struct sockaddr_storage here = {0};
-    int here_n = sizeof here;
-    struct imap_address local = {0};
-    imap_address_of(peer, &c->address);
-    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&here, &here_n) == 0)
-        imap_address_of((struct sockaddr *)&here, &local);
-    imap_address_format(&c->address, c->peer);
-    imap_address_format(&local, c->local);
-    imap_address_client(&c->address, c->client);
-    c->local_address = local;
-}
-
-static void learn_transport(struct imap_conn *c)
-{
-    const struct imap_listener_rules *r = c->rules;
-    c->transport = (struct imap_transport){
-        .id = atomic_fetch_add(&c->loop->server->next_id, 1) + 1,
-        .listener = r->name,
-        .peer = c->peer,
-        .local = c->local,
-        .peer_port = c->address.port,
-        .local_port = c->local_address.port,
-        .login = imap_config_login_rule(r, &c->address, &c->local_address, false),
-        .mechanisms = r->mechanisms,
-        .starttls = r->mode == IMAP_LISTEN_STARTTLS && r->tls,
-        .compress = r->compress,
-        .admit = on_admit,
-        .arg = c,
-        .events = c->loop->server->events,
-    };
-}
-
-/* Is there room for one more, by all the limits? What was counted for a connection that is refused is given back. */
-static bool count(struct imap_conn *c, enum imap_refused *why)
-{
-    struct imap_server *server = c->loop->server;
-    const struct imap_server_limits *l = &c->config->server;
-    const uint32_t per_address = imap_address_is_loopback(&c->address) ? 0 : l->connections_per_address,
-                   per_port = c->rules->max_connections;
-    *why = IMAP_REFUSED_TOTAL;
-    if (atomic_fetch_add(&server->connections, 1) < l->connections) {
-        if (atomic_fetch_add(&server->ports[c->port].connections, 1) < (per_port ? per_port : UINT32_MAX)) {
-            if (imap_counts_add(server->addresses, bytes_of(c->client, sizeof c->client), per_address))
-                return true;
-            *why = IMAP_REFUSED_ADDRESS;
-        }
-        atomic_fetch_sub(&server->ports[c->port].connections, 1);
-    }
-    atomic_fetch_sub(&server->connections, 1);
-    return false;
-}
-
-static void refuse(struct imap_conn *c, enum imap_refused why)
-{
-    static const char full[] = "* BYE Too many connections, try again later\r\n";
-    struct imap_server *server = c->loop->server;
-    if (server->events->refused)
-        server->events->refused(server->events->arg, c->rules->name, c->peer, why);
-    /* Its few bytes are polite; a flood does not get them, nor does who expects TLS. */
-    if (atomic_fetch_add(&server->turned_away, 1) >= TURNED_AWAY_MAX || c->rules->mode == IMAP_LISTEN_TLS)
-        close_now(c);
-    else
-        write_bytes(c, BYTES_LIT(full));
-}
-
-static void begin(struct imap_conn *c)
-{
-    struct imap_server *server = c->loop->server;
-    enum imap_refused why;
-    uv_tcp_nodelay(&c->tcp, 1);
-    uv_tcp_keepalive(&c->tcp, 1, KEEPALIVE_S);
-    learn_transport(c);
-    const bool closed = c->loop->stopping || c->rules->gone;
-    if (closed || !count(c, &why)) {
-        refuse(c, closed ? IMAP_REFUSED_TOTAL : why);
-        return;
-    }
-    c->counted = true;
-    count_kind(c, IMAP_SESSION_NONAUTH);
-    c->session = imap_session_new(server->store, &c->config->limits);
-    imap_session_set_wake(c->session, on_session_wake, c);
-    imap_session_set_transport(c->session, &c->transport);
-    c->login_deadline_ms = now_ms(c) + c->config->limits.login_ms;
-    c->handshake_deadline_ms = now_ms(c) + c->config->server.handshake_ms;
-    if (server->events->opened)
-        server->events->opened(server->events->arg, &c->transport);
-    if (c->rules->mode == IMAP_LISTEN_TLS) {
-        imap_channel_begin_tls(&c->channel, c->rules->tls);
-        c->how = IMAP_RUN_IDLE;
-        wait_for_input(c);
-    } else {
-        submit(c);
-    }
-}
-
-void imap_conn_accept(struct imap_listener *listener, int fd, const struct sockaddr *peer)
-{
-    struct imap_loop *loop = listener->loop;
-    struct imap_conn *c = calloc(1, sizeof *c);
-    ASSERT(c);
-    c->job.run = imap_conn_work;
-    c->loop = loop;
-    c->state = CONN_WRITE;
-    c->port = listener->index;
-    c->config = imap_server_config(loop->server);
-    c->rules = &c->config->listeners[listener->index];
-    c->accepted_ns = uv_hrtime();
-    c->next = loop->conns;
-    if (c->next)
-        c->next->prev = c;
-    loop->conns = c;
-    loop->conns_n++;
-    c->handles = 2;
-    uv_tcp_init(&loop->uv, &c->tcp);
-    uv_timer_init(&loop->uv, &c->timer);
-    c->tcp.data = c->timer.data = c;
-    if (uv_tcp_open(&c->tcp, fd) == 0) {
-        learn_addresses(c, peer);
-        begin(c);
-    } else {
-        close(fd);
-        atomic_fetch_add(&loop->server->turned_away, 1);
-        close_now(c);
-    }
-}
-
 void imap_conn_stop_all(struct imap_loop *loop, bool now)
 {
     struct imap_conn *following = NULL;
@@ -638,7 +489,7 @@ void imap_conn_stop_all(struct imap_loop *loop, bool now)
         if (c->state == CONN_BUSY)
             c->doomed |= now;
         else if (now || c->state == CONN_LINGER)
-            close_now(c);
+            imap_conn_close(c);
         else if (c->state == CONN_IDLE || c->state == CONN_PAUSE)
             next(c);
     }

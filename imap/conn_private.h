@@ -50,6 +50,23 @@ struct imap_conn {
     bool woken;
 };
 
+/* ---- conn.c, for how it begins ---- */
+
+/* Runs the session. */
+void imap_conn_submit(struct imap_conn *c);
+/* For input, until a deadline. */
+void imap_conn_wait(struct imap_conn *c);
+/* out lives until it is written. */
+void imap_conn_write(struct imap_conn *c, struct bytes out);
+/* The session must not be on the pool. */
+void imap_conn_close(struct imap_conn *c);
+/* Counts it among the server's sessions of this kind (enum imap_session_kind), and no more of another; -1: of none. */
+void imap_conn_count_kind(struct imap_conn *c, int kind);
+/* The session's imap_wake_fn: from any thread, until imap_session_free has returned. */
+void imap_conn_wake(void *arg);
+
+/* ---- conn_work.c ---- */
+
 /* A run of its session, or a step of its handshake; then it is the loop's again. */
 void imap_conn_work(struct imap_job *job);
 
