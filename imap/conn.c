@@ -27,7 +27,6 @@
 
 #include <string.h>
 
-
 enum {
     PENDING_BYTES = 64 << 10,
     LINGER_MS = 1000,
