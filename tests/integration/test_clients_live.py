@@ -67,7 +67,7 @@ class Home:
                 if isinstance(item, tuple):
                     subject = re.search(rb"Subject: (\S+)", item[1])[1].decode()
                     assert subject not in got, f"{subject} stands twice in {name}"
-                    got[subject] = set(re.search(rb"FLAGS \(([^)]*)\)", item[0])[1].decode().split())
+                    got[subject] = set(re.search(rb"FLAGS \(([^)]*)\)", item[0])[1].decode().split()) - {"\\Recent"}
             return got
 
 
