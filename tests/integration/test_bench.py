@@ -178,6 +178,5 @@ class Bench(unittest.TestCase):
 
 if __name__ == "__main__":
     if not all(os.path.exists(name) for name in (GEN, BENCH, NET)):
-        print(f"{BENCH} is not built")
-        sys.exit(77)
+        sys.exit(f"not all of {GEN}, {BENCH}, {NET} are built")
     unittest.main(verbosity=2)
