@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int check_twice(const struct indexer_run *run, uint32_t n, struct error *err)
 {
@@ -86,11 +87,50 @@ static bool is_recorded_as(const struct vault_spec *spec, struct bytes recorded)
     char *path = g_canonicalize_filename(spec->path, NULL);
     char *want = spec->folder ? g_strconcat(":", path, "=", spec->folder, NULL) : g_strconcat(":", path, NULL);
     const uint8_t *colon = memchr(recorded.p, ':', recorded.n);
-    bool same =
-        colon && bytes_equal(bytes_slice(recorded, (size_t)(colon - recorded.p), recorded.n), bytes_str(want));
+    bool same = colon && bytes_equal(bytes_slice(recorded, (size_t)(colon - recorded.p), recorded.n), bytes_str(want));
     g_free(want);
     g_free(path);
     return same;
+}
+
+static struct bytes without_kind(struct bytes name)
+{
+    const uint8_t *colon = memchr(name.p, ':', name.n);
+    return colon ? bytes_slice(name, (size_t)(colon - name.p) + 1, name.n) : name;
+}
+
+/* Is the recorded source the vault of this spec, as another kind or filed into another folder? */
+static bool is_same_vault(const struct vault_spec *spec, struct bytes recorded)
+{
+    const struct bytes there = without_kind(recorded);
+    char *path = g_canonicalize_filename(spec->path, NULL), *whole = g_strndup((const char *)there.p, there.n);
+    const size_t n = strlen(path);
+    /* "=" may also belong to a path that begins like ours */
+    const bool same =
+        strcmp(whole, path) == 0 || (strncmp(whole, path, n) == 0 && whole[n] == '=' && access(whole, F_OK) != 0);
+    g_free(whole);
+    g_free(path);
+    return same;
+}
+
+/* All of a vault would be filed again under another name: it is asked for by the name that it has. */
+static int check_recorded(const struct indexer_run *run, struct mds_txn *txn, const struct indexer_source *s,
+                          struct error *err)
+{
+    struct bytes name;
+    for (uint32_t id = 1; mds_source_name(txn, id, &name, NULL) == 0; id++) {
+        const bool imported =
+            name.n >= sizeof INDEXER_IMPORT && memcmp(name.p, INDEXER_IMPORT, sizeof INDEXER_IMPORT - 1) == 0;
+        if (imported)
+            name = bytes_slice(name, sizeof INDEXER_IMPORT - 1, name.n);
+        if (imported != run->build->import || bytes_equal(name, bytes_str(vault_name(s->vault))) ||
+            !is_same_vault(s->spec, name))
+            continue;
+        return error_set(err, BASE_ERR_USAGE, 0,
+                         "%s is in the archive as %.*s already: name it so, or choose another archive", s->name,
+                         (int)name.n, (const char *)name.p);
+    }
+    return 0;
 }
 
 int indexer_sources_recall(struct indexer_run *run, struct error *err)
@@ -101,8 +141,10 @@ int indexer_sources_recall(struct indexer_run *run, struct error *err)
     for (uint32_t i = 0; rc == 0 && i < run->sources_n; i++) {
         struct indexer_source *s = &run->sources[i];
         struct bytes name;
-        if (s->vault)
+        if (s->vault) {
+            rc = check_recorded(run, txn, s, err);
             continue;
+        }
         for (uint32_t id = 1; !s->name && mds_source_name(txn, id, &name, NULL) == 0; id++)
             if (is_recorded_as(s->spec, name)) {
                 s->name = strndup((const char *)name.p, name.n);

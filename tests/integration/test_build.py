@@ -236,10 +236,22 @@ def verified(lab):
     lab.mds("verify", "--store", lab.store, "--archive", "v", "--items", "--progress", "none")
 
 
+def same_vault(lab):
+    """A vault is not filed a second time under another kind, or into another folder."""
+    path = maildir(lab.path("same"), [(1, "x"), (2, "y")])
+    maildir(path + "=a", [(1, "z")])
+    lab.build("s", f"maildir:{path}")
+    for other in (f"maildir++:{path}", f"maildir:{path}=Other", f"maildir++:{path}/../same"):
+        got = lab.build("s", other, check=False)
+        assert got.returncode == 2 and f"is in the archive as maildir:{path}".encode() in got.stderr, (other, got)
+    lab.build("s", f"maildir:{path}/../same", f"maildir:{path}=a")
+    assert messages(lab, "s") == 3
+
+
 def main():
     with Lab() as lab:
         for check in (usage, headers, lost_store, manifest, progress, rebuilt, rebuilt_from_damage, verified, interrupted,
-                      rewritten_meanwhile):
+                      rewritten_meanwhile, same_vault):
             check(lab)
             print(f"{check.__name__}: ok", flush=True)
 
