@@ -73,6 +73,7 @@ struct mdsq_change {
     mdsq_done_fn *done;
     void *done_arg;
     bool failed; /* in this turn: left out when the turn is replayed */
+    bool has_more; /* applied in part, which is to be committed: the rest comes behind what waits meanwhile */
 
     enum change_state state;
     int rc;
@@ -99,7 +100,10 @@ struct turn {
     uint32_t folder;   /* the last that was touched */
 };
 
-/* change_*.c: applies one change. Checks first, then writes. On success its result is set. */
+/*
+ * change_*.c: applies one change, or the next part of one (has_more is false before, and set if some is left). Checks first, then
+ * writes. On success its result is set.
+ */
 int change_apply(struct turn *t, struct mdsq_change *c, struct error *err);
 void change_result_reset(struct change_result *r);
 

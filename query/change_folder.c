@@ -1,6 +1,8 @@
 /* CREATE, DELETE, RENAME and SUBSCRIBE. */
 #include "change.h"
 
+#define DELETE_PART 2048 /* messages: some 20 ms */
+
 static bool is_inbox(struct bytes name)
 {
     return bytes_equal_nocase(name, BYTES_LIT("INBOX"));
@@ -67,8 +69,8 @@ int change_create(struct turn *t, struct mdsq_change *c, struct error *err)
     return rc;
 }
 
-/* Every message of a folder, by one of the two. */
-static int empty_folder(struct turn *t, uint32_t folder, uint32_t to, struct error *err)
+/* The first `limit` messages of a folder are expunged, or moved to `to`. 1: more are left. */
+static int empty_folder(struct turn *t, uint32_t folder, uint32_t to, uint64_t limit, struct error *err)
 {
     roaring_bitmap_t *all = NULL;
     roaring_uint32_iterator_t it;
@@ -76,16 +78,20 @@ static int empty_folder(struct turn *t, uint32_t folder, uint32_t to, struct err
 
     if (rc < 0)
         return rc;
-    for (roaring_init_iterator(all, &it); rc >= 0 && it.has_value; roaring_advance_uint32_iterator(&it)) {
+
+    const bool is_part = roaring_bitmap_get_cardinality(all) > limit;
+
+    for (roaring_init_iterator(all, &it); rc >= 0 && it.has_value && limit; roaring_advance_uint32_iterator(&it)) {
         uint32_t uid = 0;
 
+        limit--;
         t->is_mutated = true;
         turn_touch(t, folder, 1);
         rc = to ? mds_message_move(t->txn, folder, it.current_value, to, t->now, &uid, err)
                 : mds_message_expunge(t->txn, folder, it.current_value, t->now, err);
     }
     roaring_bitmap_free(all);
-    return rc;
+    return rc < 0 ? rc : is_part;
 }
 
 int change_delete(struct turn *t, struct mdsq_change *c, struct error *err)
@@ -103,12 +109,13 @@ int change_delete(struct turn *t, struct mdsq_change *c, struct error *err)
 
     const uint32_t id = folder.id;
 
-    rc = empty_folder(t, id, 0, err);
-    if (rc >= 0) {
+    rc = empty_folder(t, id, 0, DELETE_PART, err);
+    c->has_more = rc > 0;
+    if (rc == 0) {
         t->is_mutated = true;
         rc = mds_folder_remove(t->txn, id, err);
     }
-    return rc;
+    return rc < 0 ? rc : BASE_OK;
 }
 
 int change_rename(struct turn *t, struct mdsq_change *c, struct error *err)
@@ -123,7 +130,7 @@ int change_rename(struct turn *t, struct mdsq_change *c, struct error *err)
 
     if (is_inbox(buf_bytes(&c->name))) { /* its messages go, it stays; what is below it stays too */
         rc = folder_make(t, buf_bytes(&c->to), &to, err);
-        return rc < 0 ? rc : empty_folder(t, id, to.id, err);
+        return rc < 0 ? rc : empty_folder(t, id, to.id, UINT64_MAX, err);
     }
     t->is_mutated = true;
     rc = mds_folder_rename(t->txn, id, buf_bytes(&c->to), err);

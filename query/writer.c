@@ -7,6 +7,9 @@
  *
  * Every change is atomic though they share a transaction: one that fails before its first write is left out; one that
  * fails later makes the turn begin anew without it. BASE_ERR_AGAIN (the map grew) begins it anew with all.
+ *
+ * A change that is too large for a turn (DELETE of a large folder) is applied in parts, each of them committed; between
+ * two parts all that waits has its turn.
  */
 #include "change.h"
 
@@ -19,6 +22,7 @@
 #define PRUNE_EVERY    8192  /* changed messages of an archive between two looks at the logs, at most */
 #define LOG_ROWS       100000 /* rows kept a folder and log, if nothing else is set */
 #define PRUNE_LIMIT    32768
+#define PART_PAUSE_NS  1000000 /* between two parts of a change: another process that waits gets the lock */
 
 struct query_writer {
     pthread_mutex_t lock;
@@ -139,6 +143,7 @@ static int turn_apply(struct turn *t, struct batch *b)
         query_error_init(&e);
         change_result_reset(&c->result);
         t->is_mutated = false;
+        c->has_more = false;
         const int rc = change_apply(t, c, &e);
 
         if (rc == BASE_ERR_AGAIN)
@@ -209,6 +214,41 @@ static void count_us(struct query_writer *w, uint64_t us)
     w->commit_us += us;
 }
 
+/* Changes of which only a part was done leave the batch, into the one that is returned. */
+static struct batch batch_split(struct batch *b)
+{
+    struct batch done = *b, parts = *b;
+
+    done.first = done.last = parts.first = parts.last = NULL;
+    done.n = parts.n = 0;
+    for (struct mdsq_change *c = b->first, *next; c; c = next) {
+        struct batch *to = c->has_more && !c->failed ? &parts : &done;
+
+        next = c->next;
+        c->next = NULL;
+        if (to->last)
+            to->last->next = c;
+        else
+            to->first = c;
+        to->last = c;
+        to->n++;
+    }
+    *b = done;
+    return parts;
+}
+
+/* Behind what waits; under the writer's lock. */
+static void queue_parts(struct mdsq_archive *a, const struct batch *parts)
+{
+    if (parts->n == 0)
+        return;
+    if (a->queue_last)
+        a->queue_last->next = parts->first;
+    else
+        a->queue_first = parts->first;
+    a->queue_last = parts->last;
+}
+
 static void turn(struct query_writer *w, struct mdsq_archive *a)
 {
     struct batch b = {.writer = w, .archive = a, .began_us = query_os_monotonic_us()};
@@ -226,12 +266,17 @@ static void turn(struct query_writer *w, struct mdsq_archive *a)
         if (rc < 0 && !c->failed)
             change_fail(c, rc, &e);
     }
+
+    const struct batch parts = batch_split(&b);
+
     if (rc >= 0)
         query_watcher_news(a);
     for (struct mdsq_change *c = b.first; c; c = c->next) {
         if (c->done)
             c->done(c->done_arg);
     }
+    if (parts.n)
+        (void)nanosleep(&(struct timespec){.tv_nsec = PART_PAUSE_NS}, NULL);
 
     /* From here on the changes are their makers', who may free them, and the archive with the last. */
     (void)pthread_mutex_lock(&w->lock);
@@ -243,6 +288,7 @@ static void turn(struct query_writer *w, struct mdsq_archive *a)
     w->commits++;
     count_us(w, query_os_monotonic_us() - b.began_us);
     a->is_writing = false;
+    queue_parts(a, &parts);
     if (a->queue_first)
         ready_push(w, a);
     (void)pthread_cond_broadcast(&w->done);

@@ -430,6 +430,70 @@ Test(change, waiting_changes_share_a_commit_and_fail_alone)
     bed_free(&b);
 }
 
+struct finish {
+    atomic_uint *clock;
+    atomic_uint at;
+};
+
+static void note_finish(void *arg)
+{
+    struct finish *f = arg;
+
+    atomic_store(&f->at, atomic_fetch_add(f->clock, 1) + 1);
+}
+
+/* `n` copies of INBOX's first message in a folder. */
+static void fill(struct bed *b, const char *folder, unsigned n)
+{
+    struct mds_txn *txn = NULL;
+    struct mds_folder inbox;
+    struct error err;
+    uint32_t id = 0, uid = 0;
+
+    OK(mds_write_begin(b->f->env, &txn, &err));
+    OK(mds_folder_find(txn, BYTES_LIT("INBOX"), &inbox, &err));
+    OK(mds_folder_create(txn, bytes_str(folder), &id, &err));
+    for (unsigned i = 0; i < n; i++)
+        OK(mds_message_copy(txn, inbox.id, 1, id, 1, &uid, &err));
+    OK(mds_write_commit(&txn, &err));
+}
+
+/* Others have their turn in the midst of it; what waited and what is deleted at last is as if it had been one piece. */
+Test(change, delete_of_a_large_folder_holds_nobody_up)
+{
+    struct bed b = bed_new(TEMP_DIR());
+    enum { N = 9000 };
+    struct mdsq_change *large = NULL, *small = NULL;
+    atomic_uint clock = 0;
+    struct finish large_done = {&clock, 0}, small_done = {&clock, 0};
+    struct mds_txn *txn = NULL;
+    struct mdsq_outcome o;
+    struct error err;
+    uint64_t changes_n, commits_n;
+
+    fill(&b, "large", N);
+    OK(mds_write_begin(b.f->env, &txn, &err)); /* both wait */
+    OK(mdsq_change_delete(b.archive, "large", &large, &e));
+    OK(mdsq_change_submit(large, note_finish, &large_done));
+    OK(mdsq_change_create(b.archive, "small", 0, &small, &e));
+    OK(mdsq_change_submit(small, note_finish, &small_done));
+    mds_write_abort(&txn);
+    while (atomic_load(&clock) < 2)
+        ;
+    OK(mdsq_change_outcome(large, &o, &e));
+    OK(mdsq_change_outcome(small, &o, &e));
+    cr_expect_lt(atomic_load(&small_done.at), atomic_load(&large_done.at));
+    mdsq_change_free(&large);
+    mdsq_change_free(&small);
+    query_writer_counts(b.store, &changes_n, &commits_n);
+    cr_expect_eq(changes_n, 2);
+    cr_expect_geq(commits_n, N / 4096, "%llu commits", (unsigned long long)commits_n);
+    OK(mdsq_reader_renew(b.reader, &e));
+    cr_expect_str_eq(folders(&b), "INBOX+ small");
+    check_store(&b);
+    bed_free(&b);
+}
+
 static int on_gone(uint32_t seq, uint32_t uid, void *arg)
 {
     char *text = arg;
