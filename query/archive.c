@@ -104,14 +104,17 @@ static struct mdsq_archive *registry_find(struct mdsq_store *store, uint32_t id,
 }
 
 /* For writing if the store is; a store that can only be read (file system) is read. */
-static int environment_open(const struct mdsq_store *store, const char *dir, struct mds_env **out, struct error *err)
+static int environment_open(const struct mdsq_store *store, const char *dir, struct mds_env **out, bool *writable_out,
+                            struct error *err)
 {
     struct mds_options options = {.read_only = !(store->flags & MDSQ_STORE_WRITE),
                                   .relaxed = (store->flags & MDSQ_STORE_RELAXED) != 0};
     int rc = mds_open(dir, &options, out, err);
 
+    *writable_out = !options.read_only;
     if (rc != BASE_ERR_READONLY || options.read_only)
         return rc;
+    *writable_out = false;
     options.read_only = true;
     options.relaxed = false;
     return mds_open(dir, &options, out, err);
@@ -144,7 +147,7 @@ static int archive_open_locked(struct mdsq_store *store, const char *name, struc
         a->dev = st.st_dev;
         a->ino = st.st_ino;
         g_strlcpy(a->name, info.name, sizeof a->name);
-        rc = environment_open(store, info.dir, &a->env, err);
+        rc = environment_open(store, info.dir, &a->env, &a->is_writable, err);
         if (rc < 0) {
             archive_free(a);
             return rc;
@@ -239,6 +242,11 @@ int query_archive_check(struct mdsq_archive *archive, struct error *err)
     return BASE_OK;
 }
 
+bool mdsq_archive_is_there(struct mdsq_archive *archive)
+{
+    return query_archive_check(archive, NULL) >= 0;
+}
+
 uint64_t mdsq_archive_tick(struct mdsq_archive *archive)
 {
     return mds_last_txnid(archive->env);
@@ -296,5 +304,5 @@ int query_archive_uids(struct mdsq_archive *archive, struct mds_txn *txn, const 
 
 bool mdsq_archive_writable(const struct mdsq_archive *archive)
 {
-    return archive->store->flags & MDSQ_STORE_WRITE;
+    return archive->is_writable;
 }

@@ -189,6 +189,7 @@ struct mdsq_archive {
     uint32_t id;
     dev_t dev; /* of data.mdb when it was opened: a rebuild puts another file in place */
     ino_t ino;
+    bool is_writable; /* permanent: opened for writing, and the file system can be written */
     /* Under store.lock. */
     unsigned refs;
     bool stale; /* no longer what the catalogue's directory holds: closed with its last user */

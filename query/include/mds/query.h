@@ -204,8 +204,10 @@ MDSQ_API void mdsq_archive_close(struct mdsq_archive **archive);
  * shows before its last write has reached the disk. Who remembers how far it has looked remembers mdsq_reader_tick, and looks again while they differ.
  */
 MDSQ_API uint64_t mdsq_archive_tick(struct mdsq_archive *archive);
-/* The store was opened with MDSQ_STORE_WRITE: changes may be made. */
+/* The store was opened with MDSQ_STORE_WRITE and its file system can be written: changes may be made. */
 MDSQ_API bool mdsq_archive_writable(const struct mdsq_archive *archive);
+/* False within a second after it was disabled or removed, by any process: readers and changes get MDSQ_ERR_NOTFOUND. Cheap, any thread. */
+MDSQ_API bool mdsq_archive_is_there(struct mdsq_archive *archive);
 
 struct mdsq_reader;
 /* A snapshot of what is committed, also while another process builds. Holds the archive. After a failed renew only end it. */

@@ -229,6 +229,12 @@ bool mdsq_archive_writable(const struct mdsq_archive *archive)
     return fake.writable;
 }
 
+bool mdsq_archive_is_there(struct mdsq_archive *archive)
+{
+    (void)archive;
+    return !fake.archive_is_gone;
+}
+
 int mdsq_reader_begin(struct mdsq_archive *archive, struct mdsq_reader **out, struct mdsq_error *err)
 {
     (void)archive, (void)err;

@@ -34,6 +34,7 @@ struct fake {
     unsigned keywords_n;
     uint64_t tick;
     bool writable;
+    bool archive_is_gone; /* it was disabled or removed */
     uint32_t recent_from; /* the first UID that is \Recent; 0: none is */
     uint64_t modseq;
     int change_result; /* of every commit, if negative */

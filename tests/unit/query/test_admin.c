@@ -4,7 +4,9 @@
 #include "test_support.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 static struct mdsq_error e;
@@ -24,6 +26,40 @@ static int append_one(struct mdsq_archive *archive, const char *text)
 
     mdsq_change_free(&change);
     return rc;
+}
+
+/* Only this process sees the directory so. */
+static bool make_read_only(const char *dir)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount(dir, dir, NULL, MS_BIND, NULL) == 0 && mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0;
+}
+
+Test(admin, a_read_only_file_system_is_not_writable)
+{
+    const char *dir = path_join(TEMP_DIR(), "store");
+    struct mdsq_store *store = NULL;
+    struct mdsq_archive *archive = NULL;
+    struct mdsq_change *change = NULL;
+    struct mdsq_reader *reader = NULL;
+
+    OK(mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE, &store, &e));
+    OK(mdsq_archive_add(store, "ann", &e));
+    OK(mdsq_archive_open(store, "ann", &archive, &e));
+    cr_expect(mdsq_archive_writable(archive));
+    mdsq_archive_close(&archive);
+    mdsq_store_close(&store);
+    if (!make_read_only(dir))
+        cr_skip_test("no mounts here: not tested");
+    OK(mdsq_store_open(dir, MDSQ_STORE_WRITE, &store, &e));
+    OK(mdsq_archive_open(store, "ann", &archive, &e));
+    cr_expect_not(mdsq_archive_writable(archive));
+    cr_expect_eq(mdsq_change_create(archive, "x", 0, &change, &e), MDSQ_ERR_READONLY);
+    OK(mdsq_reader_begin(archive, &reader, &e));
+    mdsq_reader_end(&reader);
+    mdsq_archive_close(&archive);
+    mdsq_store_close(&store);
+    (void)umount2(dir, MNT_DETACH); /* else the directory cannot be removed */
 }
 
 Test(admin, an_archive_of_its_own_vault)
@@ -52,6 +88,7 @@ Test(admin, an_archive_of_its_own_vault)
     for (int i = 0; i < 30 && mdsq_reader_renew(reader, &e) >= 0; i++)
         usleep(100000);
     cr_expect_eq(mdsq_reader_renew(reader, &e), MDSQ_ERR_NOTFOUND);
+    cr_expect_not(mdsq_archive_is_there(archive));
     struct mdsq_archive *again = NULL;
     cr_expect_eq(mdsq_archive_open(store, "ann", &again, &e), MDSQ_ERR_NOTFOUND);
     OK(mdsq_archive_enable(store, "ann", true, &e));
