@@ -270,10 +270,21 @@ static bool step_news(struct imap_session *s, struct imap_command *c)
     return c->keep_view_quiet || imap_news_step(s, &c->news, allow_expunge, c->folder_may_go);
 }
 
+/* With each new command, also those that ask nothing of the archive, as NOOP and the end of IDLE. */
+static bool archive_is_gone(struct imap_session *s, const struct imap_command *c)
+{
+    const bool ends_anyway = s->state == IMAP_STATE_LOGOUT || (c->row && c->row->run == imap_cmd_logout);
+    return s->archive && c->began_ns == 0 && !ends_anyway && !mdsq_archive_is_there(s->archive);
+}
+
 /* IDLE here means: go on at once; the others are given to the caller of run. */
 static enum imap_run step_command(struct imap_session *s)
 {
     struct imap_command *c = s->command;
+    if (archive_is_gone(s, c)) {
+        imap_say_bye(s, "[UNAVAILABLE] Archive was disabled or removed");
+        return IMAP_RUN_CLOSE;
+    }
     if (c->began_ns == 0)
         c->began_ns = imap_system_now_ns();
     if (c->stage == IMAP_STAGE_RUN) {

@@ -622,6 +622,33 @@ Test(session, local_session_is_logged_in)
     cr_expect_eq(err.code, BASE_ERR_NOTFOUND);
 }
 
+Test(session, archive_that_is_gone_ends_it)
+{
+    static const char *const commands[] = {"a NOOP\r\n",  "a IDLE\r\n",        "a FETCH 1 UID\r\n",
+                                           "a CLOSE\r\n", "a SELECT INBOX\r\n", "a NOOP\r\nb NOOP\r\n"};
+    static const char bye[] = "* BYE [UNAVAILABLE] Archive was disabled or removed\r\n";
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct imap_session *s = talk_selected(NULL);
+        fake.archive_is_gone = true;
+        const char *got = talk(s, commands[i]);
+        cr_expect_str_eq(got, bye, "%s: %s", commands[i], got);
+        cr_expect_eq(talk_how, IMAP_RUN_CLOSE, "%s", commands[i]);
+        fake.archive_is_gone = false;
+        end(&s);
+    }
+    struct imap_session *s = talk_selected(NULL);
+    talk(s, "a IDLE\r\n");
+    fake.archive_is_gone = true;
+    cr_expect_str_eq(talk(s, "DONE\r\n"), bye);
+    fake.archive_is_gone = false;
+    end(&s);
+    s = talk_selected(NULL);
+    fake.archive_is_gone = true;
+    cr_expect_str_eq(talk(s, "a LOGOUT\r\n"), "* BYE Logging out\r\na OK LOGOUT completed\r\n");
+    fake.archive_is_gone = false;
+    end(&s);
+}
+
 Test(session, shutdown_says_bye_once)
 {
     struct imap_session *s = talk_selected(NULL);
