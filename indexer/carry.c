@@ -165,24 +165,19 @@ static int message_carry(struct indexer_writer *w, const struct mds_message *old
     return rc < 0 ? rc : 1;
 }
 
+/* Its folder may be gone, or another one have its name: nothing is put in there and taken out again. */
 static int removed_carry(struct indexer_writer *w, uint32_t folder, uint32_t uid, uint64_t item, struct error *err)
 {
     struct indexer_restore *r = w->run->restore;
-    struct mds_removed old, there;
+    struct mds_removed old;
     const uint32_t now = indexer_restore_folder(r, folder);
-    int rc = now ? mds_removed_next(w->txn, now, uid - 1, &there, err) : 0;
-    if (rc < 0 || !now || (rc > 0 && there.folder == now && there.uid == uid))
-        return rc < 0 ? rc : 0;
-    rc = mds_removed_next(r->txn, folder, uid - 1, &old, NULL);
-    if (rc <= 0 || old.folder != folder || old.uid != uid)
+    int rc = now ? mds_removed_next(r->txn, folder, uid - 1, &old, NULL) : 0;
+    if (rc < 0 || !now || rc == 0 || old.folder != folder || old.uid != uid)
         return rc < 0 ? damaged(r, err) : 0;
-    const int64_t removed_at = old.removed_at;
-    rc = message_carry(w, &old.message, item, err);
-    if (rc > 0) {
-        w->report->messages_added--;
-        rc = mds_message_expunge(w->txn, now, uid, removed_at, err);
-    }
-    return rc;
+    old.folder = now;
+    old.message.item = item;
+    rc = mds_removed_carry(w->txn, &old, err);
+    return rc == BASE_ERR_EXISTS ? 0 : rc;
 }
 
 /* What the old store has of the result's item: known, at all; count, what nobody else accounts for. item 0: only counts. */
@@ -273,10 +268,17 @@ static int old_container(struct indexer_writer *w, struct mds_container *out)
     return rc == 0 ? mds_container_find(txn, source, buf_bytes(&w->container_name), false, out, NULL) : rc;
 }
 
-uint32_t indexer_carry_folder(struct indexer_writer *w)
+uint32_t indexer_carry_folder(struct indexer_writer *w, bool *gone_out)
 {
     struct mds_container c;
-    return old_container(w, &c) == 0 ? indexer_restore_folder(w->run->restore, c.folder) : 0;
+    struct mds_folder f;
+    const uint32_t id = old_container(w, &c) == 0 ? indexer_restore_folder(w->run->restore, c.folder) : 0;
+    *gone_out = id && (mds_folder_get(w->txn, id, &f, NULL) < 0 || !f.selectable);
+    if (*gone_out && !c.rows) { /* nothing was let go with it: as in a build, its name makes it again */
+        *gone_out = false;
+        return 0;
+    }
+    return id;
 }
 
 int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct bytes identity, bool *yes_out,

@@ -287,8 +287,9 @@ int indexer_carry_own(struct indexer_writer *w, struct error *err);
 int indexer_carry_item(struct indexer_writer *w, uint64_t new_item, struct error *err);
 /* Had clients let go the message of this place? Then its place is written, and the rest of its item carried. */
 int indexer_carry_let_go(struct indexer_writer *w, const struct op *op, struct bytes identity, bool *yes_out, struct error *err);
-/* The folder that the container's mail went to, under any name; 0: not known. */
-uint32_t indexer_carry_folder(struct indexer_writer *w);
+/* The folder that the container's mail went to, under any name; 0: not known. *gone_out: clients deleted it, and it comes back only for mail that
+ * is new. */
+uint32_t indexer_carry_folder(struct indexer_writer *w, bool *gone_out);
 /* At the end: what was imported from where. */
 int indexer_carry_imports(struct indexer_writer *w, struct error *err);
 

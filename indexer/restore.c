@@ -33,6 +33,46 @@ static int find_folders(struct indexer_restore *r, struct error *err)
     return rc;
 }
 
+static bool is_folder(const struct indexer_restore *r, uint32_t id)
+{
+    return r->folders_n && bsearch(&id, r->folders, r->folders_n, sizeof *r->folders, compare_u32);
+}
+
+static void dropped_add(struct indexer_restore *r, uint32_t id)
+{
+    if (!id || is_folder(r, id))
+        return;
+    if ((r->dropped_n & (r->dropped_n - 1)) == 0) {
+        r->dropped = realloc(r->dropped, (r->dropped_n ? 2 * r->dropped_n : 1) * sizeof *r->dropped);
+        ASSERT(r->dropped);
+    }
+    r->dropped[r->dropped_n++] = (struct indexer_pair){.key = id};
+}
+
+/* Folders that clients deleted: what was expunged with them, and the vault's containers, still name them. */
+static int find_dropped(struct indexer_restore *r, struct error *err)
+{
+    struct mds_removed removed = {0};
+    struct mds_container c = {0};
+    size_t n = 0;
+    int rc;
+    while ((rc = mds_removed_next(r->txn, removed.folder, removed.folder ? UINT32_MAX : 0, &removed, NULL)) > 0)
+        dropped_add(r, removed.folder);
+    if (rc < 0 && (rc = indexer_restore_renew(r, err)) < 0)
+        return rc;
+    while ((rc = mds_container_next(r->txn, c.id + 1, &c, NULL)) > 0)
+        dropped_add(r, c.folder);
+    if (rc < 0 && (rc = indexer_restore_renew(r, err)) < 0)
+        return rc;
+    if (r->dropped_n)
+        qsort(r->dropped, r->dropped_n, sizeof *r->dropped, compare_u32);
+    for (size_t i = 0; i < r->dropped_n; i++)
+        if (!n || r->dropped[n - 1].key != r->dropped[i].key)
+            r->dropped[n++] = r->dropped[i];
+    r->dropped_n = n;
+    return 0;
+}
+
 int indexer_restore_renew(struct indexer_restore *r, struct error *err)
 {
     mds_read_end(&r->txn);
@@ -94,6 +134,8 @@ int indexer_restore_new(struct mds_env *old, const char *tmp, struct indexer_res
     if (rc == 0)
         rc = find_folders(r, err);
     if (rc == 0)
+        rc = find_dropped(r, err);
+    if (rc == 0)
         rc = indexer_carry_places(r, err);
     if (rc == 0)
         rc = indexer_carry_notes_new(r, tmp, err);
@@ -139,6 +181,7 @@ void indexer_restore_free(struct indexer_restore **r)
     indexer_carry_release(*r);
     indexer_table_free(&(*r)->loose);
     free((*r)->folders);
+    free((*r)->dropped);
     free((*r)->pairs);
     free((*r)->forth);
     free(*r);
@@ -163,6 +206,11 @@ static int restore_keywords(struct indexer_restore *r, struct indexer_writer *w,
     return rc;
 }
 
+static void pair_add(struct indexer_restore *r, uint32_t now, uint32_t old)
+{
+    r->pairs[r->pairs_n++] = (struct indexer_pair){.key = now, .value = old};
+}
+
 static int restore_folder(struct indexer_restore *r, struct indexer_writer *w, uint32_t old_id, struct error *err)
 {
     struct buf name = {0};
@@ -180,9 +228,45 @@ static int restore_folder(struct indexer_restore *r, struct indexer_writer *w, u
             old.id = id;
             rc = mds_folder_restore(w->txn, &old, err);
         }
-        r->pairs[r->pairs_n++] = (struct indexer_pair){.key = id, .value = old_id};
+        pair_add(r, id, old_id);
     }
     buf_release(&name);
+    return rc;
+}
+
+/* A folder that a client deleted and that others are below: it stays a level, but its UIDs are used. */
+static int restore_level(struct indexer_restore *r, struct indexer_writer *w, uint32_t old_id, struct error *err)
+{
+    struct buf name = {0};
+    struct mds_folder old;
+    uint32_t id = 0;
+    int rc = mds_folder_get(r->txn, old_id, &old, err);
+    if (rc == 0)
+        rc = mds_folder_full_name(r->txn, old_id, &name, err);
+    const bool was_folder = rc == 0 && !old.selectable && old.uidnext > 1;
+    if (was_folder) {
+        rc = mds_folder_create(w->txn, buf_bytes(&name), &id, err);
+        if (rc == 0) {
+            old.id = id;
+            rc = mds_folder_restore(w->txn, &old, err);
+            if (rc == 0)
+                rc = mds_folder_remove(w->txn, id, err);
+        } else if (rc == BASE_ERR_EXISTS) {
+            rc = 0; /* begun again, and it has new mail */
+        }
+        pair_add(r, id, old_id);
+    }
+    buf_release(&name);
+    return rc;
+}
+
+static int restore_dropped(struct indexer_restore *r, struct indexer_writer *w, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < r->dropped_n; i++) {
+        rc = mds_folder_reserve(w->txn, &r->dropped[i].value, err);
+        pair_add(r, r->dropped[i].value, r->dropped[i].key);
+    }
     return rc;
 }
 
@@ -235,14 +319,18 @@ int indexer_restore_begin(struct indexer_restore *r, struct indexer_writer *w, s
     free(r->pairs);
     free(r->forth);
     r->pairs_n = 0;
-    r->pairs = calloc(r->folders_n + 1, sizeof *r->pairs);
-    r->forth = calloc(r->folders_n + 1, sizeof *r->forth);
+    r->pairs = calloc(r->folders_n + r->dropped_n + 1, sizeof *r->pairs);
+    r->forth = calloc(r->folders_n + r->dropped_n + 1, sizeof *r->forth);
     ASSERT(r->pairs && r->forth);
     int rc = indexer_writer_txn(w, err);
     if (rc == 0)
         rc = restore_keywords(r, w, err);
     for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
         rc = restore_folder(r, w, r->folders[i], err);
+    for (size_t i = 0; rc == 0 && i < r->folders_n; i++)
+        rc = restore_level(r, w, r->folders[i], err);
+    if (rc == 0)
+        rc = restore_dropped(r, w, err);
     uint32_t floor = 0; /* names that a rename left free must not get an old UIDVALIDITY again */
     if (rc == 0)
         rc = mds_uidvalidity_floor(r->txn, &floor, err);

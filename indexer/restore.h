@@ -17,8 +17,10 @@ struct indexer_restore {
     struct mds_env *env; /* NULL: the old store is lost, and nothing else here holds anything */
     struct mds_txn *txn; /* of the old store, for all of the rebuild: nothing else may build it meanwhile */
     struct table *table;
-    uint32_t *folders; /* old ids of selectable folders, ascending */
+    uint32_t *folders; /* old ids, levels too, ascending */
     size_t folders_n;
+    struct indexer_pair *dropped; /* old folders that are gone, but still named: to an id of the new store; ascending */
+    size_t dropped_n;
     struct indexer_pair *pairs; /* new folder to old one, ascending */
     size_t pairs_n;
     struct indexer_pair *forth; /* old folder to new one, ascending */

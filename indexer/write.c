@@ -166,7 +166,7 @@ static int source_begin(struct indexer_writer *w, const struct op *op, struct er
 static int folder_make(struct indexer_writer *w, bool *new_out, struct error *err)
 {
     *new_out = true;
-    if (w->run->restore && (w->container.folder = indexer_carry_folder(w)) != 0)
+    if (w->run->restore && !w->folder_gone && (w->container.folder = indexer_carry_folder(w, &w->folder_gone)) != 0)
         return 0;
     int rc = mds_folder_create(w->txn, buf_bytes(&w->folder_name), &w->container.folder, err);
     return rc == BASE_ERR_EXISTS ? 0 : rc;

@@ -66,6 +66,35 @@ int mds_message_expunge(struct mds_txn *t, uint32_t folder, uint32_t uid, int64_
     return rc == BASE_OK ? message_take_out(t, &m, true, err) : rc;
 }
 
+int mds_removed_carry(struct mds_txn *t, const struct mds_removed *removed, struct error *err)
+{
+    struct key key;
+    struct bytes row;
+    struct mds_item item;
+    int rc = txn_writable(t, err);
+
+    if (rc != BASE_OK || (rc = mds_item_get(t, removed->message.item, &item, err)) != BASE_OK)
+        return rc;
+    if (removed->folder == 0 || removed->folder >= t->w->counters.next_folder || removed->uid == 0)
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: message %u of folder %u was never given", removed->uid,
+                         removed->folder);
+    message_key(&key, removed->folder, removed->uid);
+    rc = row_get(t, TABLE_REMOVED, key_bytes(&key), &row, err);
+    if (rc == BASE_OK)
+        return error_set(err, BASE_ERR_EXISTS, 0, "mds: it is kept aside already");
+    if (rc != BASE_ERR_NOTFOUND)
+        return rc;
+    struct buf *v = value_begin(t);
+
+    removed_encode(removed, v);
+    if ((rc = row_put(t, TABLE_REMOVED, key_bytes(&key), v, err)) != BASE_OK)
+        return rc;
+    filed_key(&key, removed->message.item, removed->folder, removed->uid);
+    v = value_begin(t);
+    filing_encode(true, v);
+    return row_put(t, TABLE_FILED, key_bytes(&key), v, err);
+}
+
 int mds_removed_next(struct mds_txn *t, uint32_t folder, uint32_t uid, struct mds_removed *out, struct error *err)
 {
     const uint64_t after = (uint64_t)folder << 32 | uid;

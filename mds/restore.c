@@ -42,6 +42,23 @@ int mds_folder_restore(struct mds_txn *t, const struct mds_folder *old, struct e
     return got == BASE_OK && renames.uidvalidity ? renames_note(t, old->uidvalidity, 0, err) : got;
 }
 
+int mds_folder_reserve(struct mds_txn *t, uint32_t *id, struct error *err)
+{
+    const int rc = txn_writable(t, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    struct counters *counters = &t->w->counters;
+
+    if (*id != 0 && *id < counters->next_folder)
+        return BASE_OK;
+    if (counters->next_folder == UINT32_MAX)
+        return error_set(err, BASE_ERR_LIMIT, 0, "%s: folder ids are used up", t->env->dir);
+    *id = counters->next_folder++;
+    t->w->counters_dirty = true;
+    return BASE_OK;
+}
+
 int mds_folder_outlive(struct mds_txn *t, uint32_t folder, uint32_t uidnext, uint64_t highestmodseq, struct error *err)
 {
     struct folder_entry *e;

@@ -327,6 +327,12 @@ int mds_folder_restore(struct mds_txn *txn, const struct mds_folder *old, struct
  * itself expunged must not come back: not checked here, as that is a walk of the log; mds_verify finds it. */
 int mds_message_restore(struct mds_txn *txn, struct mds_message *m, struct error *err);
 
+/* An id of its own for a folder of the old store that is gone, but that kept messages and places still name. *id: 0, or what an earlier call gave,
+ * which is taken anew if that transaction was aborted. */
+int mds_folder_reserve(struct mds_txn *txn, uint32_t *id, struct error *err);
+/* Keeps aside what the old store kept aside; folder (perhaps a reserved id), item and keyword ids are this store's. Views must not be of txn.
+ * BASE_ERR_EXISTS: it is kept already. */
+int mds_removed_carry(struct mds_txn *txn, const struct mds_removed *removed, struct error *err);
 /* An older copy of a folder takes the place of one that clients know further on: UIDNEXT and HIGHESTMODSEQ become at least those given, and
  * HIGHESTMODSEQ above both. The log begins there: whoever asks for news since is told of all that is there and of all UIDs that are gone. */
 int mds_folder_outlive(struct mds_txn *txn, uint32_t folder, uint32_t uidnext, uint64_t highestmodseq, struct error *err);

@@ -197,3 +197,44 @@ Test(removed, a_table_that_was_lost_is_no_old_store)
         cr_expect(strstr(err.text, "removed"), "%s", err.text);
     }
 }
+
+Test(removed, what_another_store_kept_aside_is_carried_without_its_folder)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    const uint32_t f = fixture_folder(t, "f");
+    uint32_t id = 0, again, uid = 0;
+    struct mds_removed r;
+
+    (void)fixture_add(t, f, 1, 0);
+    MUST(mds_folder_reserve(t, &id, &err));
+    again = id;
+    MUST(mds_folder_reserve(t, &again, &err));
+    cr_expect_eq(again, id, "an id that was committed is kept");
+    cr_expect_gt(fixture_folder(t, "g"), id, "no folder gets it");
+    const struct mds_removed old = {.folder = id,
+                                    .uid = 7,
+                                    .folder_name = BYTES_LIT("gone/long ago"),
+                                    .removed_at = 12,
+                                    .message = message(t, f, 1)};
+    struct mds_removed bad = old;
+
+    MUST(mds_removed_carry(t, &old, &err));
+    cr_expect_eq(mds_removed_carry(t, &old, &err), BASE_ERR_EXISTS);
+    bad.folder = id + 2;
+    cr_expect_eq(mds_removed_carry(t, &bad, &err), BASE_ERR_USAGE);
+    bad.folder = id;
+    bad.message.item += 9;
+    cr_expect_eq(mds_removed_carry(t, &bad, &err), BASE_ERR_NOTFOUND);
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    t = fixture_write(env);
+    cr_assert_eq(mds_removed_next(t, 0, 0, &r, &err), 1);
+    cr_expect(r.folder == id && r.uid == 7 && r.removed_at == 12 && bytes_equal(r.folder_name, old.folder_name));
+    MUST(mds_removed_restore(t, id, 7, f, 1, &uid, &err));
+    cr_expect_eq(uid, 2);
+    cr_expect_eq(mds_removed_next(t, 0, 0, &r, &err), 0);
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
