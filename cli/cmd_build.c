@@ -24,7 +24,8 @@ struct options {
 
 static const char description[] =
     "KIND:PATH[=FOLDER]: auto, maildir, maildir++, maildir-fs, mbox (mboxo, mboxrd,\n"
-    "mboxcl, mboxcl2), mbox-tree, eml-tree, mh. The vault is only ever read.\n"
+    "mboxcl, mboxcl2), mbox-tree (mboxo-tree, mboxrd-tree, ...), eml-tree, mh. The vault is\n"
+    "only ever read.\n"
     "\n"
     "Run it again at any time: what is new is added, what is gone from the vault is\n"
     "expunged, and UIDs stay. An interrupted build goes on where it stopped.\n"

@@ -66,8 +66,8 @@ int cmd_export(int argc, char **argv)
                              "mbox     one file a folder (mboxrd), flags in Status, X-Status and X-Keywords\n"
                              "eml      one file a message, flags and keywords in flags.txt\n"
                              "\n"
-                             "mds import takes the first two back as they were; mbox adds a line end to mail that\n"
-                             "has none. Nothing is ever overwritten.\n");
+                             "mds import takes the first two back as they were, the second as mboxrd-tree:PATH; mbox\n"
+                             "adds a line end to mail that has none. Nothing is ever overwritten.\n");
     if (status < 0 && argc > 1)
         status = cli_usage("'%s' is not expected", argv[1]);
     if (status < 0 && operator_begin(config, &store, &op, &err) < 0)

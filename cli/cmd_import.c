@@ -20,8 +20,8 @@ struct options {
 };
 
 static const char description[] = "KIND:PATH[=FOLDER]: auto, maildir, maildir++, maildir-fs, mbox (mboxo, mboxrd,\n"
-                                  "mboxcl, mboxcl2), mbox-tree, eml-tree, mh. It is only ever read, and not needed\n"
-                                  "any more afterwards.\n"
+                                  "mboxcl, mboxcl2), mbox-tree (mboxo-tree, mboxrd-tree, ...), eml-tree, mh. It is only\n"
+                                  "ever read, and not needed any more afterwards.\n"
                                   "\n"
                                   "Run it again at any time: what is new is added; what is gone from the source\n"
                                   "stays, and what somebody expunged from the archive is not brought back. An\n"

@@ -19,13 +19,18 @@ static const struct {
     {"mboxcl", VAULT_KIND_MBOX, VAULT_MBOX_CL},
     {"mboxcl2", VAULT_KIND_MBOX, VAULT_MBOX_CL2},
     {"mbox-tree", VAULT_KIND_MBOX_TREE, VAULT_MBOX_DETECT},
+    {"mboxo-tree", VAULT_KIND_MBOX_TREE, VAULT_MBOX_O},
+    {"mboxrd-tree", VAULT_KIND_MBOX_TREE, VAULT_MBOX_RD},
+    {"mboxcl-tree", VAULT_KIND_MBOX_TREE, VAULT_MBOX_CL},
+    {"mboxcl2-tree", VAULT_KIND_MBOX_TREE, VAULT_MBOX_CL2},
     {"eml-tree", VAULT_KIND_EML_TREE, VAULT_MBOX_DETECT},
     {"eml", VAULT_KIND_EML_TREE, VAULT_MBOX_DETECT},
     {"mh", VAULT_KIND_MH, VAULT_MBOX_DETECT},
 };
 
 #define KINDS_TEXT                                                                                              \
-    "auto, maildir, maildir++, maildir-fs, mbox, mboxo, mboxrd, mboxcl, mboxcl2, mbox-tree, eml-tree, mh"
+    "auto, maildir, maildir++, maildir-fs, mbox, mboxo, mboxrd, mboxcl, mboxcl2, mbox-tree, mboxo-tree, "       \
+    "mboxrd-tree, mboxcl-tree, mboxcl2-tree, eml-tree, mh"
 
 int vault_spec_parse(const char *text, struct vault_spec *out, struct error *err)
 {
@@ -63,6 +68,15 @@ void vault_spec_release(struct vault_spec *spec)
     g_free(spec->folder);
     g_free(spec->match);
     *spec = (struct vault_spec){0};
+}
+
+const char *vault_spec_kind(enum vault_kind kind, enum vault_mbox_variant variant)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (kinds[i].kind == kind && kinds[i].variant == variant)
+            return kinds[i].text;
+    }
+    return vault_kind_name(kind);
 }
 
 const char *vault_kind_name(enum vault_kind kind)

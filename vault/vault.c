@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *source_kind(const struct vault *v)
-{
-    static const char *const mbox_names[] = {"mbox", "mboxo", "mboxrd", "mboxcl", "mboxcl2"};
-
-    return v->kind == VAULT_KIND_MBOX ? mbox_names[v->variant] : vault_kind_name(v->kind);
-}
-
 /* The root of a single mbox is its directory, so that a mailbox replaced by rename is found anew at each open. */
 static int open_file_root(struct vault *v, char *real, struct error *err)
 {
@@ -92,8 +85,10 @@ int vault_open(const struct vault_spec *spec, struct vault **out, struct error *
         rc = v->root_fd < 0 ? error_errno(err, "%s", real) : check_directory(v, real, err);
     }
     if (rc == BASE_OK) {
-        v->name = v->folder ? g_strdup_printf("%s:%s=%s", source_kind(v), real, v->folder)
-                            : g_strdup_printf("%s:%s", source_kind(v), real);
+        const char *kind = vault_spec_kind(v->kind, v->variant);
+
+        v->name =
+            v->folder ? g_strdup_printf("%s:%s=%s", kind, real, v->folder) : g_strdup_printf("%s:%s", kind, real);
         *out = v;
     } else {
         vault_close(&v);

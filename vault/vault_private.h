@@ -77,6 +77,9 @@ void vault_dir_release(struct vault_dir *d);
 
 /* --- folders.c --- */
 
+/* The kind as vault_spec_parse knows it, with the variant of an mbox or a tree of them; static. */
+const char *vault_spec_kind(enum vault_kind kind, enum vault_mbox_variant variant);
+
 /* Appends one level, decoding modified UTF-7 where that round-trips. */
 void vault_folder_append_utf7(struct buf *out, struct bytes level);
 /* The whole of `text` decoded to UTF-8, or false (then out is as before). */

@@ -114,7 +114,7 @@ def check_export(lab):
     with open(os.path.join(lab.path("emls"), "flags.txt"), encoding="utf-8") as f:
         assert len(f.readlines()) == len(inbox)
     # mbox keeps all but what its form cannot: see mds(1). Flags, order and dates survive.
-    imported(lab, f"mbox-tree:{lab.path('boxes')}", "boxes")
+    imported(lab, f"mboxrd-tree:{lab.path('boxes')}", "boxes")
     after = messages(lab, "boxes")
     assert len(after) == len(before)
     # A strange item that begins with a continuation line, or with nothing, has no place for flags.
@@ -129,6 +129,18 @@ def check_export(lab):
     for form in ("maildir", "mbox", "eml"):
         out = run(lab, "export", "--to", f"{form}:{lab.path('odd-' + form)}", archive="odd")
         assert "5 messages of 5 folders" in out, out
+    # Whatever lines it has, an export comes back as it was.
+    for n, line in enumerate((b"From a", b">From a", b">>From a")):
+        quoted, source, out = b"Subject: q\n\n" + line + b"\n", lab.path(f"quoted{n}"), lab.path(f"quoted{n}-out")
+        os.makedirs(source + "/cur")
+        with open(source + "/cur/1.x:2,", "wb") as f:
+            f.write(quoted)
+        imported(lab, f"maildir:{source}", f"quoted{n}")
+        run(lab, "export", "--to", f"mbox:{out}", archive=f"quoted{n}")
+        imported(lab, f"mboxrd-tree:{out}", f"quoted{n}-back")
+        run(lab, "export", "--to", f"eml:{out}-eml", archive=f"quoted{n}-back")
+        with open(out + "-eml/0000000001.eml", "rb") as f:
+            assert f.read() == quoted, line
     run(lab, "export", "--to", "tape:/dev/null", status=2)
 
 

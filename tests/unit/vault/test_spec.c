@@ -21,6 +21,10 @@ Test(spec, parse_table)
         {"mboxcl:x", VAULT_KIND_MBOX, VAULT_MBOX_CL, "x", NULL},
         {"mboxcl2:x", VAULT_KIND_MBOX, VAULT_MBOX_CL2, "x", NULL},
         {"mbox-tree:x", VAULT_KIND_MBOX_TREE, VAULT_MBOX_DETECT, "x", NULL},
+        {"mboxo-tree:x", VAULT_KIND_MBOX_TREE, VAULT_MBOX_O, "x", NULL},
+        {"mboxrd-tree:x", VAULT_KIND_MBOX_TREE, VAULT_MBOX_RD, "x", NULL},
+        {"mboxcl-tree:x", VAULT_KIND_MBOX_TREE, VAULT_MBOX_CL, "x", NULL},
+        {"mboxcl2-tree:x=F", VAULT_KIND_MBOX_TREE, VAULT_MBOX_CL2, "x", "F"},
         {"eml:x", VAULT_KIND_EML_TREE, VAULT_MBOX_DETECT, "x", NULL},
         {"eml-tree:x", VAULT_KIND_EML_TREE, VAULT_MBOX_DETECT, "x", NULL},
         {"mh:x", VAULT_KIND_MH, VAULT_MBOX_DETECT, "x", NULL},
@@ -168,6 +172,11 @@ Test(detect, the_vaults_name_opens_it_again)
         cr_assert_eq(vault_spec_parse(textf("%s:%s/./m=A/b", kinds[i], dir), &spec, NULL), BASE_OK);
         cr_assert_eq(vault_open(&spec, &v, NULL), BASE_OK);
         cr_expect_str_eq(vault_name(v), textf("%s:%s/m=A/b", kinds[i], dir));
+        vault_close(&v);
+        vault_spec_release(&spec);
+        cr_assert_eq(vault_spec_parse(textf("%s-tree:%s/.=A/b", kinds[i], dir), &spec, NULL), BASE_OK);
+        cr_assert_eq(vault_open(&spec, &v, NULL), BASE_OK);
+        cr_expect_str_eq(vault_name(v), textf("%s-tree:%s=A/b", kinds[i], dir));
         vault_close(&v);
         vault_spec_release(&spec);
     }

@@ -24,7 +24,8 @@
  *   maildir++   plus ".Sub.Folder" directories beside cur/ ('.' separates levels)
  *   maildir-fs  nested Maildirs: sub-directories that hold cur/ are sub-folders
  *   mbox        one file, see below; offset
- *   mbox-tree   a directory of mbox files, a file is a folder; offset
+ *   mbox-tree   a directory of mbox files, a file is a folder; offset. mboxo-tree, mboxrd-tree, mboxcl-tree and
+ *               mboxcl2-tree say the variant of all its files; `mds export` writes an mboxrd-tree
  *   eml-tree    a directory of files matching spec.match, a directory is a folder; name
  *   mh          an MH folder and its sub-folders, files with decimal names; number
  *
@@ -94,7 +95,7 @@ struct vault_spec {
 
 /*
  * Parses KIND:PATH[=FOLDER]. KIND: auto maildir maildir++ maildir-fs mbox mboxo
- * mboxrd mboxcl mboxcl2 mbox-tree eml-tree (eml) mh. The last '=' separates FOLDER, unless the whole of PATH
+ * mboxrd mboxcl mboxcl2 mbox-tree mboxo-tree mboxrd-tree mboxcl-tree mboxcl2-tree eml-tree (eml) mh. The last '=' separates FOLDER, unless the whole of PATH
  * exists as it stands. BASE_ERR_USAGE names the kinds.
  */
 int vault_spec_parse(const char *text, struct vault_spec *out, struct error *err);
