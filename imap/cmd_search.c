@@ -1,5 +1,6 @@
 /*
- * cmd_search: SEARCH and UID SEARCH, with RETURN (RFC 4731) and "$" (RFC 5182).
+ * cmd_search: SEARCH and UID SEARCH, with RETURN (RFC 4731) and "$" (RFC 5182); SORT and UID SORT (RFC 5256), with
+ * RETURN (RFC 5267).
  *
  * The tree goes to query/, which searches in slices. A message that was expunged and not told yet keeps its number: it
  * matches no key that looks at it, but may match ALL, numbers and what is negated (RFC 2180 4.3 leaves that to the
@@ -23,19 +24,39 @@ struct search_args {
     uint32_t next, last;      /* the range being said */
     bool any;                 /* of ALL: something was said */
     uint64_t unreadable;
+    /* SORT */
+    bool sorts;
+    struct imap_sort_order order;
+    struct mdsq_sort *sort;
+    uint32_t first_sorted;
 };
 
-enum { STAND_SEARCH, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS };
+enum { STAND_SEARCH, STAND_MODSEQ, STAND_SORT, STAND_HEAD, STAND_NUMBERS };
+
+static struct search_args *new_args(const struct imap_session *s, struct imap_command *c)
+{
+    struct search_args *a = imap_command_args(c, sizeof *a);
+    if (a) {
+        a->program.now_s = imap_system_time_s();
+        a->program.saved = s->saved;
+        a->program.recent = s->recent;
+    }
+    return a;
+}
+
+IMAP_PARSE(imap_parse_sort)
+{
+    struct search_args *a = new_args(s, c);
+    if (!a)
+        return false;
+    a->sorts = true;
+    return imap_take_sort(at, s->limits.nesting, &a->order, &a->program);
+}
 
 IMAP_PARSE(imap_parse_search)
 {
-    struct search_args *a = imap_command_args(c, sizeof *a);
-    if (!a)
-        return false;
-    a->program.now_s = imap_system_time_s();
-    a->program.saved = s->saved;
-    a->program.recent = s->recent;
-    if (!imap_take_search(at, s->limits.nesting, &a->program))
+    struct search_args *a = new_args(s, c);
+    if (!a || !imap_take_search(at, s->limits.nesting, &a->program))
         return false;
     if (a->program.has_charset && s->enabled & IMAP_ENABLED_UTF8)
         return imap_cursor_fail(at, "CHARSET has no place after ENABLE UTF8=ACCEPT"); /* RFC 6855 section 3 */
@@ -47,6 +68,7 @@ void imap_release_search(struct imap_command *c)
     struct search_args *a = c->args;
     mdsq_fetch_free(&a->fetch);
     mdsq_search_free(&a->search);
+    mdsq_sort_free(&a->sort);
     mdsq_set_free(&a->result);
 }
 
@@ -78,6 +100,25 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
         return fail(s, c, &err);
     if (a->unreadable)
         log_to(LOG_LEVEL_WARN, "imap: search could not read items: items=%llu", (unsigned long long)a->unreadable);
+    return IMAP_STEP_DONE;
+}
+
+/* MORE, or DONE: the answer if it failed, else the order is there. */
+static enum imap_step sort(struct imap_session *s, struct imap_command *c, struct search_args *a)
+{
+    struct mdsq_error err = {0};
+    if (!a->sort && mdsq_sort_new(s->view, a->result, a->order.by, a->order.n, &a->sort, &err) < 0)
+        return fail(s, c, &err);
+    if (!imap_session_reader(s, &err))
+        return fail(s, c, &err);
+    int rc = mdsq_sort_run(a->sort, s->reader, s->limits.slice_ms, &err);
+    if (rc > 0)
+        return IMAP_STEP_MORE;
+    if (rc < 0)
+        return fail(s, c, &err);
+    if (!mdsq_sort_next(a->sort, &a->first_sorted))
+        a->first_sorted = 0;
+    c->where = STAND_HEAD;
     return IMAP_STEP_DONE;
 }
 
@@ -163,7 +204,7 @@ static void put_modseq(struct imap_session *s, const struct search_args *a, cons
 
 static bool is_extended(const struct imap_session *s, const struct search_args *a)
 {
-    return a->program.has_return || s->enabled & IMAP_ENABLED_REV2; /* RFC 9051 6.4.4 */
+    return a->program.has_return || (!a->sorts && s->enabled & IMAP_ENABLED_REV2); /* RFC 9051 6.4.4 */
 }
 
 static unsigned returns_of(const struct search_args *a)
@@ -176,27 +217,44 @@ static void put_head(struct imap_session *s, const struct imap_command *c, const
     const unsigned returns = returns_of(a);
     const uint64_t count = mdsq_set_count(a->result);
     if (!is_extended(s, a)) {
-        buf_append_str(&s->out, "* SEARCH");
+        buf_append_str(&s->out, a->sorts ? "* SORT" : "* SEARCH");
         return;
     }
     buf_append_str(&s->out, "* ESEARCH (TAG ");
     imap_write_string(&s->out, c->tag);
     buf_append_str(&s->out, c->uid ? ") UID" : ")");
     if (returns & IMAP_SEARCH_MIN && count)
-        put_number(s, c, "MIN", lowest(a->result));
+        put_number(s, c, "MIN", a->sorts ? a->first_sorted : lowest(a->result));
     if (returns & IMAP_SEARCH_MAX && count)
-        put_number(s, c, "MAX", mdsq_set_last(a->result));
+        put_number(s, c, "MAX", a->sorts ? mdsq_sort_last(a->sort) : mdsq_set_last(a->result));
     if (returns & IMAP_SEARCH_COUNT) {
         buf_append_str(&s->out, " COUNT ");
         buf_append_u64_dec(&s->out, count);
     }
 }
 
+/* The next range of the result, or the next numbers of the order that make one. */
+static bool take_range(struct imap_session *s, const struct imap_command *c, struct search_args *a)
+{
+    if (!a->sorts)
+        return mdsq_set_next_range(a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last);
+    if (!a->first_sorted)
+        return false;
+    a->next = a->last = c->uid ? a->first_sorted : mdsq_view_seq(s->view, a->first_sorted);
+    while (mdsq_sort_next(a->sort, &a->first_sorted)) {
+        if ((c->uid ? a->first_sorted : mdsq_view_seq(s->view, a->first_sorted)) != a->last + 1)
+            return true;
+        a->last++;
+    }
+    a->first_sorted = 0;
+    return true;
+}
+
 /* One more of the result as its form has it: a number, or a range. False: there is none. */
 static bool put_next(struct imap_session *s, const struct imap_command *c, struct search_args *a)
 {
     const bool extended = is_extended(s, a);
-    if (a->next == 0 && !mdsq_set_next_range(a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last))
+    if (a->next == 0 && !take_range(s, c, a))
         return false;
     buf_append_str(&s->out, !extended ? " " : a->any ? "," : " ALL ");
     a->any = true;
@@ -226,7 +284,7 @@ static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c
         put_modseq(s, a, " (MODSEQ ", ")");
     buf_append_str(&s->out, "\r\n");
     s->mid_response = false;
-    return imap_reply(c, IMAP_OK, NULL, "SEARCH completed");
+    return imap_reply(c, IMAP_OK, NULL, a->sorts ? "SORT completed" : "SEARCH completed");
 }
 
 IMAP_RUN(imap_cmd_search)
@@ -252,7 +310,12 @@ IMAP_RUN(imap_cmd_search)
     if (c->where == STAND_MODSEQ) {
         if (a->program.has_modseq && find_modseq(s, a) == IMAP_STEP_MORE)
             return IMAP_STEP_MORE;
-        c->where = STAND_HEAD;
+        c->where = a->sorts ? STAND_SORT : STAND_HEAD;
+    }
+    if (c->where == STAND_SORT) {
+        enum imap_step step = sort(s, c, a);
+        if (step != IMAP_STEP_DONE || c->where == STAND_SORT)
+            return step;
     }
     if (c->where == STAND_HEAD) {
         put_head(s, c, a);

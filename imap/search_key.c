@@ -309,15 +309,13 @@ static bool take_key(struct parser *p, unsigned depth, struct mdsq_key *out)
     return take_word_key(p, depth, out);
 }
 
-/* CHARSET SP astring SP */
-static bool take_charset(struct parser *p, bool *known_out)
+/* astring SP */
+static bool take_charset_name(struct parser *p, bool *known_out)
 {
     struct bytes name;
     *known_out = true;
-    if (!imap_at_word(p->at, "CHARSET"))
-        return true;
     p->program->has_charset = true;
-    if (!imap_take_word(p->at, "CHARSET") || !imap_take_sp(p->at) || !imap_take_astring(p->at, &name))
+    if (!imap_take_astring(p->at, &name))
         return false;
     if (bytes_equal_nocase(name, BYTES_LIT("UTF-8")))
         p->charset = CHARSET_UTF8;
@@ -326,6 +324,15 @@ static bool take_charset(struct parser *p, bool *known_out)
     else
         *known_out = false;
     return imap_take_sp(p->at);
+}
+
+/* CHARSET SP astring SP */
+static bool take_charset(struct parser *p, bool *known_out)
+{
+    *known_out = true;
+    if (!imap_at_word(p->at, "CHARSET"))
+        return true;
+    return imap_take_word(p->at, "CHARSET") && imap_take_sp(p->at) && take_charset_name(p, known_out);
 }
 
 /* "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP */
@@ -353,23 +360,77 @@ static bool take_return(struct imap_cursor *at, struct imap_search_program *out)
     return imap_take_byte(at, ')') && imap_take_sp(at);
 }
 
-bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
+/* search-key *(SP search-key), to the end of the command. */
+static bool take_program(struct parser *p, bool charset_known)
+{
+    if (!charset_known) {
+        p->program->bad_charset = true;
+        p->at->p = p->at->end;
+        return true;
+    }
+    struct mdsq_key *key = new_keys(p, 1);
+    if (!key || !take_all(p, 0, 0, key))
+        return false;
+    p->program->key = key;
+    return true;
+}
+
+static struct parser begin(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
 {
     /* A negated flag and the list that holds it are levels of the tree that take_key does not count. */
     const unsigned deepest = MDSQ_KEY_DEPTH_MAX - 2;
-    struct parser p = {.at = at, .depth_max = depth_max < deepest ? depth_max : deepest, .program = out};
-    bool known;
     *out = (struct imap_search_program){.now_s = out->now_s, .saved = out->saved, .recent = out->recent};
-    if (!imap_take_sp(at) || !take_return(at, out) || !take_charset(&p, &known))
+    return (struct parser){.at = at, .depth_max = depth_max < deepest ? depth_max : deepest, .program = out};
+}
+
+bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
+{
+    struct parser p = begin(at, depth_max, out);
+    bool known;
+    return imap_take_sp(at) && take_return(at, out) && take_charset(&p, &known) && take_program(&p, known);
+}
+
+/* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")"; sort-criterion = ["REVERSE" SP] sort-key */
+static bool take_criteria(struct imap_cursor *at, struct imap_sort_order *out)
+{
+    static const char *const names[] = {
+        [MDSQ_SORT_ARRIVAL] = "ARRIVAL",
+        [MDSQ_SORT_CC] = "CC",
+        [MDSQ_SORT_DATE] = "DATE",
+        [MDSQ_SORT_FROM] = "FROM",
+        [MDSQ_SORT_SIZE] = "SIZE",
+        [MDSQ_SORT_SUBJECT] = "SUBJECT",
+        [MDSQ_SORT_TO] = "TO",
+        [MDSQ_SORT_DISPLAYFROM] = "DISPLAYFROM",
+        [MDSQ_SORT_DISPLAYTO] = "DISPLAYTO",
+    };
+    if (!imap_take_byte(at, '('))
         return false;
-    if (!known) {
-        out->bad_charset = true;
-        at->p = at->end;
-        return true;
+    for (out->n = 0; out->n == 0 || !imap_at_byte(at, ')'); out->n++) {
+        struct mdsq_sort_criterion *by = &out->by[out->n];
+        struct bytes name;
+        size_t k = 0;
+        if (out->n == MDSQ_SORT_MAX)
+            return imap_cursor_fail(at, "too many sort criteria");
+        if (out->n && !imap_take_sp(at))
+            return false;
+        by->reverse = imap_at_word(at, "REVERSE");
+        if ((by->reverse && (!imap_take_word(at, "REVERSE") || !imap_take_sp(at))) || !imap_take_atom(at, &name))
+            return false;
+        while (k < sizeof names / sizeof names[0] && !bytes_equal_nocase(name, bytes_str(names[k])))
+            k++;
+        if (k == sizeof names / sizeof names[0])
+            return imap_cursor_fail(at, "unknown sort criterion");
+        by->key = (enum mdsq_sort_key)k;
     }
-    struct mdsq_key *key = new_keys(&p, 1);
-    if (!key || !take_all(&p, 0, 0, key))
-        return false;
-    out->key = key;
-    return true;
+    return imap_take_byte(at, ')') && imap_take_sp(at);
+}
+
+bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort_order *order,
+                    struct imap_search_program *out)
+{
+    struct parser p = begin(at, depth_max, out);
+    bool known;
+    return imap_take_sp(at) && take_return(at, out) && take_criteria(at, order) && take_charset_name(&p, &known) &&
+           take_program(&p, known);
 }

@@ -37,4 +37,13 @@ struct imap_search_program {
 /* [SP "RETURN" SP "(" ... ")"] [SP "CHARSET" SP astring] 1*(SP search-key), to the end of the command. */
 bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out);
 
+/* RFC 5256, RFC 5957 */
+struct imap_sort_order {
+    struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
+    size_t n;
+};
+
+/* [SP "RETURN" ...] SP "(" criteria ")" SP charset 1*(SP search-key), to the end of the command. */
+bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort_order *order, struct imap_search_program *out);
+
 #endif

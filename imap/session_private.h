@@ -359,6 +359,7 @@ IMAP_PARSE(imap_parse_fetch);
 IMAP_RUN(imap_cmd_fetch);
 void imap_release_fetch(struct imap_command *c);
 IMAP_PARSE(imap_parse_search);
+IMAP_PARSE(imap_parse_sort);
 IMAP_RUN(imap_cmd_search);
 void imap_release_search(struct imap_command *c);
 IMAP_RUN(imap_cmd_idle);

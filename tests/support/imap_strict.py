@@ -539,7 +539,7 @@ class Reader:
         elif kind in ("LIST", "LSUB"):
             self.eat(b" ")
             self.list(r)
-        elif kind == "SEARCH":
+        elif kind in ("SEARCH", "SORT"):
             r.value = []
             while self.opt(b" "):
                 if r.value and self.opt(b"(MODSEQ "):
@@ -607,7 +607,7 @@ class StrictImap(Imap):
                     raise Malformed(f"EXISTS went from {self.exists} to {r.number}")
                 self.exists = r.number
             elif r.kind == "EXPUNGE":
-                if name in ("FETCH", "STORE", "SEARCH"):
+                if name in ("FETCH", "STORE", "SEARCH", "SORT"):
                     raise Malformed(f"EXPUNGE during {name}")
                 if self.exists is not None:
                     if r.number > self.exists:

@@ -468,6 +468,24 @@ MDSQ_API int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *rea
 MDSQ_API int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out, struct mdsq_error *err);
 MDSQ_API void mdsq_search_free(struct mdsq_search **search);
 
+/*
+ * Puts the members of a set (NULL: of the view) in order (RFC 5256, RFC 5957): by the first criterion, equal ones by the next, at last by number. Dates
+ * are instants; texts (base subject, the mailbox or the name to be shown of the first address) compare as i;unicode-casemap has them, 512 bytes of each.
+ * Runs in slices, as a search does. Expunged members sort as if they had nothing.
+ */
+enum mdsq_sort_key { MDSQ_SORT_ARRIVAL, MDSQ_SORT_CC, MDSQ_SORT_DATE, MDSQ_SORT_FROM, MDSQ_SORT_SIZE, MDSQ_SORT_SUBJECT, MDSQ_SORT_TO, MDSQ_SORT_DISPLAYFROM, MDSQ_SORT_DISPLAYTO };
+struct mdsq_sort_criterion { enum mdsq_sort_key key; bool reverse; };
+#define MDSQ_SORT_MAX 9 /* criteria; more is MDSQ_ERR_LIMIT */
+struct mdsq_sort;
+MDSQ_API int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, const struct mdsq_sort_criterion *by, size_t by_n, struct mdsq_sort **out, struct mdsq_error *err);
+/* 1 there is more to do, 0 it is sorted. */
+MDSQ_API int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
+/* In order, after the last run; false at the end. */
+MDSQ_API bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out);
+/* The last one in order, 0 if there is none. */
+MDSQ_API uint32_t mdsq_sort_last(const struct mdsq_sort *sort);
+MDSQ_API void mdsq_sort_free(struct mdsq_sort **sort);
+
 /* ---- changes -------------------------------------------------------------------------- */
 
 /* UIDs added or changed, and expunged, after a modseq. complete false: the log does not reach so far; expunged then holds every UID below UIDNEXT that does not exist. */

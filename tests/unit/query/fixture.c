@@ -133,7 +133,10 @@ static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes ra
         .sent_zone = record->sent_zone, .parts = record->parts, .crlf_map = record->crlf_map,
         .locator = locator,
     };
-    const struct mds_sort columns = {.base_subject = record->base_subject, .preview = record->preview};
+    const struct mds_sort columns = {
+        .base_subject = record->base_subject, .preview = record->preview, .sort_from = record->sort_from,
+        .sort_to = record->sort_to, .sort_cc = record->sort_cc, .display_from = record->display_from,
+        .display_to = record->display_to};
 
     mds_sort_encode(&columns, &sort);
 
