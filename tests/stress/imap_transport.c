@@ -245,6 +245,11 @@ uint64_t imap_session_commands(const struct imap_session *s)
     return s->commands;
 }
 
+enum imap_session_kind imap_session_kind(const struct imap_session *s)
+{
+    return s->commands % 2 ? IMAP_SESSION_AUTH : IMAP_SESSION_IDLE;
+}
+
 bool imap_session_probe(struct imap_session *s)
 {
     (void)s;
