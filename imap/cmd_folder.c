@@ -10,6 +10,7 @@
 
 struct folder_args {
     const char *name, *to;
+    const char *given; /* a name was spelled otherwise by the client: the one that it gave (the first of RENAME) */
     bool use; /* CREATE came with USE */
     uint8_t special_use;
     bool use_refused;
@@ -58,7 +59,10 @@ IMAP_PARSE(imap_parse_create)
 {
     struct folder_args *a = imap_command_args(c, sizeof *a);
     (void)s;
-    return a && imap_take_sp(at) && imap_take_mailbox(at, &a->name) && (imap_at_end(at) || take_create_params(at, a));
+    if (!a || !imap_take_sp(at) || !imap_take_mailbox(at, &a->name))
+        return false;
+    a->given = at->given;
+    return imap_at_end(at) || take_create_params(at, a);
 }
 
 /* DELETE, SUBSCRIBE, UNSUBSCRIBE: SP mailbox */
@@ -74,8 +78,14 @@ IMAP_PARSE(imap_parse_rename)
 {
     struct folder_args *a = imap_command_args(c, sizeof *a);
     (void)s;
-    return a && imap_take_sp(at) && imap_take_mailbox(at, &a->name) && imap_take_sp(at) &&
-           imap_take_mailbox(at, &a->to);
+    if (!a || !imap_take_sp(at) || !imap_take_mailbox(at, &a->name))
+        return false;
+    a->given = at->given;
+    if (!imap_take_sp(at) || !imap_take_mailbox(at, &a->to))
+        return false;
+    if (!a->given && at->given)
+        a->given = a->name;
+    return true;
 }
 
 /* ---- names ---------------------------------------------------------------------------------------- */
@@ -115,6 +125,13 @@ static enum imap_step commit(struct imap_session *s, struct imap_command *c, int
     return rc < 0 ? imap_reply_change_error(s, c, err, false) : IMAP_STEP_DONE;
 }
 
+/* RFC 9051 6.3.4, 6.3.6. OLDNAME is no news to a client of rev1, which may not know it. */
+static void say_spelling(struct imap_session *s, const char *name, const char *given)
+{
+    if (given && s->enabled & IMAP_ENABLED_REV2)
+        imap_say_its_list(s, name, given);
+}
+
 IMAP_RUN(imap_cmd_create)
 {
     struct folder_args *a = c->args;
@@ -134,6 +151,7 @@ IMAP_RUN(imap_cmd_create)
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);
     if (step != IMAP_STEP_DONE || failed)
         return step;
+    say_spelling(s, a->name, a->given);
     struct buf code = {0};
     buf_printf(&code, "MAILBOXID (%s)", o.mailbox_id);
     const char *copy = o.mailbox_id[0] ? arena_strndup(c->arena, code.p, code.n) : NULL;
@@ -181,6 +199,7 @@ IMAP_RUN(imap_cmd_rename)
     enum imap_step step = commit(s, c, rc, &o, &err, &failed);
     if (step != IMAP_STEP_DONE || failed)
         return step;
+    say_spelling(s, a->to, a->given);
     return imap_reply(c, IMAP_OK, NULL, "RENAME completed");
 }
 

@@ -41,6 +41,10 @@ static bool add_pattern(struct imap_cursor *at, struct list_args *a)
     if (a->patterns_n == MDSQ_PATTERNS_MAX)
         return imap_cursor_fail(at, "Too many patterns");
     a->patterns[a->patterns_n++] = pattern;
+    /* Names that clients made are in form C, those of a vault as they are. */
+    const char *normal = imap_normal_name(at->arena, pattern);
+    if (normal && normal != pattern && a->patterns_n < MDSQ_PATTERNS_MAX)
+        a->patterns[a->patterns_n++] = normal;
     return true;
 }
 
@@ -200,6 +204,24 @@ void imap_say_folder(struct imap_session *s, const struct mdsq_folder *folder, b
         buf_append_str(&s->out, "))");
     }
     buf_append_str(&s->out, "\r\n");
+}
+
+/* RFC 9051 6.3.2: INBOX has the one spelling that is given. */
+void imap_say_its_list(struct imap_session *s, const char *name, const char *given)
+{
+    enum { LOOKS_MAX = 100 }; /* "*" and "%" in its name may match others before it */
+    const bool inbox = bytes_equal_nocase(bytes_str(name), BYTES_LIT("INBOX"));
+    const struct mdsq_list_options options = {"", &name, 1, 0};
+    struct mdsq_lister *lister = NULL;
+    struct mdsq_folder folder;
+    int rc = imap_session_reader(s, NULL) ? mdsq_lister_new(&options, &lister, NULL) : -1;
+    for (int i = 0; rc >= 0 && i < LOOKS_MAX && (rc = mdsq_lister_next(lister, s->reader, &folder, NULL)) > 0; i++) {
+        if (rc != 1 || (!inbox && strcmp(folder.name, name) != 0))
+            continue;
+        imap_say_folder(s, &folder, true, strcmp(given, folder.name) == 0 ? NULL : given);
+        break;
+    }
+    mdsq_lister_free(&lister);
 }
 
 static void say_lsub(struct imap_session *s, const struct mdsq_folder *folder)

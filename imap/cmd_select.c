@@ -14,6 +14,7 @@ struct mailbox_args {
 
 struct select_args {
     const char *mailbox;
+    const char *given; /* its name as the client spelled it, if otherwise */
     bool condstore, qresync;
     uint32_t uidvalidity;
     uint64_t modseq;
@@ -93,6 +94,7 @@ IMAP_PARSE(imap_parse_select)
     struct select_args *a = imap_command_args(c, sizeof *a);
     if (!a || !imap_take_sp(at) || !imap_take_old_mailbox(at, &a->mailbox))
         return false;
+    a->given = at->given;
     if (imap_at_end(at))
         return true;
     if (!imap_take_sp(at) || !imap_take_byte(at, '(') || !take_parameter(s, at, a))
@@ -227,25 +229,6 @@ static enum imap_step tell_changed(struct imap_session *s, struct select_args *a
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
-/* RFC 9051 6.3.2: the folder as LIST tells it, with the name that the client gave if it has another spelling (INBOX).
- */
-static void say_its_list(struct imap_session *s, const char *name)
-{
-    enum { LOOKS_MAX = 100 }; /* "*" and "%" in its name may match others before it */
-    const bool inbox = bytes_equal_nocase(bytes_str(name), BYTES_LIT("INBOX"));
-    const struct mdsq_list_options options = {"", &name, 1, 0};
-    struct mdsq_lister *lister = NULL;
-    struct mdsq_folder folder;
-    int rc = imap_session_reader(s, NULL) ? mdsq_lister_new(&options, &lister, NULL) : -1;
-    for (int i = 0; rc >= 0 && i < LOOKS_MAX && (rc = mdsq_lister_next(lister, s->reader, &folder, NULL)) > 0; i++) {
-        if (rc != 1 || (!inbox && strcmp(folder.name, name) != 0))
-            continue;
-        imap_say_folder(s, &folder, true, strcmp(name, folder.name) == 0 ? NULL : name);
-        break;
-    }
-    mdsq_lister_free(&lister);
-}
-
 static void say_opened(struct imap_session *s, const struct select_args *a, const struct mdsq_view_info *info)
 {
     const bool rev2 = s->enabled & IMAP_ENABLED_REV2;
@@ -261,7 +244,7 @@ static void say_opened(struct imap_session *s, const struct select_args *a, cons
     buf_append_str(out, "] Highest\r\n");
     buf_printf(out, "* OK [MAILBOXID (%s)] Ok\r\n", info->mailbox_id);
     if (rev2)
-        say_its_list(s, a->mailbox);
+        imap_say_its_list(s, a->mailbox, a->given ? a->given : a->mailbox);
 }
 
 /* 0, or an error with no folder selected. */

@@ -4,12 +4,77 @@
 #include "base/log.h"
 #include "wire/writer.h"
 
+#include <glib.h>
+
 void imap_say_mailbox(struct imap_session *s, const char *utf8)
 {
     if (imap_session_utf8(s))
         imap_write_mailbox_utf8(&s->out, utf8);
     else
         imap_write_mailbox(&s->out, utf8);
+}
+
+const char *imap_normal_name(struct arena *arena, const char *text)
+{
+    char *normal = NULL;
+    const char *copy = text;
+    if (!g_str_is_ascii(text))
+        normal = g_utf8_normalize(text, -1, G_NORMALIZE_NFC);
+    if (normal && strcmp(normal, text) != 0)
+        copy = arena_strndup(arena, normal, strlen(normal));
+    g_free(normal);
+    return copy;
+}
+
+/* Such a folder or level is there, or the name is subscribed. */
+static bool is_listed(struct imap_session *s, const char *name)
+{
+    enum { LOOKS_MAX = 100 }; /* as imap_say_its_list */
+    const struct mdsq_list_options options = {"", &name, 1, MDSQ_LIST_NONEXISTENT};
+    struct mdsq_lister *lister = NULL;
+    struct mdsq_folder folder;
+    bool found = false;
+    int rc = imap_session_reader(s, NULL) ? mdsq_lister_new(&options, &lister, NULL) : -1;
+    for (int i = 0; rc >= 0 && !found && i < LOOKS_MAX; i++) {
+        rc = mdsq_lister_next(lister, s->reader, &folder, NULL);
+        if (rc <= 0)
+            break;
+        found = rc == 1 && strcmp(folder.name, name) == 0;
+    }
+    mdsq_lister_free(&lister);
+    return found;
+}
+
+const char *imap_spell_name(void *session, struct arena *arena, const char *name)
+{
+    enum { LEVELS_MAX = 32 };
+    struct imap_session *s = session;
+    const char *normal = imap_normal_name(arena, name);
+    if (!normal || normal == name || !s->archive)
+        return normal;
+    /* The longest beginning that is there. */
+    char *there = arena_strndup(arena, name, strlen(name));
+    if (!there || is_listed(s, name))
+        return there ? name : NULL;
+    for (int i = 0; i < LEVELS_MAX; i++) {
+        char *last = strrchr(there, '/');
+        if (!last || last == there)
+            break;
+        *last = 0;
+        if (!is_listed(s, there))
+            continue;
+        const size_t n = strlen(there);
+        const char *below = imap_normal_name(arena, name + n);
+        if (!below || below == name + n)
+            return below ? name : NULL;
+        struct buf joined = {0};
+        buf_append(&joined, there, n);
+        buf_append_str(&joined, below);
+        const char *copy = arena_strndup(arena, joined.p, joined.n);
+        buf_release(&joined);
+        return copy;
+    }
+    return normal;
 }
 
 int imap_set_parse(struct imap_session *s, struct bytes text, bool is_uid, struct mdsq_set **out,

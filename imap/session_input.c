@@ -123,6 +123,8 @@ static void begin_command(struct imap_session *s, struct bytes text, size_t aren
     s->command = c;
     struct imap_cursor at = imap_cursor_of(text, c->arena);
     at.utf8 = imap_session_utf8(s);
+    at.spell = imap_spell_name;
+    at.spell_arg = s;
     if (!parse_command(s, c, &at)) {
         /* at.why is static text of ours: nothing of the client's comes back to it. */
         imap_reply(c, IMAP_BAD, NULL, at.why ? at.why : "Syntax error");

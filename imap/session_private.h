@@ -264,6 +264,12 @@ static inline bool imap_session_utf8(const struct imap_session *s)
 void imap_say_mailbox(struct imap_session *s, const char *utf8);
 /* "* LIST": a folder as LIST tells it. subscribed: \Subscribed may be said. old_name: OLDNAME (RFC 9051 7.3.1), or NULL. */
 void imap_say_folder(struct imap_session *s, const struct mdsq_folder *folder, bool subscribed, const char *old_name);
+/* The same of the folder that has this name, if there is one. given: OLDNAME, if it differs. */
+void imap_say_its_list(struct imap_session *s, const char *name, const char *given);
+/* text (UTF-8) in normalization form C, as names are made (RFC 9051 5.1); text itself if it is already, NULL if the arena is full. */
+const char *imap_normal_name(struct arena *arena, const char *text);
+/* imap_cursor.spell: the name of a folder or level that is there under it, as a vault may have any, with what is below it in form C. */
+const char *imap_spell_name(void *session, struct arena *arena, const char *name);
 /* CONDSTORE is on from now on (RFC 7162 3.1): the client asked for a modseq. Tells HIGHESTMODSEQ if a mailbox is selected. */
 void imap_enable_condstore(struct imap_session *s);
 /* "* VANISHED (EARLIER)" of a set of UIDs in slices, *pos begins at 0; false: call again in the next run. */

@@ -232,13 +232,21 @@ char *imap_cursor_name(struct imap_cursor *c, struct bytes raw)
     return copy;
 }
 
+/* Of a name that came: its spelling. */
+static bool spell(struct imap_cursor *c, const char *name, const char **out)
+{
+    *out = c->spell ? c->spell(c->spell_arg, c->arena, name) : name;
+    c->given = *out == name ? NULL : name;
+    return *out || imap_cursor_fail(c, "command too large");
+}
+
 bool imap_take_mailbox(struct imap_cursor *c, const char **out)
 {
     struct bytes raw;
     if (!imap_take_astring(c, &raw))
         return false;
     *out = imap_cursor_name(c, raw);
-    return *out != NULL;
+    return *out && spell(c, *out, out);
 }
 
 bool imap_take_old_mailbox(struct imap_cursor *c, const char **out)
@@ -248,8 +256,10 @@ bool imap_take_old_mailbox(struct imap_cursor *c, const char **out)
     if (!imap_take_astring(c, &raw))
         return false;
     *out = imap_cursor_name(&quiet, raw);
-    if (!*out)
-        *out = "\xff"; /* no UTF-8 */
+    if (*out)
+        return spell(c, *out, out);
+    *out = "\xff"; /* no UTF-8 */
+    c->given = NULL;
     return true;
 }
 

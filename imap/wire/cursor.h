@@ -24,12 +24,16 @@ struct imap_cursor {
     struct arena *arena;
     const char *why; /* static text */
     bool utf8;       /* mailbox names are UTF-8 (RFC 6855, RFC 9051), not modified UTF-7 */
+    /* NULL, or gives each mailbox name (UTF-8) the spelling to go by: name itself or a text in the arena; NULL: too large. */
+    const char *(*spell)(void *arg, struct arena *arena, const char *name);
+    void *spell_arg;
+    const char *given; /* by imap_take_mailbox: the name as it was said, if it is spelled otherwise; else NULL */
 };
 
 static inline struct imap_cursor imap_cursor_of(struct bytes command, struct arena *arena)
 {
     const uint8_t *p = command.n ? command.p : (const uint8_t *)""; /* moving NULL by 0 is undefined in C */
-    return (struct imap_cursor){p, p + command.n, arena, NULL, false};
+    return (struct imap_cursor){p, p + command.n, arena, NULL, false, NULL, NULL, NULL};
 }
 
 /* Sets why, if nothing did before; false, so `return imap_cursor_fail(c, "...")`. */

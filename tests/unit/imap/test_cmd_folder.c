@@ -19,11 +19,12 @@ Test(cmd_folder, create)
         {"a CREATE x&AAc-\r\n", "a NO [CANNOT] Mailbox cannot have this name\r\n"},
         {"a CREATE \"x&IIU-y\"\r\n", "a OK [MAILBOXID (Fnew)] CREATE completed\r\n"},
         {"a CREATE \"x&ICg-y\"\r\n", "a NO [CANNOT] Mailbox cannot have this name\r\n"},
+        {"a CREATE e&AwE-/u&Awg-\r\n", "a OK [MAILBOXID (Fnew)] CREATE completed\r\n"}, /* to form C */
         {"a CREATE &\r\n", "a BAD mailbox name is not valid modified UTF-7\r\n"},
         {"a CREATE\r\n", "a BAD missing argument\r\n"},
     };
     EXPECT_ALL(s, table);
-    expect_log("CREATE x/y\nCREATE x\nCREATE \xc3\xa9t\nCREATE x\xe2\x82\x85y\n");
+    expect_log("CREATE x/y\nCREATE x\nCREATE \xc3\xa9t\nCREATE x\xe2\x82\x85y\nCREATE \xc3\xa9/\xc3\xbc\n");
     end(&s);
 }
 
