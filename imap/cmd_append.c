@@ -166,7 +166,7 @@ static enum imap_step end_message(struct imap_session *s, struct imap_command *c
     struct mdsq_error err = {0};
     struct mdsq_append *m = message(a);
     if (!m->draft || mdsq_draft_size(m->draft) == 0)
-        return imap_reply(c, IMAP_NO, NULL, "A message of no bytes is none"); /* RFC 3502 6.3.11 */
+        return imap_reply(c, IMAP_NO, "CANNOT", "A message of no bytes is none"); /* RFC 3502 6.3.11 */
     a->total_bytes += mdsq_draft_size(m->draft);
     if (mdsq_draft_finish(m->draft, &err) < 0)
         return imap_reply_change_error(s, c, &err, false);
@@ -280,7 +280,7 @@ static enum imap_step let_in(struct imap_session *s, struct imap_command *c, str
     if (a->utf8 && !a->binary)
         return imap_reply(c, IMAP_BAD, NULL, "UTF8 wants a literal8");
     if (c->literal->size == 0 && !a->catenate)
-        return imap_reply(c, IMAP_NO, NULL, "A message of no bytes is none");
+        return imap_reply(c, IMAP_NO, "CANNOT", "A message of no bytes is none");
     if (!make_room(s, c, a, c->literal->size))
         return IMAP_STEP_DONE;
     a->expect = a->catenate ? EXPECT_PART_END : a->utf8 ? EXPECT_CLOSE : EXPECT_NOTHING;

@@ -54,8 +54,8 @@ Test(cmd_append, refused_before_it_is_sent)
         {"a APPEND INBOX {101+}\r\n01234567890123456789012345678901234567890123456789"
          "012345678901234567890123456789012345678901234567890\r\nb NOOP\r\n",
          "a NO [TOOBIG] Message is larger than APPENDLIMIT\r\nb OK Completed\r\n"},
-        {"a APPEND INBOX {0}\r\n", "a NO A message of no bytes is none\r\n"},
-        {"a APPEND INBOX {0+}\r\n\r\n", "a NO A message of no bytes is none\r\n"},
+        {"a APPEND INBOX {0}\r\n", "a NO [CANNOT] A message of no bytes is none\r\n"},
+        {"a APPEND INBOX {0+}\r\n\r\n", "a NO [CANNOT] A message of no bytes is none\r\n"},
         {"a APPEND INBOX (\\Recent) {3}\r\n", "a BAD \\Recent cannot be set\r\n"},
         {"a APPEND INBOX (\\Seen) \"x\" {3+}\r\nabc\r\n", "a BAD bad date\r\n"},
         {"a APPEND INBOX \"30-Feb-1994 21:52:25 -0800\" {3+}\r\nabc\r\n", "a BAD no such day\r\n"},
@@ -95,7 +95,7 @@ Test(cmd_append, multiappend)
         {"de ~{1}\r\n", "+ OK\r\n"},
         {"f\r\n", "a OK [APPENDUID 77 40,50,60] APPEND completed\r\n"},
         {"b APPEND INBOX {3+}\r\nabc {101}\r\n", "b NO [TOOBIG] Message is larger than APPENDLIMIT\r\n"},
-        {"b APPEND INBOX {3+}\r\nabc {0}\r\n", "b NO A message of no bytes is none\r\n"},
+        {"b APPEND INBOX {3+}\r\nabc {0}\r\n", "b NO [CANNOT] A message of no bytes is none\r\n"},
         {"b APPEND INBOX {3+}\r\nabc (\\Recent) {3+}\r\nabc {3+}\r\nabc\r\n", "b BAD \\Recent cannot be set\r\n"},
         {"b NOOP\r\n", "b OK Completed\r\n"},
     };
@@ -171,7 +171,7 @@ Test(cmd_append, catenate_that_cannot_be)
          "a NO [TOOBIG] Message is larger than APPENDLIMIT\r\n"},
         {"a APPEND INBOX CATENATE (TEXT {20+}\r\n01234567890123456789 URL \"/INBOX/;UID=10\")\r\n",
          "a NO [TOOBIG] Message is larger than APPENDLIMIT\r\n"},
-        {"a APPEND INBOX CATENATE (TEXT {0+}\r\n)\r\n", "a NO A message of no bytes is none\r\n"},
+        {"a APPEND INBOX CATENATE (TEXT {0+}\r\n)\r\n", "a NO [CANNOT] A message of no bytes is none\r\n"},
         {"a APPEND INBOX CATENATE ()\r\n", "a BAD unexpected word\r\n"},
         {"a APPEND INBOX CATENATE (TEXT x)\r\n", "a BAD Expected a message\r\n"},
         {"a APPEND INBOX CATENATE (TEXT {1+}\r\nx\r\n", "a BAD missing argument\r\n"},
