@@ -16,6 +16,7 @@ struct notify_args {
     struct imap_notify_request request;
     size_t names_n;
     struct imap_notify *notify;
+    bool looked;
 };
 
 static bool add_name(struct imap_cursor *at, struct notify_args *a, struct imap_notify_group *group)
@@ -118,8 +119,10 @@ static bool take_events(struct imap_cursor *at, struct notify_args *a, bool sele
         else
             break;
     } while (true);
-    /* RFC 5465 section 5: one of them is both; changes of flags need them. Of other mailboxes it asks the same, but
-     * each is told by a STATUS there, clients send one alone, and other servers take it. */
+    /* RFC 5465 section 5: one of them is both; changes of flags need them. It asks the same of other mailboxes, but
+     * either is told by a STATUS there, clients send one alone, and other servers take it. */
+    if (!selected && *events & IMAP_NOTIFY_FLAGS && (*events & both) != both)
+        return imap_cursor_fail(at, "FlagChange needs MessageNew and MessageExpunge");
     if (selected && *events & IMAP_NOTIFY_MESSAGES && (*events & both) != both)
         return imap_cursor_fail(at, "MessageNew and MessageExpunge go together");
     return imap_take_byte(at, ')');
@@ -197,18 +200,10 @@ void imap_release_notify(struct imap_command *c)
     imap_notify_free(&a->notify);
 }
 
-IMAP_RUN(imap_cmd_notify)
+/* The first look at what is watched, and the watch; a->looked, or a step or an answer. */
+static enum imap_step look(struct imap_session *s, struct imap_command *c, struct notify_args *a)
 {
-    struct notify_args *a = c->args;
     struct mdsq_error err = {0};
-    if (a->unsupported)
-        return imap_reply(c, IMAP_NO, "BADEVENT (" SUPPORTED ")", "Such an event does not happen here");
-    if (a->none) {
-        imap_notify_install(s, NULL);
-        return imap_reply(c, IMAP_OK, NULL, "NOTIFY completed");
-    }
-    if (!a->notify)
-        a->notify = imap_notify_new(&a->request);
     /* What comes between the first look and the watch is found by its first call. */
     switch (imap_notify_begin(s, a->notify)) {
     case IMAP_NOTIFY_MORE: return IMAP_STEP_MORE;
@@ -218,6 +213,29 @@ IMAP_RUN(imap_cmd_notify)
     }
     if (imap_session_watch(s, &err) < 0)
         return imap_reply_error(s, c, &err);
+    a->looked = true;
+    return IMAP_STEP_MORE;
+}
+
+IMAP_RUN(imap_cmd_notify)
+{
+    struct notify_args *a = c->args;
+    if (a->unsupported)
+        return imap_reply(c, IMAP_NO, "BADEVENT (" SUPPORTED ")", "Such an event does not happen here");
+    if (a->none) {
+        imap_notify_install(s, NULL);
+        return imap_reply(c, IMAP_OK, NULL, "NOTIFY completed");
+    }
+    if (!a->notify)
+        a->notify = imap_notify_new(&a->request);
+    if (!a->looked) {
+        enum imap_step step = look(s, c, a);
+        if (!a->looked)
+            return step;
+    }
+    /* RFC 5465 section 3: it is a NOOP too, and tells what the events that were in force until now have told. */
+    if (!imap_news_step(s, &c->news, true, false))
+        return IMAP_STEP_MORE;
     imap_notify_install(s, a->notify);
     a->notify = NULL;
     return imap_reply(c, IMAP_OK, NULL, "NOTIFY completed");

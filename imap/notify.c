@@ -24,11 +24,13 @@ struct rename {
     char *from, *to;
 };
 
+enum own_kind { OWN_NAME, OWN_SUBSCRIBED, OWN_UNSUBSCRIBED, OWN_MESSAGES };
+
 /* What the client did itself. */
 struct own {
-    char *from, *to; /* of names: before and after, NULL if there was none; else to: the folder */
-    uint64_t
-        messages;  /* not 0: so many messages of the folder were filed, changed or expunged, and took a modseq each */
+    enum own_kind kind;
+    char *from, *to;   /* OWN_NAME: before and after, NULL if there was none; else to: the folder */
+    uint64_t messages; /* so many of the folder were filed, changed or expunged, and took a modseq each */
     uint32_t walk; /* the last one that had begun */
 };
 
@@ -224,17 +226,17 @@ static void remember(struct known *k, const struct mdsq_folder *folder, const st
 
 /* ---- what the client did itself ------------------------------------------------------------------------ */
 
-static void note_own(struct imap_notify *n, const char *from, const char *to, uint64_t messages)
+static void note_own(struct imap_notify *n, enum own_kind kind, const char *from, const char *to, uint64_t messages)
 {
-    for (size_t i = 0; i < n->own_n && messages; i++) {
-        if (n->own[i].messages && n->own[i].walk == n->walk && is_name(n->own[i].to, to)) {
+    for (size_t i = 0; i < n->own_n && kind == OWN_MESSAGES; i++) {
+        if (n->own[i].kind == kind && n->own[i].walk == n->walk && is_name(n->own[i].to, to)) {
             n->own[i].messages += messages;
             return;
         }
     }
     if (n->own_n == OWN_MAX)
         return; /* it is told, which does no harm */
-    n->own[n->own_n++] = (struct own){from ? strdup(from) : NULL, to ? strdup(to) : NULL, messages, n->walk};
+    n->own[n->own_n++] = (struct own){kind, from ? strdup(from) : NULL, to ? strdup(to) : NULL, messages, n->walk};
 }
 
 /* Messages of the selected mailbox that need no FETCH. */
@@ -255,17 +257,21 @@ void imap_notify_own(struct imap_session *s, const struct imap_command *c, const
     if (!n)
         return;
     if (strcmp(command, "CREATE") == 0)
-        note_own(n, NULL, c->audit_name, 0);
-    else if (strcmp(command, "RENAME") == 0)
-        note_own(n, c->audit_name, c->audit_to, 0);
-    else if (strcmp(command, "DELETE") == 0 || strstr(command, "SUBSCRIBE"))
-        note_own(n, c->audit_name, NULL, 0);
+        note_own(n, OWN_NAME, NULL, c->audit_name, 0);
+    else if (strcmp(command, "RENAME") == 0) /* INBOX stays: the other one is new */
+        note_own(n, OWN_NAME, is_name(c->audit_name, "INBOX") ? NULL : c->audit_name, c->audit_to, 0);
+    else if (strcmp(command, "DELETE") == 0)
+        note_own(n, OWN_NAME, c->audit_name, NULL, 0);
+    else if (strcmp(command, "SUBSCRIBE") == 0)
+        note_own(n, OWN_SUBSCRIBED, NULL, c->audit_name, 0);
+    else if (strcmp(command, "UNSUBSCRIBE") == 0)
+        note_own(n, OWN_UNSUBSCRIBED, NULL, c->audit_name, 0);
     else if (o->dest && to && s->view && is_name(to, s->folder))
         note_own_new(n, o->dest);
     else if (o->dest && to)
-        note_own(n, NULL, to, mdsq_set_count(o->dest));
+        note_own(n, OWN_MESSAGES, NULL, to, mdsq_set_count(o->dest));
     else if (o->modseq_first && s->folder) /* CLOSE: the folder is another one when it is looked at */
-        note_own(n, NULL, s->folder, o->modseq_last - o->modseq_first + 1);
+        note_own(n, OWN_MESSAGES, NULL, s->folder, o->modseq_last - o->modseq_first + 1);
 }
 
 /* All that happened to the folder's messages since it was told was the client's doing. */
@@ -273,7 +279,7 @@ static bool is_own_status(const struct imap_notify *n, const char *name, uint64_
 {
     uint64_t own = 0;
     for (size_t i = 0; i < n->own_n; i++)
-        if (n->own[i].messages && is_name(n->own[i].to, name))
+        if (n->own[i].kind == OWN_MESSAGES && is_name(n->own[i].to, name))
             own += n->own[i].messages;
     return own && before + own == now;
 }
@@ -283,13 +289,39 @@ static bool touches(const char *changed, const char *name)
     return changed && (is_name(changed, name) || is_below(changed, name));
 }
 
-/* The folder's name, or its children and so its attributes, changed at the client's wish. */
-static bool is_own_name(const struct imap_notify *n, const char *name)
+/* What the client takes a name for, as it was the last to change it, its children and so its attributes. */
+enum own_name { OWN_NOTHING, OWN_THERE, OWN_GONE, OWN_LEVEL };
+
+static enum own_name own_name(const struct imap_notify *n, const char *name)
+{
+    for (size_t i = n->own_n; i-- > 0;) {
+        const struct own *own = &n->own[i];
+        if (own->kind != OWN_NAME)
+            continue;
+        if (touches(own->to, name))
+            return OWN_THERE;
+        if (touches(own->from, name))
+            return is_name(own->from, name) ? OWN_GONE : OWN_LEVEL;
+    }
+    return OWN_NOTHING;
+}
+
+/* Whether the client takes a name for subscribed that it was told of so or not. */
+static bool own_subscribed(const struct imap_notify *n, const char *name, bool told)
+{
+    for (size_t i = n->own_n; i-- > 0;)
+        if ((n->own[i].kind == OWN_SUBSCRIBED || n->own[i].kind == OWN_UNSUBSCRIBED) && is_name(n->own[i].to, name))
+            return n->own[i].kind == OWN_SUBSCRIBED;
+    return told;
+}
+
+/* The name that a folder has for the client, which was told of another one and may have renamed it. */
+static const char *own_renamed(const struct imap_notify *n, const char *told)
 {
     for (size_t i = 0; i < n->own_n; i++)
-        if (!n->own[i].messages && (touches(n->own[i].from, name) || touches(n->own[i].to, name)))
-            return true;
-    return false;
+        if (n->own[i].kind == OWN_NAME && n->own[i].from && n->own[i].to && is_name(n->own[i].from, told))
+            told = n->own[i].to;
+    return told;
 }
 
 /* ---- what is said --------------------------------------------------------------------------------------- */
@@ -355,16 +387,19 @@ static void note_rename(struct imap_notify *n, const char *from, const char *to)
 static void say_name(struct imap_session *s, struct imap_notify *n, const struct known *k,
                      const struct mdsq_folder *folder, unsigned events)
 {
-    const unsigned changed = k->attrs ^ folder->attrs;
-    const bool own = is_own_name(n, folder->name);
-    if (strcmp(k->name, folder->name) != 0) {
-        if (events & IMAP_NOTIFY_NAME && !own && !moved_along(n, k->name, folder->name))
-            imap_say_folder(s, folder, true, k->name);
-        note_rename(n, k->name, folder->name);
-    } else if (!own && ((events & IMAP_NOTIFY_NAME && changed & SAID_ATTRS) ||
-                        (events & IMAP_NOTIFY_SUBSCRIPTION && changed & MDSQ_FOLDER_SUBSCRIBED))) {
+    const char *old = own_renamed(n, k->name);
+    const bool subscribed = folder->attrs & MDSQ_FOLDER_SUBSCRIBED;
+    const bool was_subscribed = own_subscribed(n, folder->name, k->attrs & MDSQ_FOLDER_SUBSCRIBED);
+    const bool attrs = (k->attrs ^ folder->attrs) & SAID_ATTRS && own_name(n, folder->name) == OWN_NOTHING;
+    if (strcmp(old, folder->name) != 0) {
+        if (events & IMAP_NOTIFY_NAME && !moved_along(n, k->name, folder->name))
+            imap_say_folder(s, folder, true, old);
+    } else if ((events & IMAP_NOTIFY_NAME && attrs) ||
+               (events & IMAP_NOTIFY_SUBSCRIPTION && subscribed != was_subscribed)) {
         imap_say_folder(s, folder, true, NULL);
     }
+    if (strcmp(k->name, folder->name) != 0)
+        note_rename(n, k->name, folder->name);
 }
 
 static void look_at_new(struct imap_session *s, struct imap_notify *n, const struct mdsq_folder *folder,
@@ -376,7 +411,8 @@ static void look_at_new(struct imap_session *s, struct imap_notify *n, const str
             say_first(s, folder->name, events, status);
         return;
     }
-    if (!is_own_name(n, folder->name) && (exists ? events & IMAP_NOTIFY_NAME : events & IMAP_NOTIFY_SUBSCRIPTION))
+    const bool own = own_name(n, folder->name) == OWN_THERE || (!exists && own_subscribed(n, folder->name, false));
+    if (!own && (exists ? events & IMAP_NOTIFY_NAME : events & IMAP_NOTIFY_SUBSCRIPTION))
         imap_say_folder(s, folder, true, NULL);
     if (status->messages > 0 && !is_own_status(n, folder->name, 1, status->highestmodseq) &&
         events & IMAP_NOTIFY_MESSAGES && !is_selected(s, status->mailbox_id))
@@ -458,10 +494,14 @@ static bool sweep(struct imap_session *s, struct imap_notify *n)
                 rehash(n, n->slots_n);
             return false;
         }
-        const struct mdsq_folder gone = {.name = k->name, .attrs = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT};
+        const struct mdsq_folder gone = {.name = own_renamed(n, k->name),
+                                         .attrs = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT};
         const unsigned wanted =
             k->attrs & MDSQ_FOLDER_NONEXISTENT ? (unsigned)IMAP_NOTIFY_SUBSCRIPTION : (unsigned)IMAP_NOTIFY_NAME;
-        if (events_of(n, k->name, k->attrs) & wanted && !is_own_name(n, k->name) && !name_is_known(n, k->name))
+        const enum own_name own = own_name(n, gone.name);
+        const bool told = own == OWN_GONE || own == OWN_LEVEL ||
+                          (k->attrs & MDSQ_FOLDER_NONEXISTENT && !own_subscribed(n, gone.name, true));
+        if (events_of(n, k->name, k->attrs) & wanted && !told && !name_is_known(n, gone.name))
             imap_say_folder(s, &gone, true, NULL);
         free(k->name);
         *k = n->known[--n->known_n];
@@ -471,6 +511,18 @@ static bool sweep(struct imap_session *s, struct imap_notify *n)
     if (any)
         rehash(n, n->slots_n);
     return true;
+}
+
+/* What the client made before this walk, which did not meet it: somebody else took it away. */
+static void say_own_gone(struct imap_session *s, const struct imap_notify *n)
+{
+    for (size_t i = 0; i < n->own_n; i++) {
+        const struct own *own = &n->own[i];
+        const struct mdsq_folder gone = {.name = own->to, .attrs = MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT};
+        if (own->kind == OWN_NAME && !own->from && own->walk < n->walk && own_name(n, own->to) == OWN_THERE &&
+            events_of(n, own->to, 0) & IMAP_NOTIFY_NAME && !name_is_known(n, own->to))
+            imap_say_folder(s, &gone, true, NULL);
+    }
 }
 
 static enum imap_notify_step walk(struct imap_session *s, struct imap_notify *n)
@@ -502,6 +554,7 @@ static enum imap_notify_step walk(struct imap_session *s, struct imap_notify *n)
     }
     if (!sweep(s, n))
         return IMAP_NOTIFY_MORE;
+    say_own_gone(s, n);
     mdsq_lister_free(&n->lister);
     forget_renames(n);
     forget_own(n, n->walk);

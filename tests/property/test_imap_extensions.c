@@ -675,6 +675,9 @@ Test(imap_extensions, notify)
     static const struct exchange table[] = {
         {"a NOTIFY\r\n", "a BAD missing argument\r\n"},
         {"a NOTIFY SET (selected (MessageNew))\r\n", "a BAD MessageNew and MessageExpunge go together\r\n"},
+        {"a NOTIFY SET (personal (FlagChange))\r\n", "a BAD FlagChange needs MessageNew and MessageExpunge\r\n"},
+        {"a NOTIFY SET (personal (MessageNew FlagChange))\r\n",
+         "a BAD FlagChange needs MessageNew and MessageExpunge\r\n"},
         {"a NOTIFY SET (selected (MailboxName))\r\n", "a BAD not an event of the selected mailbox\r\n"},
         {"a NOTIFY SET (selected NONE) (selected-delayed NONE)\r\n", "a BAD SELECTED twice\r\n"},
         {"a NOTIFY SET (personal (MessageNew (UID) MessageExpunge))\r\n",
@@ -858,6 +861,135 @@ Test(imap_extensions, notify_leaves_out_what_the_client_did)
     expect_soon(c, "* 7 EXISTS\r\n* 7 FETCH (UID 8)\r\n");
     client_free(&c);
     client_free(&d);
+}
+
+/* RFC 5465 section 3: NOTIFY SET is a NOOP too, and what it does not ask for is left out from then on. */
+Test(imap_extensions, notify_tells_first_what_was_before)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(d);
+    say(d, "s SELECT INBOX\r\n");
+    say(c, "s SELECT INBOX\r\n");
+    say(d, "a STORE 2 +FLAGS (\\Answered)\r\na STORE 5 +FLAGS (\\Deleted)\r\na EXPUNGE\r\n");
+    append(d, "INBOX", "", "Subject: six\r\n\r\n");
+    expect_one(c, "a NOTIFY SET (selected (MessageNew (UID) MessageExpunge))\r\n",
+               "* 5 EXPUNGE\r\n* 5 EXISTS\r\n* 2 FETCH (UID 2 FLAGS (\\Answered))\r\na OK NOTIFY completed\r\n");
+    say(d, "a STORE 3 +FLAGS (\\Answered)\r\n");
+    append(d, "INBOX", "", "Subject: seven\r\n\r\n");
+    expect_soon(c, "* 6 EXISTS\r\n* 6 FETCH (UID 7)\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+/* RFC 5465 5.4: INBOX is a new one then, and stays by name. */
+Test(imap_extensions, notify_of_a_renamed_inbox)
+{
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    fill(d);
+    say(d, "s SELECT INBOX\r\na STORE 5 +FLAGS (\\Deleted)\r\na EXPUNGE\r\na UNSELECT\r\n");
+    static const char both[] = "a NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))\r\n";
+    expect_one(c, both, "a OK NOTIFY completed\r\n");
+    expect_one(d, both, "a OK NOTIFY completed\r\n");
+    say(d, "a RENAME INBOX old\r\n");
+    expect_soon(c, "* STATUS INBOX (MESSAGES 0 UIDNEXT ~)\r\n* LIST (\\HasNoChildren) \"/\" old\r\n"
+                   "* STATUS old (MESSAGES 4 UIDNEXT 5)\r\n");
+    expect_soon(d, "* STATUS INBOX (MESSAGES 0 UIDNEXT ~)\r\n* STATUS old (MESSAGES 4 UIDNEXT 5)\r\n");
+    client_free(&c);
+    client_free(&d);
+}
+
+/* What somebody else does to a name that the client has just changed itself, before it is looked at. */
+Test(imap_extensions, notify_hides_nothing_of_others)
+{
+    static const struct {
+        const char *own, *others, *expect;
+    } table[] = {
+        {"a CREATE x\r\n", "a DELETE x\r\n", "* LIST (\\NonExistent \\HasNoChildren) \"/\" x\r\n"},
+        {"a DELETE y\r\n", "a CREATE y\r\n", "* LIST (\\HasNoChildren) \"/\" y\r\n"},
+        {"a RENAME y v\r\n", "a RENAME v w\r\n", "* LIST (\\HasNoChildren) \"/\" w (\"OLDNAME\" (v))\r\n"},
+        {"a RENAME w v\r\n", "a RENAME v w\r\n", "* LIST (\\HasNoChildren) \"/\" w (\"OLDNAME\" (v))\r\n"},
+        {"a RENAME w v\r\n", "a DELETE v\r\n", "* LIST (\\NonExistent \\HasNoChildren) \"/\" v\r\n"},
+        {"a SUBSCRIBE z\r\n", "a UNSUBSCRIBE z\r\n", "* LIST (\\HasNoChildren) \"/\" z\r\n"},
+        {"a CREATE z/z\r\n", "a SUBSCRIBE z\r\n", "* LIST (\\HasChildren \\Subscribed) \"/\" z\r\n"},
+        {"a UNSUBSCRIBE z\r\n", "a SUBSCRIBE z\r\n", "* LIST (\\HasChildren \\Subscribed) \"/\" z\r\n"},
+    };
+    struct client *c = client_new(NULL), *d = client_new(NULL);
+    say(d, "a CREATE y\r\na CREATE z\r\n");
+    say(c, "a NOTIFY SET (personal (MailboxName SubscriptionChange))\r\n");
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        /* The others' change comes when ours is committed and before it is looked at: then it is found with it. */
+        buf_reset(&c->answer);
+        cr_assert_eq(imap_session_feed(c->session, table[i].own, strlen(table[i].own)), strlen(table[i].own));
+        for (int k = 0; k < 1000 && imap_session_run(c->session) == IMAP_RUN_PARKED; k++) {
+            nap();
+            if (k == 0) {
+                for (int m = 0; m < 5000 && !atomic_load(&c->woken); m++)
+                    nap();
+                const char *got = say(d, table[i].others);
+                cr_assert(strncmp(got, "a OK ", 5) == 0, "%s: %s", table[i].others, got);
+            }
+        }
+        struct bytes out = imap_session_output(c->session);
+        buf_append_bytes(&c->answer, out);
+        imap_session_wrote(c->session, out.n);
+        for (int k = 0; k < 2000 && !strstr(text_of(c), table[i].expect); k++) {
+            nap();
+            run(c);
+        }
+        cr_expect_not_null(strstr(text_of(c), table[i].expect), "%zu: %s", i, text_of(c));
+    }
+    client_free(&c);
+    client_free(&d);
+}
+
+#define NFD "e\xcc\x81"
+#define NFC "\xc3\xa9"
+
+static void make_folder(const char *name)
+{
+    struct mds_env *env = NULL;
+    struct mds_txn *txn = NULL;
+    struct error e;
+    uint32_t id;
+    cr_assert(mds_open(archive_dir, &(struct mds_options){0}, &env, &e) >= 0, "%s", e.text);
+    cr_assert(mds_write_begin(env, &txn, &e) >= 0, "%s", e.text);
+    cr_assert(mds_folder_create(txn, bytes_str(name), &id, &e) >= 0, "%s", e.text);
+    cr_assert(mds_write_commit(&txn, &e) >= 0, "%s", e.text);
+    mds_close(&env);
+}
+
+/* RFC 9051 5.1, 6.3.4: names are made in NFC and found under what a client made them with; what a vault has stays. */
+Test(imap_extensions, names_are_made_in_normal_form)
+{
+    struct client *c = client_new(NULL), *old = client_new(NULL);
+    make_folder("v" NFD);
+    say(c, "a ENABLE IMAP4rev2\r\n");
+    static const struct exchange table[] = {
+        {"a CREATE \"" NFD "\"\r\n", "* LIST (\\HasNoChildren) \"/\" \"" NFC "\" (\"OLDNAME\" (\"" NFD "\"))\r\n"
+                                     "a OK [MAILBOXID (~)] CREATE completed\r\n"},
+        {"a CREATE \"" NFC "\"\r\n", "a NO [ALREADYEXISTS] ~\r\n"},
+        {"a CREATE \"" NFD "\"\r\n", "a NO [ALREADYEXISTS] ~\r\n"},
+        {"a STATUS \"" NFD "\" (MESSAGES)\r\n", "* STATUS \"" NFC "\" (MESSAGES 0)\r\na OK STATUS completed\r\n"},
+        {"a LIST \"\" \"" NFD "\"\r\n", "* LIST (\\HasNoChildren) \"/\" \"" NFC "\"\r\na OK LIST completed\r\n"},
+        {"a RENAME \"" NFD "\" \"x" NFD "\"\r\n",
+         "* LIST (\\HasNoChildren) \"/\" \"x" NFC "\" (\"OLDNAME\" (\"" NFD "\"))\r\na OK RENAME completed\r\n"},
+        /* Another writer's, under its own name, and what is made below it. */
+        {"a LIST \"\" \"v" NFD "\"\r\n", "* LIST (\\HasNoChildren) \"/\" \"v" NFD "\"\r\na OK LIST completed\r\n"},
+        {"a STATUS \"v" NFD "\" (MESSAGES)\r\n", "* STATUS \"v" NFD "\" (MESSAGES 0)\r\na OK STATUS completed\r\n"},
+        {"a CREATE \"v" NFD "/" NFD "\"\r\n",
+         "* LIST (\\HasNoChildren) \"/\" \"v" NFD "/" NFC "\" (\"OLDNAME\" (\"v" NFD "/" NFD "\"))\r\n"
+         "a OK [MAILBOXID (~)] CREATE completed\r\n"},
+        {"a DELETE \"v" NFD "/" NFD "\"\r\n", "a OK DELETE completed\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    const char *got = say(c, "a SELECT \"x" NFD "\"\r\n");
+    cr_expect_not_null(strstr(got, "\"x" NFC "\" (\"OLDNAME\" (\"x" NFD "\"))\r\n"), "%s", got);
+    /* In modified UTF-7 too; rev1 knows no OLDNAME. */
+    expect_one(old, "a CREATE o&AwE-\r\n", "a OK [MAILBOXID (~)] CREATE completed\r\n");
+    expect_one(old, "a LIST \"\" o&AwE-\r\n", "* LIST (\\HasNoChildren) \"/\" &APM-\r\na OK LIST completed\r\n");
+    expect_one(old, "a DELETE o&AwE-\r\n", "a OK DELETE completed\r\n");
+    client_free(&c);
+    client_free(&old);
 }
 
 Test(imap_extensions, a_level_with_mailboxes_below_it_is_not_deleted)
