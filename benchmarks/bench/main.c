@@ -6,6 +6,7 @@
  *     mds-bench rebuild-unchanged --vault DIR ...     a build, then builds of the unchanged vault
  *     mds-bench store|append ...                      a living archive: live.h
  *     mds-bench archives ...                          thousands of archives: archives.h
+ *     mds-bench idle|connect ...                      connections of a server: connections.h
  *
  * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's
  * file system.
@@ -13,6 +14,7 @@
 #include "archives.h"
 #include "bench_items.h"
 #include "bench_measure.h"
+#include "connections.h"
 #include "floor.h"
 #include "live.h"
 #include "server.h"
@@ -414,7 +416,8 @@ int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
     int live_status = 0;
-    if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status))
+    if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status) ||
+        connections_main(argc, argv, &live_status))
         return live_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
@@ -428,7 +431,7 @@ int main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives - measure builds beside their floor, and changes");
+    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives|idle|connect - measure builds beside their floor, and changes");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -437,7 +440,7 @@ int main(int argc, char **argv)
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
     const char *complaint = !parsed                                            ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append or archives"
+                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append, archives, idle or connect"
                             : !o.vault                                         ? "--vault DIR is missing"
                             : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
                             : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"

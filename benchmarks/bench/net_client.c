@@ -113,7 +113,8 @@ static int read_until(struct net_client *c, const char *want, size_t *bytes, str
     for (;;) {
         const ssize_t got = read_some(c, block, sizeof block);
         if (got <= 0)
-            return error_set(err, BASE_ERR_IO, got < 0 ? errno : 0, got < 0 && errno == EAGAIN ? "the server keeps silent" : "the server hung up");
+            return error_set(err, BASE_ERR_IO, got < 0 ? errno : 0,
+                             got < 0 && errno == EAGAIN ? "the server keeps silent" : "the server hung up");
         if (bytes)
             *bytes += (size_t)got;
         for (ssize_t i = 0; i < got; i++) {
@@ -152,6 +153,17 @@ static int shake_hands(struct net_client *c, const struct net_target *to, struct
     return error_set(err, BASE_ERR_IO, 0, "TLS: %s", ERR_reason_error_string(ERR_peek_error()));
 }
 
+/* The port is chosen when it connects, else all clients together had one range of ports. */
+static int bind_source(int fd, in_addr_t source, struct error *err)
+{
+    const struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = source};
+    const int one = 1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    return bind(fd, (const struct sockaddr *)&from, sizeof from) == 0
+               ? 0
+               : error_errno(err, "cannot take the client's address");
+}
+
 struct net_client *net_dial(const struct net_target *to, struct net_ticket *resume, struct error *err)
 {
     struct net_client *c = calloc(1, sizeof *c);
@@ -159,7 +171,9 @@ struct net_client *net_dial(const struct net_target *to, struct net_ticket *resu
     int one = 1, rc = 0;
     ASSERT(c);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&to->address, sizeof to->address) != 0)
+    if (c->fd >= 0 && to->source)
+        rc = bind_source(c->fd, to->source, err);
+    if (rc == 0 && (c->fd < 0 || connect(c->fd, (const struct sockaddr *)&to->address, sizeof to->address) != 0))
         rc = error_errno(err, "cannot connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -255,7 +269,8 @@ int net_log_in(struct net_client *c, const struct net_target *to, struct error *
         return rc;
     if ((rc = net_ask(c, "COMPRESS DEFLATE", NULL, err)) != 0)
         return rc;
-    ASSERT(inflateInit2(&c->inflate, -15) == Z_OK && deflateInit2(&c->deflate, 6, Z_DEFLATED, -12, 4, Z_DEFAULT_STRATEGY) == Z_OK);
+    ASSERT(inflateInit2(&c->inflate, -15) == Z_OK &&
+           deflateInit2(&c->deflate, 6, Z_DEFLATED, -12, 4, Z_DEFAULT_STRATEGY) == Z_OK);
     c->compressed = true;
     return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * net_client: a blocking IMAP client of the benchmarks, in clear, with TLS and with COMPRESS=DEFLATE. It knows just enough to measure: a command is a
- * line, its answer ends with the line of its tag, and literals are skipped only because no line of theirs begins with the tag.
+ * net_client: a blocking IMAP client of the benchmarks, in clear, with TLS and with COMPRESS=DEFLATE. It knows just
+ * enough to measure: a command is a line, its answer ends with the line of its tag, and literals are skipped only
+ * because no line of theirs begins with the tag.
  */
 #ifndef NET_CLIENT_H
 #define NET_CLIENT_H
@@ -17,11 +18,13 @@ struct net_target {
     enum net_mode mode;
     bool compress;
     const char *tls_max; /* "1.2", or NULL: the best */
+    in_addr_t source;    /* the client's own address, 0: as it comes */
     const char *user, *password;
 };
 
 struct net_client;
-/* Connects, shakes hands, reads the greeting. resume: try the ticket that an earlier client left here, and leave the new one; may be NULL. */
+/* Connects, shakes hands, reads the greeting. resume: try the ticket that an earlier client left here, and leave the
+ * new one; may be NULL. */
 struct net_ticket {
     void *session; /* OpenSSL's */
 };
@@ -36,7 +39,8 @@ int net_append(struct net_client *c, const char *folder, const char *message, si
 /* IDLE, until the server has said "+"; DONE, until it has answered. In between only: net_hear. */
 int net_idle(struct net_client *c, struct error *err);
 int net_done(struct net_client *c, struct error *err);
-/* Waits for a line that begins with `want`, so many seconds for each piece of what comes. What came with it is forgotten. */
+/* Waits for a line that begins with `want`, so many seconds for each piece of what comes. What came with it is
+ * forgotten. */
 int net_hear(struct net_client *c, const char *want, int seconds, struct error *err);
 /* The patience of all else that reads. */
 #define NET_PATIENCE_S 60

@@ -53,8 +53,8 @@ int bench_run_beside(char *const *argv, struct error *err)
     return status <= 1 ? 0 : error_set(err, BASE_ERR_IO, 0, "%s %s ended with status %d", argv[0], argv[1], status);
 }
 
-/* Its first line says where it listens. */
-static int read_port(int fd, in_port_t *port_out, struct error *err)
+/* A line for each listener says where it listens. */
+static int read_address(int fd, struct sockaddr_in *out, struct error *err)
 {
     char line[256];
     size_t n = 0;
@@ -66,18 +66,16 @@ static int read_port(int fd, in_port_t *port_out, struct error *err)
     const guint64 port = at ? g_ascii_strtoull(at + strlen("127.0.0.1:"), NULL, 10) : 0;
     if (port == 0 || port > 65535)
         return error_set(err, BASE_ERR_IO, 0, "mds serve said: %s", line);
-    *port_out = (in_port_t)port;
+    *out = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((in_port_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return 0;
 }
 
-int bench_server_start(char *mds, char *store, char *const *more, struct bench_server *out, struct error *err)
+static int start(char *const *argv, struct sockaddr_in *addresses, size_t n, struct bench_server *out,
+                 struct error *err)
 {
-    char *argv[8 + MORE_MAX] = {mds, (char[]){"serve"}, (char[]){"--store"}, store, (char[]){"--listen"}, (char[]){"127.0.0.1:0"}};
-    in_port_t port = 0;
     int ends[2], rc = 0;
     *out = (struct bench_server){.output = -1};
-    for (size_t i = 0; more && more[i] && i < MORE_MAX; i++)
-        argv[6 + i] = more[i];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return error_errno(err, "pipe");
     const pid_t pid = run_child(argv, ends[1], err);
@@ -88,11 +86,30 @@ int bench_server_start(char *mds, char *store, char *const *more, struct bench_s
     }
     out->pid = pid;
     out->output = ends[0];
-    rc = read_port(ends[0], &port, err);
-    out->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = read_address(ends[0], &addresses[i], err);
     if (rc != 0)
         bench_server_stop(out);
+    else
+        out->address = addresses[0];
     return rc;
+}
+
+int bench_server_start(char *mds, char *store, char *const *more, struct bench_server *out, struct error *err)
+{
+    char *argv[8 + MORE_MAX] = {mds,   (char[]){"serve"},    (char[]){"--store"},
+                                store, (char[]){"--listen"}, (char[]){"127.0.0.1:0"}};
+    struct sockaddr_in address;
+    for (size_t i = 0; more && more[i] && i < MORE_MAX; i++)
+        argv[6 + i] = more[i];
+    return start(argv, &address, 1, out, err);
+}
+
+int bench_server_start_configured(char *mds, char *config, struct sockaddr_in *addresses, size_t n,
+                                  struct bench_server *out, struct error *err)
+{
+    char *argv[] = {mds, (char[]){"serve"}, (char[]){"--config"}, config, NULL};
+    return start(argv, addresses, n, out, err);
 }
 
 void bench_server_stop(struct bench_server *server)

@@ -26,10 +26,15 @@ struct bench_server {
 
 /* more: further options of `mds serve`, NULL at the end; may be NULL. Returns when it listens. */
 int bench_server_start(char *mds, char *store, char *const *more, struct bench_server *out, struct error *err);
+/* The same by a configuration of n listeners on 127.0.0.1:0; addresses[] get their ports, in the configuration's order.
+ */
+int bench_server_start_configured(char *mds, char *config, struct sockaddr_in *addresses, size_t n,
+                                  struct bench_server *out, struct error *err);
 /* SIGTERM, and waits; accepts one that was never started. */
 void bench_server_stop(struct bench_server *server);
 
-/* Runs argv[0] and waits for it alone (bench_run_program awaits every child, a server too). A status over 1 is an error: 1 is a build with odd items. */
+/* Runs argv[0] and waits for it alone (bench_run_program awaits every child, a server too). A status over 1 is an
+ * error: 1 is a build with odd items. */
 int bench_run_beside(char *const *argv, struct error *err);
 
 struct bench_process {

@@ -1,0 +1,304 @@
+/* connections: see connections.h. */
+#include "connections.h"
+
+#include "bench_measure.h"
+#include "connections_private.h"
+#include "mds/query.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SKIPPED               77
+#define SESSIONS_MAX          1000000
+#define MESSAGES_MAX          10000000
+#define AT_ONCE               1000 /* messages of a change */
+#define DESCRIPTORS_ELSEWHERE 160  /* CONNECTIONS_WARM among them */
+#define USER                  "ann"
+#define PASSWORD              "measured"
+
+enum listener { PLAIN, TLS, LISTENERS };
+
+struct level {
+    const char *name;
+    enum listener listener;
+    bool compress, resume;
+    const char *tls_max;
+};
+
+static const struct level idle_levels[] = {
+    {.name = "plain", .listener = PLAIN},
+    {.name = "tls", .listener = TLS},
+    {.name = "tls-deflate", .listener = TLS, .compress = true},
+};
+
+static const struct level connect_levels[] = {
+    {.name = "plain", .listener = PLAIN},
+    {.name = "tls1.3-full", .listener = TLS},
+    {.name = "tls1.3-resumed", .listener = TLS, .resume = true},
+    {.name = "tls1.2-full", .listener = TLS, .tls_max = "1.2"},
+    {.name = "tls1.2-resumed", .listener = TLS, .tls_max = "1.2", .resume = true},
+};
+
+/* ---- what the server needs ------------------------------------------------------------------------- */
+
+static int file_some(struct mdsq_archive *archive, int first, int n, struct mdsq_error *why)
+{
+    struct mdsq_append *messages = g_new0(struct mdsq_append, n);
+    struct mdsq_change *change = NULL;
+    int rc = 0;
+    for (int i = 0; i < n && rc >= 0; i++) {
+        char *text = g_strdup_printf(
+            "From: Ann Author %d <ann%d@example.com>\r\nTo: Bob <bob@example.com>, Cid <cid@example.net>\r\n"
+            "Subject: message %d of a long thread\r\nDate: Mon, 2 Jan 2023 03:04:05 +0000\r\n"
+            "Message-ID: <%d@bench>\r\n\r\ntext %d\r\n",
+            (first + i) % 97, (first + i) % 97, first + i, first + i, first + i);
+        rc = mdsq_draft_new(archive, &messages[i].draft, why);
+        rc = rc < 0 ? rc : mdsq_draft_write(messages[i].draft, text, strlen(text), why);
+        g_free(text);
+    }
+    rc = rc < 0 ? rc : mdsq_change_append(archive, "INBOX", messages, (size_t)n, &change, why);
+    rc = rc < 0 ? rc : mdsq_change_wait(change, why);
+    mdsq_change_free(&change);
+    g_free(messages);
+    return rc;
+}
+
+static int make_store(const struct connections_options *o, const char *dir, struct error *err)
+{
+    struct mdsq_store *store = NULL;
+    struct mdsq_archive *archive = NULL;
+    struct mdsq_error why = {0};
+    int rc = mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE | MDSQ_STORE_RELAXED, &store, &why);
+    rc = rc < 0 ? rc : mdsq_archive_add(store, "bench", &why);
+    rc = rc < 0 ? rc : mdsq_archive_open(store, "bench", &archive, &why);
+    for (int i = 0; i < o->messages && rc >= 0; i += AT_ONCE)
+        rc = file_some(archive, i, MIN(AT_ONCE, o->messages - i), &why);
+    rc = rc < 0 ? rc : mdsq_user_add(store, USER, PASSWORD, "bench", false, &why);
+    mdsq_archive_close(&archive);
+    mdsq_store_close(&store);
+    return rc < 0 ? error_set(err, BASE_ERR_IO, 0, "%s: %s", dir, why.text) : 0;
+}
+
+static int make_certificate(const char *work, struct error *err)
+{
+    char *argv[] = {(char[]){"openssl"},
+                    (char[]){"req"},
+                    (char[]){"-x509"},
+                    (char[]){"-newkey"},
+                    (char[]){"ec"},
+                    (char[]){"-pkeyopt"},
+                    (char[]){"ec_paramgen_curve:prime256v1"},
+                    (char[]){"-nodes"},
+                    (char[]){"-keyout"},
+                    (char[]){"bench.key"},
+                    (char[]){"-out"},
+                    (char[]){"bench.pem"},
+                    (char[]){"-days"},
+                    (char[]){"2"},
+                    (char[]){"-subj"},
+                    (char[]){"/CN=localhost"},
+                    NULL};
+    char *said = NULL;
+    GError *why = NULL;
+    gint status = 0;
+    int rc = 0;
+    if (!g_spawn_sync(work, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said,
+                      &status, &why))
+        rc = error_set(err, BASE_ERR_IO, 0, "no certificate: %s", why->message);
+    else if (status != 0)
+        rc = error_set(err, BASE_ERR_IO, 0, "no certificate: openssl req: %s", said);
+    g_clear_error(&why);
+    g_free(said);
+    return rc;
+}
+
+/* Listeners in the order of enum listener. Paths begin at the file's folder. */
+static int write_config(const struct connections_options *o, const char *file, struct error *err)
+{
+    char *text =
+        g_strdup_printf("[store]\npath = store\n[certificate bench]\ncertificate = bench.pem\nkey = bench.key\n"
+                        "[listener plain]\naddress = 127.0.0.1:0\nmode = plain\n"
+                        "[listener tls]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = bench\n"
+                        "[limits]\nconnections = %d\nlogin-timeout = 10m\n[log]\nlevel = warn\n",
+                        o->sessions + CONNECTIONS_WARM + 10);
+    GError *why = NULL;
+    const int rc = g_file_set_contents(file, text, -1, &why) ? 0 : error_set(err, BASE_ERR_IO, 0, "%s", why->message);
+    g_clear_error(&why);
+    g_free(text);
+    return rc;
+}
+
+/* ---- results ----------------------------------------------------------------------------------------- */
+
+static json_t *latency_json(const struct latency *l)
+{
+    return json_pack("{s:f,s:f,s:f}", "p50_ms", l->p50_ms, "p99_ms", l->p99_ms, "max_ms", l->max_ms);
+}
+
+static json_t *show_idle(const struct level *level, const struct idle_found *f)
+{
+    printf("%-14s %9.2f %9.2f %8.2f %9.1f %9.3f %9.3f %9.3f %9.3f\n", level->name, f->private_bytes / 1024,
+           f->kernel_bytes / 1024, f->cpu_percent, f->filled_s, f->alone.p50_ms, f->alone.p99_ms, f->among.p50_ms,
+           f->among.p99_ms);
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:o,s:o}", "level", level->name, "private_bytes", f->private_bytes,
+                     "kernel_bytes", f->kernel_bytes, "idle_cpu_percent", f->cpu_percent, "filled_s", f->filled_s,
+                     "fetch_alone", latency_json(&f->alone), "fetch_among", latency_json(&f->among));
+}
+
+static json_t *show_connect(const struct level *level, const struct connect_found *f)
+{
+    printf("%-14s %12.0f %14.3f %10u %10u\n", level->name, f->per_s, f->server_cpu_ms, f->connected, f->resumed);
+    return json_pack("{s:s,s:f,s:f,s:I,s:I}", "level", level->name, "connections_per_s", f->per_s, "server_cpu_ms",
+                     f->server_cpu_ms, "connected", (json_int_t)f->connected, "resumed", (json_int_t)f->resumed);
+}
+
+static void print_head(const struct connections_options *o, double load)
+{
+    if (o->connect)
+        printf("new connections, %d s by %d threads each (load of the machine %.2f)\n%-14s %12s %14s %10s %10s\n",
+               o->seconds, o->threads, load, "", "a second", "server CPU ms", "connected", "resumed");
+    else
+        printf("%d idle sessions in a folder of %d messages (load of the machine %.2f); KiB a session, the kernel's of "
+               "both ends; FETCH in ms\n"
+               "%-14s %9s %9s %8s %9s %9s %9s %9s %9s\n",
+               o->sessions, o->messages, load, "", "private", "kernel", "CPU %", "begun s", "alone p50", "p99",
+               "among p50", "p99");
+}
+
+static int write_json(const struct connections_options *o, double load, json_t *rows, struct error *err)
+{
+    json_t *root = json_pack("{s:s,s:i,s:i,s:f,s:O}", "command", o->connect ? "connect" : "idle", "threads", o->threads,
+                             "processors", (int)g_get_num_processors(), "load", load, "rows", rows);
+    if (o->connect) {
+        json_object_set_new(root, "seconds", json_integer(o->seconds));
+    } else {
+        json_object_set_new(root, "sessions", json_integer(o->sessions));
+        json_object_set_new(root, "messages", json_integer(o->messages));
+        json_object_set_new(root, "rounds", json_integer(o->rounds));
+    }
+    const int rc =
+        json_dump_file(root, o->json, JSON_INDENT(1)) == 0 ? 0 : error_errno(err, "cannot write %s", o->json);
+    json_decref(root);
+    return rc;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------- */
+
+static int measure_level(const struct connections_options *o, const struct level *level, char *config, json_t *rows,
+                         struct error *err)
+{
+    struct bench_server server;
+    struct sockaddr_in addresses[LISTENERS];
+    struct idle_found idle = {0};
+    struct connect_found connect = {0};
+    int rc = bench_server_start_configured(o->mds, config, addresses, LISTENERS, &server, err);
+    if (rc != 0)
+        return rc;
+    const struct net_target target = {.address = addresses[level->listener],
+                                      .mode = level->listener == TLS ? NET_TLS : NET_PLAIN,
+                                      .compress = level->compress,
+                                      .tls_max = level->tls_max,
+                                      .user = USER,
+                                      .password = PASSWORD};
+    rc = o->connect ? connections_connect(o, &target, level->resume, server.pid, &connect, err)
+                    : connections_idle(o, &target, server.pid, &idle, err);
+    bench_server_stop(&server);
+    if (rc == 0)
+        json_array_append_new(rows, o->connect ? show_connect(level, &connect) : show_idle(level, &idle));
+    fflush(stdout);
+    return rc;
+}
+
+static int measure(const struct connections_options *o, const char *work, struct error *err)
+{
+    const struct level *levels = o->connect ? connect_levels : idle_levels;
+    const size_t n = o->connect ? G_N_ELEMENTS(connect_levels) : G_N_ELEMENTS(idle_levels);
+    char *store = g_build_filename(work, "store", NULL), *config = g_build_filename(work, "mds.conf", NULL);
+    json_t *rows = json_array();
+    double load = 0;
+    int rc = make_certificate(work, err);
+    rc = rc ? rc : write_config(o, config, err);
+    rc = rc ? rc : make_store(o, store, err);
+    (void)getloadavg(&load, 1);
+    if (rc == 0)
+        print_head(o, load);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = measure_level(o, &levels[i], config, rows, err);
+    if (rc == 0 && o->json)
+        rc = write_json(o, load, rows, err);
+    json_decref(rows);
+    g_free(config);
+    g_free(store);
+    return rc;
+}
+
+static int run(const struct connections_options *o)
+{
+    const uint64_t limit = bench_raise_descriptors(), need = (uint64_t)o->sessions + DESCRIPTORS_ELSEWHERE;
+    if (!o->connect && limit < need) {
+        printf("skipped: %d sessions need %" G_GUINT64_FORMAT
+               " descriptors, a process of this machine may have %" G_GUINT64_FORMAT
+               " (ulimit -Hn): --sessions %" G_GUINT64_FORMAT " would do\n",
+               o->sessions, need, limit, limit - MIN(limit, DESCRIPTORS_ELSEWHERE));
+        return SKIPPED;
+    }
+    char *work = g_build_filename(o->work, "mds-bench-connections.XXXXXX", NULL);
+    struct error err = {0};
+    int rc = g_mkdtemp(work) ? 0 : error_errno(&err, "cannot make %s", work);
+    if (rc == 0) {
+        rc = measure(o, work, &err);
+        bench_remove_tree(work);
+    }
+    if (rc != 0)
+        fprintf(stderr, "mds-bench: %s\n", err.text);
+    g_free(work);
+    return rc == 0 ? 0 : 3;
+}
+
+static bool in_bounds(const struct connections_options *o)
+{
+    return o->sessions >= 1 && o->sessions <= SESSIONS_MAX && o->messages >= 1 && o->messages <= MESSAGES_MAX &&
+           o->rounds >= 1 && o->rounds <= 10000000 && o->settle >= 0 && o->settle <= 3600 && o->seconds >= 1 &&
+           o->seconds <= 3600 && o->threads >= 1 && o->threads <= 64;
+}
+
+bool connections_main(int argc, char **argv, int *status_out)
+{
+    struct connections_options o = {
+        .sessions = 10000, .messages = 10000, .rounds = 2000, .settle = 12, .seconds = 5, .threads = 4};
+    GOptionEntry entries[] = {
+        {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where the store goes (.)", "DIR"},
+        {"messages", 0, 0, G_OPTION_ARG_INT, &o.messages, "in the folder (10000)", "N"},
+        {"sessions", 0, 0, G_OPTION_ARG_INT, &o.sessions, "idle: of each level (10000)", "N"},
+        {"rounds", 0, 0, G_OPTION_ARG_INT, &o.rounds, "idle: FETCHes of the busy session, alone and among them (2000)",
+         "N"},
+        {"settle", 0, 0, G_OPTION_ARG_INT, &o.settle, "idle: seconds of quiet before memory is read (12)", "S"},
+        {"seconds", 0, 0, G_OPTION_ARG_INT, &o.seconds, "connect: of each level (5)", "S"},
+        {"threads", 0, 0, G_OPTION_ARG_INT, &o.threads, "of clients that connect (4)", "N"},
+        {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
+        {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write what was found there", "FILE"},
+        {0},
+    };
+    GError *gerror = NULL;
+    if (argc < 2 || (strcmp(argv[1], "idle") != 0 && strcmp(argv[1], "connect") != 0))
+        return false;
+    o.connect = strcmp(argv[1], "connect") == 0;
+    GOptionContext *context = g_option_context_new("idle|connect - what connections cost a server");
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &gerror) || argc != 2 || !in_bounds(&o)) {
+        fprintf(stderr, "mds-bench: %s (see --help)\n", gerror ? gerror->message : "a number is out of bounds");
+        *status_out = 2;
+    } else {
+        o.work = o.work ? o.work : g_strdup(".");
+        o.mds = o.mds ? o.mds : bench_sibling("mds");
+        *status_out = run(&o);
+    }
+    g_option_context_free(context);
+    g_clear_error(&gerror);
+    g_free(o.work);
+    g_free(o.mds);
+    g_free(o.json);
+    return true;
+}
