@@ -1,6 +1,6 @@
 /*
- * live: durable changes a second of a living archive, by query's API, for a number of sessions at once, beside the floor:
- * LMDB alone, one small put and one durable commit after the other.
+ * live: durable changes a second of a living archive, by query's API, for a number of sessions at once, beside the
+ * floor: LMDB alone, one small put and one durable commit after the other.
  *
  *     mds-bench store|append [--sessions 1,16,64] [--seconds 3] [--size BYTES] [--relaxed] [--json FILE] --work DIR
  *

@@ -23,6 +23,7 @@ struct live_row {
     int sessions;
     double seconds, changes_per_s, commits_per_s, p50_ms, p99_ms, max_ms;
     double build_items_per_s;
+    double floor_per_s; /* of LMDB alone, half of it before the row and half after */
 };
 
 struct live_bench {
