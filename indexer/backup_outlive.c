@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 2026-01-01: archives are no older. */
-#define EPOCH INT64_C(1767225600)
-
 struct former {
     uint32_t id;
     uint8_t object_id[16];
@@ -63,10 +60,7 @@ static int formers_read(struct mds_txn *txn, struct former **out, size_t *n_out,
 
 uint32_t archive_uidvalidity_unknown(uint32_t highest)
 {
-    const int64_t now = indexer_wall_ns() / 1000000000 - EPOCH;
-    const int64_t room = (int64_t)(UINT32_MAX / 2 - MDS_UIDVALIDITY_DERIVED_MAX) * 2;
-    const uint32_t lived = MDS_UIDVALIDITY_DERIVED_MAX + (uint32_t)(now < 0 ? 0 : now > room ? room : now);
-    return lived > highest ? lived : highest;
+    return mds_uidvalidity_by_clock(indexer_wall_ns() / 1000000000, highest);
 }
 
 struct outlive {
@@ -157,14 +151,16 @@ static int fresh_outlive(struct outlive *o, const char *fresh, uint32_t highest,
     return rc;
 }
 
-int backup_outlive(struct mds_env *old, const char *fresh, struct mds_txn **hold, struct indexer_copied *out,
-                   struct error *err)
+int backup_outlive(struct mds_env *old, const struct mds_archive_info *info, bool was_there, const char *fresh,
+                   struct mds_txn **hold, struct indexer_copied *out, struct error *err)
 {
     struct former *formers = NULL;
     size_t n = 0;
     uint32_t highest = 0;
-    out->former_lost =
-        !old || mds_write_begin(old, hold, NULL) < 0 || formers_read(*hold, &formers, &n, &highest, NULL) < 0;
+    out->former_lost = was_there && (!old || mds_write_begin(old, hold, NULL) < 0 ||
+                                     formers_read(*hold, &formers, &n, &highest, NULL) < 0);
+    if (highest < info->uidvalidity_floor)
+        highest = info->uidvalidity_floor;
     struct outlive o = {.old = *hold, .formers = formers, .n = out->former_lost ? 0 : n, .out = out};
     const int rc = fresh_outlive(&o, fresh, highest, err);
     free(formers);

@@ -41,11 +41,12 @@ void backup_manifest_release(struct backup_manifest *m);
 int backup_copy_file(const struct indexer_archive *a, const char *from, const char *to, uint64_t n,
                      struct hash128 *hash_out, uint64_t *bytes_out, struct error *err);
 /*
- * backup_outlive.c: the copy in `fresh` may take the place of `old` (NULL: it does not open) without giving anything twice that clients know.
+ * backup_outlive.c: the copy in `fresh` may take the place of `old` (NULL: it does not open, or none was_there) without giving anything twice
+ * that clients know, of archives of the name that were removed before neither.
  * *hold: old's write transaction, so that nothing is given there any more until the copy stands; the caller aborts it.
  */
-int backup_outlive(struct mds_env *old, const char *fresh, struct mds_txn **hold, struct indexer_copied *out,
-                   struct error *err);
+int backup_outlive(struct mds_env *old, const struct mds_archive_info *info, bool was_there, const char *fresh,
+                   struct mds_txn **hold, struct indexer_copied *out, struct error *err);
 /* A new or empty directory. EXISTS. */
 int backup_make_dir(const char *path, struct error *err);
 

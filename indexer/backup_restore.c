@@ -17,6 +17,7 @@ struct restore {
     const char *from;
     bool replace;
     bool was_there; /* an archive of that name, whatever is left of it */
+    bool is_new;    /* its name was not in the catalogue */
     struct backup_manifest manifest;
     struct mds_archive_info info;
     char *fresh;
@@ -30,6 +31,8 @@ static int find_place(struct restore *r, struct error *err)
     struct stat st;
     int rc = mds_catalogue_open(r->a->store_dir, true, false, &catalogue, err);
     if (rc == 0)
+        r->is_new = mds_catalogue_archive_find(catalogue, r->a->archive, false, &r->info, NULL) == BASE_ERR_NOTFOUND;
+    if (rc == 0)
         rc = mds_catalogue_archive_find(catalogue, r->a->archive, true, &r->info, err);
     mds_catalogue_close(&catalogue);
     r->was_there = rc == 0 && (r->info.made || stat(r->info.dir, &st) == 0);
@@ -38,6 +41,20 @@ static int find_place(struct restore *r, struct error *err)
                        "archive %s is there already; --replace puts the backup in its place, or give another name",
                        r->a->archive);
     return rc;
+}
+
+/* Nothing was restored: the name goes again, unless somebody else made something of it meanwhile. */
+static void leave_place(const struct restore *r)
+{
+    struct mds_catalogue *catalogue = NULL;
+    struct mds_archive_info *info = g_new0(struct mds_archive_info, 1);
+    struct stat st;
+    if (r->is_new && mds_catalogue_open(r->a->store_dir, false, false, &catalogue, NULL) == 0 &&
+        mds_catalogue_archive_find(catalogue, r->a->archive, false, info, NULL) == 0 && info->id == r->info.id &&
+        !info->made && stat(info->dir, &st) < 0)
+        (void)mds_catalogue_archive_remove(catalogue, r->a->archive, 0, NULL);
+    mds_catalogue_close(&catalogue);
+    g_free(info);
 }
 
 static int copy_one(struct restore *r, const struct backup_file *f, struct error *err)
@@ -125,8 +142,8 @@ static int take_over(struct restore *r, struct mds_env *old, struct error *err)
 {
     struct mds_txn *hold = NULL;
     int rc = look_into(r, err);
-    if (rc == 0 && r->was_there)
-        rc = backup_outlive(old, r->fresh, &hold, r->out, err);
+    if (rc == 0 && (r->was_there || r->info.uidvalidity_floor))
+        rc = backup_outlive(old, &r->info, r->was_there, r->fresh, &hold, r->out, err);
     if (rc == 0)
         rc = put_in_place(r, err);
     else
@@ -157,6 +174,8 @@ int indexer_restore_backup(const struct indexer_archive *a, const char *from, bo
         if (rc == 0)
             rc = note_made(r, err);
     }
+    if (rc < 0)
+        leave_place(r);
     if (old)
         mds_build_unlock(old);
     mds_close(&old);

@@ -161,6 +161,8 @@ static int message_carry(struct indexer_writer *w, const struct mds_message *old
         return 0;
     if (rc == BASE_ERR_USAGE) /* its folder could not be restored: under a new UID */
         rc = mds_message_add(w->txn, &m, err);
+    if (rc == BASE_ERR_USAGE) /* it is no folder: recovered */
+        return 0;
     w->report->messages_added += rc == 0;
     return rc < 0 ? rc : 1;
 }

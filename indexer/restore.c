@@ -221,6 +221,10 @@ static int restore_folder(struct indexer_restore *r, struct indexer_writer *w, u
         rc = mds_folder_full_name(r->txn, old_id, &name, err);
     if (rc == 0 && old.selectable) {
         rc = mds_folder_create(w->txn, buf_bytes(&name), &id, err);
+        if (rc == BASE_ERR_SYNTAX) { /* of before empty levels were refused: its vault names it, or it is recovered */
+            buf_release(&name);
+            return 0;
+        }
         rc = rc == BASE_ERR_EXISTS ? 0 : rc;
         if (rc == 0)
             rc = mds_folder_get(w->txn, id, &now, err);

@@ -192,6 +192,17 @@ int indexer_archive_made(const struct indexer_build *build, struct error *err)
     return rc;
 }
 
+/* A name that removed archives had: what is made under it now must not be taken for theirs. */
+static int make_above(const struct mds_archive_info *info, struct error *err)
+{
+    const struct mds_options opts = {
+        .create = true, .archive_name = info->name, .uidvalidity_floor = info->uidvalidity_floor};
+    struct mds_env *env = NULL;
+    int rc = mds_open(info->dir, &opts, &env, err);
+    mds_close(&env);
+    return rc;
+}
+
 int indexer_archive_dir(const struct indexer_build *build, char **out, struct error *err)
 {
     struct mds_catalogue *catalogue = NULL;
@@ -207,9 +218,11 @@ int indexer_archive_dir(const struct indexer_build *build, char **out, struct er
             "from a backup, make it anew from its own vault (mds rebuild --recover), or build an archive of another "
             "name",
             info->dir);
+    mds_catalogue_close(&catalogue);
+    if (rc == 0 && info->uidvalidity_floor && !store_stands(info->dir))
+        rc = make_above(info, err);
     if (rc == 0)
         *out = strdup(info->dir);
-    mds_catalogue_close(&catalogue);
     free(info);
     return rc;
 }

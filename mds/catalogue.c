@@ -142,6 +142,43 @@ static int archive_dir(const struct mds_catalogue *c, struct mds_archive_info *o
     return BASE_OK;
 }
 
+/* By the name's hash: meta's names are short. */
+static const char *floor_name(const char *archive, char out[64])
+{
+    const struct hash128 h = hash128_of(bytes_str(archive));
+    int n = snprintf(out, 64, "uidvalidity-");
+
+    for (size_t i = 0; i < sizeof h.b; i++)
+        n += snprintf(out + n, 64 - (size_t)n, "%02x", h.b[i]);
+    return out;
+}
+
+static int floor_read(struct mds_txn *t, const char *archive, uint32_t *out, struct error *err)
+{
+    char name[64];
+    struct bytes v;
+    const int rc = mds_meta_get(t, floor_name(archive, name), &v, NULL);
+
+    *out = rc == BASE_OK && v.n == 4 ? get_be32(v.p) : 0;
+    if (rc == BASE_OK && v.n != 4)
+        return row_corrupt(t, TABLE_META, bytes_str(name), "it has another length", err);
+    return rc == BASE_ERR_NOTFOUND ? BASE_OK
+           : rc < 0                ? error_set(err, rc, 0, "%s: row %s cannot be read", t->env->dir, name)
+                                   : rc;
+}
+
+/* What is not in the row itself. */
+static int archive_complete(struct mds_catalogue *c, struct mds_archive_info *out, struct error *err)
+{
+    struct mds_txn *t = NULL;
+    int rc = mds_read_begin(c->env, &t, err);
+
+    if (rc == BASE_OK)
+        rc = floor_read(t, out->name, &out->uidvalidity_floor, err);
+    mds_read_end(&t);
+    return rc == BASE_OK ? archive_dir(c, out, err) : rc;
+}
+
 /* Looks again under the write lock, so that two processes give one id. */
 static int archive_make(struct mds_catalogue *c, const char *name, struct mds_archive_info *out, struct error *err)
 {
@@ -186,7 +223,7 @@ int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool c
                              "an archive's name has 1 to 255 bytes, no control bytes and no '/'");
         rc = archive_make(c, name, out, err);
     }
-    return rc == BASE_OK ? archive_dir(c, out, err) : rc;
+    return rc == BASE_OK ? archive_complete(c, out, err) : rc;
 }
 
 /* Rewrites the row as `edit` says; not if it says false. NOTFOUND. */
@@ -243,7 +280,20 @@ int mds_catalogue_archive_enable(struct mds_catalogue *c, const char *name, bool
     return archive_edit(c, name, edit_enabled, enabled, err);
 }
 
-int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, struct error *err)
+static int floor_raise(struct mds_txn *t, const char *archive, uint32_t uidvalidity, struct error *err)
+{
+    uint8_t value[4];
+    uint32_t floor;
+    char name[64];
+    const int rc = floor_read(t, archive, &floor, err);
+
+    if (rc != BASE_OK || uidvalidity <= floor)
+        return rc;
+    put_be32(value, uidvalidity);
+    return mds_meta_put(t, floor_name(archive, name), bytes_of(value, sizeof value), true, err);
+}
+
+int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, uint32_t uidvalidity, struct error *err)
 {
     struct mds_archive_info info;
     struct mds_txn *t = NULL;
@@ -253,6 +303,8 @@ int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, stru
         rc = mds_write_begin(c->env, &t, err);
     if (rc == BASE_OK)
         rc = row_delete(t, TABLE_ARCHIVES, bytes_str(name), NULL, err);
+    if (rc == BASE_OK)
+        rc = floor_raise(t, name, uidvalidity, err);
     if (rc == BASE_OK)
         return mds_write_commit(&t, err);
     mds_write_abort(&t);
@@ -266,7 +318,7 @@ int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struc
 
     if (rc != 1)
         return rc;
-    const int dir = archive_dir(c, out, err);
+    const int dir = archive_complete(c, out, err);
 
     return dir == BASE_OK ? 1 : dir;
 }

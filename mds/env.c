@@ -97,6 +97,7 @@ static struct mds_env *env_new(const char *dir, const struct schema *schema, con
     env->archive_name = strdup(opts->archive_name ? opts->archive_name : "");
     ASSERT(env->dir && env->path && env->archive_name);
     (void)snprintf(env->path, n, "%s/data.mdb", dir);
+    env->uidvalidity_floor = opts->uidvalidity_floor;
     env->read_only = opts->read_only;
     env->fixed_map = opts->map_bytes != 0;
     env->relaxed = opts->relaxed;

@@ -4,7 +4,7 @@
  */
 #include "mds_private.h"
 
-#define INBOX             BYTES_LIT("INBOX")
+#define INBOX BYTES_LIT("INBOX")
 
 static bool is_inbox(const struct mds_folder *f)
 {
@@ -168,6 +168,15 @@ static int level_open(struct mds_txn *t, uint32_t id, struct bytes full_name, st
     return BASE_OK;
 }
 
+int folder_levels_check(struct bytes name, struct error *err)
+{
+    for (size_t at = 0; at <= name.n;) {
+        if (folder_name_level(name, at, &at).n == 0)
+            return error_set(err, BASE_ERR_SYNTAX, 0, "mds: a folder's name has an empty level");
+    }
+    return BASE_OK;
+}
+
 /* Walks the levels of `name`, which is t->name, and makes those that are missing; the last one as asked. */
 static int levels_make(struct mds_txn *t, struct bytes name, bool selectable, uint32_t *id_out, bool *made_out,
                        struct error *err)
@@ -201,6 +210,7 @@ int mds_folder_create(struct mds_txn *t, struct bytes full_name, uint32_t *id_ou
     int rc = txn_writable(t, err);
 
     if (rc != BASE_OK || (rc = folder_name_canonical(t, full_name, &name, err)) != BASE_OK ||
+        (rc = folder_levels_check(name, err)) != BASE_OK ||
         (rc = levels_make(t, name, true, id_out, &made, err)) != BASE_OK)
         return rc;
     return made ? BASE_OK : level_open(t, *id_out, name, err);
@@ -221,6 +231,7 @@ int mds_folder_subscribe_name(struct mds_txn *t, struct bytes full_name, struct 
     int rc = txn_writable(t, err);
 
     if (rc != BASE_OK || (rc = folder_name_canonical(t, full_name, &name, err)) != BASE_OK ||
+        (rc = folder_levels_check(name, err)) != BASE_OK ||
         (rc = levels_make(t, name, false, &id, &made, err)) != BASE_OK)
         return rc;
     return mds_folder_set_subscribed(t, id, true, err);

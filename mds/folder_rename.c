@@ -5,6 +5,9 @@
  */
 #include "mds_private.h"
 
+/* Of mds_uidvalidity_by_clock: no store is older. An archive that makes less than one folder a second stays below. */
+#define CLOCK_EPOCH INT64_C(1767225600)
+
 /* ---- the row ---- */
 
 int renames_get(struct mds_txn *t, struct renames *out, struct error *err)
@@ -98,6 +101,15 @@ int mds_uidvalidity_raise(struct mds_txn *t, uint32_t floor, struct error *err)
     if (floor > r.uidvalidity)
         r.uidvalidity = floor;
     return renames_put(t, &r, err);
+}
+
+uint32_t mds_uidvalidity_by_clock(int64_t now, uint32_t highest)
+{
+    const int64_t age = now - CLOCK_EPOCH;
+    const int64_t room = (int64_t)(UINT32_MAX / 2 - MDS_UIDVALIDITY_DERIVED_MAX) * 2;
+    const uint32_t lived = MDS_UIDVALIDITY_DERIVED_MAX + (uint32_t)(age < 0 ? 0 : age > room ? room : age);
+
+    return lived > highest ? lived : highest;
 }
 
 int mds_uidvalidity_highest(struct mds_txn *t, uint32_t *out, struct error *err)
@@ -287,7 +299,7 @@ int mds_folder_rename(struct mds_txn *t, uint32_t id, struct bytes full_name, st
     if (e->f.parent == MDS_ROOT && bytes_equal(e->f.name, BYTES_LIT("INBOX")))
         return error_set(err, BASE_ERR_USAGE, 0, "mds: INBOX keeps its name");
     if ((rc = folder_name_canonical(t, full_name, &name, err)) == BASE_OK &&
-        (rc = mds_folder_full_name(t, id, &old, err)) == BASE_OK)
+        (rc = folder_levels_check(name, err)) == BASE_OK && (rc = mds_folder_full_name(t, id, &old, err)) == BASE_OK)
         rc = rename_to(t, id, name, old.n, err);
     buf_release(&old);
     return rc;

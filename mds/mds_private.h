@@ -244,6 +244,7 @@ struct mds_env {
     const struct schema *schema;
     char *dir, *path;
     char *archive_name;
+    uint32_t uidvalidity_floor; /* while it is made */
     bool read_only, fixed_map; /* fixed_map: the opener chose a size: grow only when full */
     bool relaxed;
     size_t page_bytes;
@@ -446,6 +447,7 @@ int folder_level_create(struct mds_txn *t, uint32_t parent, struct bytes full_na
 int folder_has_children(struct mds_txn *t, uint32_t id, struct error *err); /* 1, 0 */
 int folder_drop(struct mds_txn *t, uint32_t id, uint32_t *parent_out, struct error *err);
 /* Drops this level and those above it as long as nothing keeps them: no folder, not subscribed, no children. */
+int folder_levels_check(struct bytes name, struct error *err);
 int folder_levels_prune(struct mds_txn *t, uint32_t id, struct error *err);
 int renames_get(struct mds_txn *t, struct renames *out, struct error *err); /* zeroes if nothing was renamed yet */
 int renames_note(struct mds_txn *t, uint32_t uidvalidity, size_t name_bytes, struct error *err);

@@ -154,6 +154,9 @@ int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
         return rc;
     if ((rc = item_check(t, m->item, err)) != BASE_OK)
         return rc;
+    if (!e->f.selectable)
+        return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u is only a level: nobody would see the message",
+                         m->folder);
     if (e->f.uidnext == UINT32_MAX)
         return error_set(err, BASE_ERR_LIMIT, 0, "%s: folder %u has used up its UIDs", t->env->dir, m->folder);
     m->uid = e->f.uidnext;

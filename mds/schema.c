@@ -127,6 +127,8 @@ static int format_write(struct mds_env *env, struct mds_txn *txn, struct error *
         rc = features_write(env, txn, err);
     if (rc == BASE_OK)
         rc = meta_own_put(txn, META_ARCHIVE, bytes_str(env->archive_name), err);
+    if (rc == BASE_OK && env->schema == &archive_schema && env->uidvalidity_floor)
+        rc = mds_uidvalidity_raise(txn, env->uidvalidity_floor, err);
     if (rc == BASE_OK && env->schema == &archive_schema)
         rc = folder_init(txn, err);
     buf_release(&text);

@@ -53,6 +53,8 @@ static int check_names(struct verify *v, const struct mds_folder *f, struct erro
         verify_say(v, "folder %u: an ancestor is missing", f->id);
         rc = BASE_OK;
     }
+    if (f->name.n == 0)
+        verify_say(v, "folder %u: its name is empty", f->id);
     if (f->id >= v->counters.next_folder)
         verify_say(v, "folder %u: the next id to give is %u", f->id, v->counters.next_folder);
     return rc;
@@ -192,6 +194,8 @@ static int check_messages(struct folder_check *c, struct error *err)
     }
     if (rc < 0)
         return rc;
+    if (c->exists && !c->f->selectable)
+        verify_say(c->v, "folder %u: it is only a level, but holds %u messages", c->f->id, c->exists);
     if (c->exists != c->f->exists || c->unseen != c->f->unseen || c->deleted != c->f->deleted ||
         c->bytes != c->f->bytes)
         verify_say(

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TREE_DEPTH 3 /* an archive's directory, "segments", its files */
@@ -14,7 +15,8 @@
 /* The environment, with INBOX; hashes are complete from the begin, as there is nothing to leave for later. */
 static int environment_make(const struct mds_archive_info *info, bool relaxed, struct error *err)
 {
-    const struct mds_options options = {.create = true, .archive_name = info->name, .relaxed = relaxed};
+    const struct mds_options options = {
+        .create = true, .archive_name = info->name, .relaxed = relaxed, .uidvalidity_floor = info->uidvalidity_floor};
     struct mds_env *env = NULL;
     int rc = mds_open(info->dir, &options, &env, err);
 
@@ -102,18 +104,23 @@ static int remove_tree(int at, const char *name, unsigned depth, struct error *e
     return rc;
 }
 
-/* Nobody builds; whoever has it open keeps the files that it has until it ends. */
-static int environment_remove(const struct mds_archive_info *info, bool relaxed, struct error *err)
+/* Nobody builds, and nobody writes from when it is known what was given. Whoever has it open keeps the files that it
+ * has until it ends. */
+static int environment_remove(const struct mds_archive_info *info, bool relaxed, uint32_t *given, struct error *err)
 {
     const struct mds_options options = {.relaxed = relaxed};
     struct mds_env *env = NULL;
+    struct mds_txn *hold = NULL;
     int rc = BASE_OK;
 
     /* Missing, or damaged: it is to be removed anyway. */
     if (mds_open(info->dir, &options, &env, NULL) >= 0)
         rc = mds_build_lock(env, err);
     if (rc >= 0) {
+        if (env == NULL || mds_write_begin(env, &hold, NULL) < 0 || mds_uidvalidity_highest(hold, given, NULL) < 0)
+            *given = info->made ? mds_uidvalidity_by_clock(time(NULL), info->uidvalidity_floor) : 0;
         rc = remove_tree(AT_FDCWD, info->dir, TREE_DEPTH, err);
+        mds_write_abort(&hold);
         if (env)
             mds_build_unlock(env);
     }
@@ -125,6 +132,7 @@ static int archive_remove(struct mdsq_store *store, const char *name, struct err
 {
     struct mds_catalogue *catalogue = NULL;
     struct mds_archive_info info;
+    uint32_t given = 0;
     int rc = query_store_catalogue(store, true, &catalogue, err);
 
     if (rc >= 0)
@@ -134,8 +142,8 @@ static int archive_remove(struct mdsq_store *store, const char *name, struct err
     if (rc < 0)
         return rc;
     query_archive_forget(store, info.id);
-    rc = environment_remove(&info, (store->flags & MDSQ_STORE_RELAXED) != 0, err);
-    return rc < 0 ? rc : mds_catalogue_archive_remove(catalogue, name, err);
+    rc = environment_remove(&info, (store->flags & MDSQ_STORE_RELAXED) != 0, &given, err);
+    return rc < 0 ? rc : mds_catalogue_archive_remove(catalogue, name, given, err);
 }
 
 int mdsq_archive_remove(struct mdsq_store *store, const char *name, struct mdsq_error *err)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What clients deleted with a folder stays deleted, and can be brought back, after a rebuild."""
+"""What is gone stays gone: folders that clients deleted, after a rebuild; archives that were removed, when their name is used again."""
 import os
 import re
 
@@ -78,6 +78,56 @@ def check_new_mail(lab):
     assert now["Sub"] > was["Sub"] and now["Lone"] > was["Lone"] and now["Kept"] == was["Kept"], (was, now)
 
 
+def identities(lab, archive):
+    lines = run(lab, "dump", archive=archive).splitlines()
+    return {field: {re.search(rf" {field}=(\S+)", line).group(1) for line in lines if line.startswith("folder ")} for field in ("uidvalidity", "object")}
+
+
+def removed(lab, archive):
+    for verb in ("disable", "remove"):
+        lab.mds("archive", verb, "--store", lab.store, archive)
+
+
+def check_name_again(lab):
+    """However it is made again, an archive has nothing that clients know of the removed one."""
+    source = f"maildir++:{lab.vault}"
+    makers = {
+        "add": lambda: lab.mds("archive", "add", "--store", lab.store, "again"),
+        "import": lambda: imported(lab, source, "again"),
+        "build": lambda: lab.build("again", source),
+        "restore": lambda: run(lab, "restore", "--from", lab.path("backup"), archive="again"),
+        "lost": lambda: lab.build("again", source),
+    }
+    lab.build("again", source)
+    first = lab.dump("again")
+    run(lab, "backup", "--to", lab.path("backup"), archive="again")
+    was = identities(lab, "again")
+    for maker, make in makers.items():
+        if maker == "lost":
+            with open(os.path.join(lab.store, "archives", sorted(os.listdir(os.path.join(lab.store, "archives")))[-1], "data.mdb"), "wb"):
+                pass
+        removed(lab, "again")
+        make()
+        sound(lab, "again")
+        now = identities(lab, "again")
+        assert min(map(int, now["uidvalidity"])) > max(map(int, was["uidvalidity"])), (maker, was, now)
+        assert maker == "restore" or not now["object"] & was["object"], (maker, was, now)
+        was = {field: was[field] | now[field] for field in was}
+    lab.store = lab.path("other")
+    lab.build("again", source)
+    assert lab.dump("again") == first  # by names alone, where there was none
+
+
+def check_damaged_backup(lab):
+    data = lab.path("backup", "data.mdb")
+    with open(data, "r+b") as f:
+        f.seek(5000)
+        f.write(b"damage")
+    before = lab.mds("archive", "list", "--store", lab.store).stdout
+    run(lab, "restore", "--from", lab.path("backup"), archive="own", status=3)
+    assert lab.mds("archive", "list", "--store", lab.store).stdout == before
+
+
 def main():
     with Lab() as lab:
         for folder in FOLDERS:
@@ -90,6 +140,8 @@ def main():
         imported(lab, f"maildir++:{lab.vault}", "copied")
         check(lab, "copied")
         check_new_mail(lab)
+        check_name_again(lab)
+        check_damaged_backup(lab)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ static void must(int rc, const struct error *err)
 
 static const char *name_pick(struct rng *r)
 {
-    static const char *const levels[] = {"a", "b", "c", ""};
+    static const char *const levels[] = {"a", "b", "c", "e"};
     static char long_level[2][701];
     const char *name = rng_once_in(r, 8) ? "INBOX" : "";
 

@@ -65,7 +65,7 @@ static void must(int rc, const struct error *err)
 
 static struct bytes folder_name(unsigned i)
 {
-    static const char *const plain[] = {"Inbox", "a", "a/b", "a//c", "\xff\xfe/x", "a/b/c/d"};
+    static const char *const plain[] = {"Inbox", "a", "a/b", "a/-c", "\xff\xfe/x", "a/b/c/d"};
     /* Lengths around the limit of a key and of a name; two of each that differ in the last byte only. */
     static const size_t lengths[] = {506, 507, 511, 512, 4096};
 

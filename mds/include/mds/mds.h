@@ -60,6 +60,7 @@ struct mds_options {
     uint64_t map_bytes;  /* 0: max(16 GiB, 8 x file), less when many are open (docs/OPERATIONS.md); tests use small ones */
     bool relaxed;        /* MDB_NOMETASYNC: a power cut may undo the last commits, never tear the store. Strict is the default; the first
                             opener of an environment in a process decides, another wish is USAGE */
+    uint32_t uidvalidity_floor; /* of a store that is made: all its UIDVALIDITYs are above (mds_archive_info); 0: by names alone */
 };
 
 struct mds_env;
@@ -133,7 +134,8 @@ int mds_folder_get(struct mds_txn *txn, uint32_t id, struct mds_folder *out, str
 int mds_folder_full_name(struct mds_txn *txn, uint32_t id, struct buf *out, struct error *err);
 /* Walks children of `parent` in name order; `after` NULL starts, else the name after which to go on. 1 more, 0 done, < 0 error. */
 int mds_folder_next_child(struct mds_txn *txn, uint32_t parent, const struct bytes *after, struct mds_folder *out, struct error *err);
-/* Creates with missing parents (not selectable). EXISTS if selectable already (then *id_out is set). */
+/* Creates with missing parents (not selectable). EXISTS if selectable already (then *id_out is set). SYNTAX: the name or a level of it
+ * is empty. */
 int mds_folder_create(struct mds_txn *txn, struct bytes full_name, uint32_t *id_out, struct error *err);
 /* Removes an empty folder and its logs; one with children, or subscribed, stays as a level; levels above that nothing keeps any more go too.
  * Made again, it gets a higher UIDVALIDITY, and UIDs below an id are never given twice. USAGE for INBOX and for a folder that holds messages. */
@@ -245,7 +247,7 @@ struct mds_message {
 };
 
 /* uid and modseq are assigned (uidnext, highestmodseq + 1) and written back. Raises the item's refs. keywords: ids. USAGE if the
- * item is not there. */
+ * item is not there, or the folder is only a level. */
 int mds_message_add(struct mds_txn *txn, struct mds_message *m, struct error *err);
 int mds_message_get(struct mds_txn *txn, uint32_t folder, uint32_t uid, struct mds_message *out, struct error *err);
 /* First message with UID >= uid: 1 found, 0 none. A txn keeps a cursor, so going up costs a step each. */
@@ -343,6 +345,8 @@ int mds_folder_renumber(struct mds_txn *txn, uint32_t folder, uint32_t *uidvalid
 int mds_uidvalidity_highest(struct mds_txn *txn, uint32_t *out, struct error *err);
 /* What a folder gets by its name alone is at most this; higher ones are its later lives. */
 #define MDS_UIDVALIDITY_DERIVED_MAX (UINT32_C(1) << 30)
+/* Where nobody knows any more what was given, the clock tells: at least `highest`, and above what an archive has given in its life. */
+uint32_t mds_uidvalidity_by_clock(int64_t now, uint32_t highest);
 
 /* ---- sources: where messages came from, for incremental builds -------------------- */
 
@@ -421,13 +425,15 @@ struct mds_archive_info {
     uint32_t id;
     bool enabled;
     bool made;        /* its environment was made once: if it is missing now, it was lost */
+    uint32_t uidvalidity_floor; /* the highest that removed archives of this name gave; 0: there were none. Whoever makes the environment passes it on */
 };
 int mds_catalogue_archive_find(struct mds_catalogue *c, const char *name, bool create, struct mds_archive_info *out, struct error *err);
 /* Notes for good that the archive's environment was made. Writes only the first time. */
 int mds_catalogue_archive_made(struct mds_catalogue *c, const char *name, struct error *err);
 int mds_catalogue_archive_enable(struct mds_catalogue *c, const char *name, bool enabled, struct error *err);
-/* The row alone: its directory is the caller's business, and its id is never given again. */
-int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, struct error *err);
+/* The row alone: its directory is the caller's business, and its id is never given again. uidvalidity: the highest that it gave, 0 if it gave none:
+ * kept for the name's next archive. */
+int mds_catalogue_archive_remove(struct mds_catalogue *c, const char *name, uint32_t uidvalidity, struct error *err);
 /* In name order; after NULL starts. 1 more, 0 done. */
 int mds_catalogue_archive_next(struct mds_catalogue *c, const char *after, struct mds_archive_info *out, struct error *err);
 

@@ -183,3 +183,23 @@ Test(catalogue, a_user_may_have_several_archives)
     buf_release(&longer);
     mds_catalogue_close(&c);
 }
+
+Test(catalogue, a_removed_archive_leaves_what_it_gave_to_its_name)
+{
+    struct mds_catalogue *c = open_store(path_join(TEMP_DIR(), "store"));
+    struct mds_archive_info a, b;
+
+    MUST(mds_catalogue_archive_find(c, "ann", true, &a, &err));
+    cr_expect_eq(a.uidvalidity_floor, 0);
+    MUST(mds_catalogue_archive_remove(c, "ann", 77, &err));
+    MUST(mds_catalogue_archive_find(c, "ann", true, &b, &err));
+    cr_expect(b.uidvalidity_floor == 77 && b.id != a.id);
+    MUST(mds_catalogue_archive_remove(c, "ann", 0, &err));
+    MUST(mds_catalogue_archive_find(c, "ann", true, &b, &err));
+    cr_expect_eq(b.uidvalidity_floor, 77, "never lowered");
+    MUST(mds_catalogue_archive_find(c, "ben", true, &b, &err));
+    cr_expect_eq(b.uidvalidity_floor, 0);
+    cr_assert_eq(mds_catalogue_archive_next(c, NULL, &b, &err), 1);
+    cr_expect_eq(b.uidvalidity_floor, 77);
+    mds_catalogue_close(&c);
+}

@@ -13,8 +13,8 @@ Test(folder, names_are_found_as_they_were_made)
     memcpy(n4096b, n4096, 4096);
     n4096b[4095] = 'c';
     n4096[2000] = n4096b[2000] = '/';
-    const char *const names[] = {"plain", "a/b/c", "a/b", "\xff\xfe\x80", "a//b",        "/top",  "tail/",
-                                 n511,    n512,    n4096, n4096b,         "inbox/child", "INBOX2"};
+    const char *const names[] = {"plain", "a/b/c", "a/b", "\xff\xfe\x80", n511,    n512,
+                                 n4096,   n4096b,  "inbox/child", "INBOX2"};
     struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
     struct mds_txn *t = fixture_write(env);
     struct buf full = {0};
@@ -48,7 +48,7 @@ Test(folder, names_are_found_as_they_were_made)
 
         rc = mds_folder_next_child(t, f.id, &after, &child, &err);
     }
-    cr_expect_eq(children, 2, "'' and 'b', got %u", children);
+    cr_expect_eq(children, 1, "'b', got %u", children);
     cr_expect_eq(fixture_verify(env, NULL), 0);
     mds_read_end(&t);
     buf_release(&full);
@@ -345,4 +345,55 @@ Test(folder, special_use_is_set_and_kept)
     cr_expect_eq(found(t, "g").special_use, MDS_USE_DRAFTS);
     mds_read_end(&t);
     mds_close(&env);
+}
+
+Test(folder, a_level_has_a_name_and_holds_no_mail)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+    struct mds_txn *t = fixture_write(env);
+    static const char *const empty[] = {"", "/", "a//b", "/top", "tail/", "INBOX/"};
+    const uint32_t below = fixture_folder(t, "level/below");
+    struct mds_message m;
+    struct mds_folder f;
+    uint32_t id;
+
+    for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) {
+        cr_expect_eq(mds_folder_create(t, bytes_str(empty[i]), &id, &err), BASE_ERR_SYNTAX, "create '%s'", empty[i]);
+        cr_expect_eq(mds_folder_subscribe_name(t, bytes_str(empty[i]), &err), BASE_ERR_SYNTAX, "subscribe '%s'", empty[i]);
+        cr_expect_eq(mds_folder_rename(t, below, bytes_str(empty[i]), &err), BASE_ERR_SYNTAX, "rename '%s'", empty[i]);
+    }
+    (void)fixture_add(t, below, 1, 0);
+    MUST(mds_message_get(t, below, 1, &m, &err));
+    MUST(mds_folder_find(t, BYTES_LIT("level"), &f, &err));
+    m.folder = f.id;
+    cr_expect_eq(mds_message_add(t, &m, &err), BASE_ERR_USAGE);
+    cr_expect_eq(mds_message_copy(t, below, 1, f.id, 0, &id, &err), BASE_ERR_USAGE);
+    fixture_commit(&t);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+    mds_close(&env);
+}
+
+Test(folder, a_store_of_a_name_that_was_used_begins_above)
+{
+    const struct mds_options plain = {.create = true, .archive_name = "ann"};
+    struct mds_folder inbox[2], f;
+
+    for (int i = 0; i < 2; i++) {
+        struct mds_options opts = plain;
+        struct mds_env *env = NULL;
+
+        opts.uidvalidity_floor = i ? inbox[0].uidvalidity : 0;
+        MUST(mds_open(path_join(TEMP_DIR(), i ? "b" : "a"), &opts, &env, &err));
+        struct mds_txn *t = fixture_write(env);
+
+        MUST(mds_folder_find(t, BYTES_LIT("INBOX"), &inbox[i], &err));
+        MUST(mds_folder_get(t, fixture_folder(t, "x/y"), &f, &err));
+        if (i)
+            cr_expect_gt(f.uidvalidity, inbox[0].uidvalidity);
+        fixture_commit(&t);
+        cr_expect_eq(fixture_verify(env, NULL), 0);
+        mds_close(&env);
+    }
+    cr_expect_gt(inbox[1].uidvalidity, inbox[0].uidvalidity);
+    cr_expect_neq(memcmp(inbox[0].object_id, inbox[1].object_id, 16), 0);
 }

@@ -53,6 +53,16 @@ static void uidnext_low(struct mds_txn *t) { entry(t, 2)->f.uidnext = 5; }
 static void modseq_low(struct mds_txn *t) { entry(t, 2)->f.highestmodseq--; }
 static void modseq_high(struct mds_txn *t) { entry(t, 2)->f.highestmodseq++; }
 static void orphan_folder(struct mds_txn *t) { entry(t, 2)->f.parent = 77; }
+static void level_with_mail(struct mds_txn *t) { entry(t, 2)->f.selectable = false; }
+static void name_empty(struct mds_txn *t)
+{
+    struct folder_entry *e = entry(t, 2);
+
+    drop(t, TABLE_NAMES, (struct key){.p = {0, 0, 0, 0, 'f'}, .n = 5});
+    buf_reset(&e->name);
+    e->f.name = buf_bytes(&e->name);
+    MUST(folder_names_put(t, 0, e->f.name, 2, &err));
+}
 static void set_missing(struct mds_txn *t) { MUST(set_change(t, 2, MDS_SET_EXISTS, 3, false, &err)); }
 static void set_extra(struct mds_txn *t) { MUST(set_change(t, 2, MDS_SET_FLAG(2), 3, true, &err)); }
 static void set_unknown(struct mds_txn *t) { MUST(set_change(t, 2, 40, 3, true, &err)); }
@@ -119,7 +129,8 @@ static const struct {
 } harms[] = {
     {"exists", exists_off, "folder 2: its counters"}, {"unseen", unseen_off, "folder 2: its counters"}, {"deleted", deleted_off, "folder 2: its counters"},
     {"bytes", bytes_off, "folder 2: its counters"}, {"uidnext", uidnext_low, "never given"}, {"modseq low", modseq_low, "never"},
-    {"modseq high", modseq_high, "highestmodseq"}, {"parent", orphan_folder, "folder 2"}, {"set lacks", set_missing, "UID set 0"},
+    {"modseq high", modseq_high, "highestmodseq"}, {"parent", orphan_folder, "folder 2"}, {"level with mail", level_with_mail, "only a level, but holds 4"},
+    {"name empty", name_empty, "its name is empty"}, {"set lacks", set_missing, "UID set 0"},
     {"set has more", set_extra, "UID set 3"}, {"set unknown", set_unknown, "unknown UID set"}, {"set of nobody", set_of_nobody, "folder 99"},
     {"message lost", message_lost, "counters"}, {"filing lost", filing_lost, "not filed"}, {"filing extra", filing_extra, "filings"},
     {"item lost", item_lost, "no item 8"}, {"name lost", name_lost, "its name does not lead"}, {"name astray", name_astray, "its name does not lead"},
