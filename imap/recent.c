@@ -13,7 +13,8 @@ void imap_recent_take(struct imap_session *s)
     struct mdsq_set *more = NULL, *all = NULL;
     uint32_t first, last;
     char text[32];
-    if (s->enabled & IMAP_ENABLED_REV2)
+    /* `mds fetch` and its like begin a session each time: to them everything would be. */
+    if (s->local || s->enabled & IMAP_ENABLED_REV2)
         return;
     int rc = mdsq_view_recent(s->reader, s->view, !s->read_only, &first, &last, &err);
     if (rc >= 0 && first == 0)
