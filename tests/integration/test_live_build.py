@@ -24,8 +24,18 @@ def exists_of(responses):
     return found[-1] if found else None
 
 
-def body_hash(imap, uid):
-    for response in imap.command(f"UID FETCH {uid} (UID BODY.PEEK[])"):
+def ask(imap, text, seen):
+    """Any command may tell of new messages, not NOOP alone."""
+    responses = imap.command(text)
+    count = exists_of(responses)
+    if count is not None:
+        assert count > seen[-1], f"EXISTS went from {seen[-1]} to {count}"
+        seen.append(count)
+    return responses
+
+
+def body_hash(imap, uid, seen):
+    for response in ask(imap, f"UID FETCH {uid} (UID BODY.PEEK[])", seen):
         if b"UID %d" % uid in response and b"BODY[]" in response:
             return hashlib.sha256(response.split(b"BODY[]", 1)[1]).digest()
     raise AssertionError(f"UID {uid} was not served")
@@ -51,28 +61,24 @@ def main():
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             refused = None
             while build.poll() is None:
-                count = exists_of(imap.command("NOOP"))
-                if count is not None:
-                    seen.append(count)
-                    assert seen[-1] > seen[-2], f"EXISTS went from {seen[-2]} to {seen[-1]}"
+                ask(imap, "NOOP", seen)
                 if seen[-1] and refused is None:
                     refused = lab.build("mail", source, check=False)
                 for uid in rng.sample(range(1, seen[-1] + 1), min(5, seen[-1])):
-                    hashes.setdefault(uid, body_hash(imap, uid))
+                    hashes.setdefault(uid, body_hash(imap, uid, seen))
                 for uid in rng.sample(sorted(hashes), min(5, len(hashes))):
-                    assert body_hash(imap, uid) == hashes[uid], f"UID {uid} changed its bytes"
+                    assert body_hash(imap, uid, seen) == hashes[uid], f"UID {uid} changed its bytes"
                 time.sleep(0.05)
             out, errors = build.communicate()
             assert build.returncode == 0, errors.decode()
-            count = exists_of(imap.command("NOOP"))
-            seen.append(count if count is not None else seen[-1])
+            ask(imap, "NOOP", seen)
             print(f"EXISTS was seen at {len(set(seen))} values, the last {seen[-1]}; {len(hashes)} UIDs watched")
             assert seen[-1] == ITEMS, (seen[-1], ITEMS)
             assert len(set(seen)) >= 4, f"EXISTS did not grow while the build ran: {seen}"
             assert refused is not None and refused.returncode == 3, refused
             assert str(build.pid) in refused.stderr.decode(), refused.stderr
             for uid, digest in hashes.items():
-                assert body_hash(imap, uid) == digest, f"UID {uid} changed its bytes"
+                assert body_hash(imap, uid, seen) == digest, f"UID {uid} changed its bytes"
         # What was built in view of a client equals what is built alone.
         alone = Lab()
         with alone:
