@@ -1,7 +1,9 @@
 /*
  * The server below a session that is not IMAP: its commands are single bytes that park, are woken by other threads, say
  * much, begin TLS and DEFLATE, or end. Many clients in clear and with TLS, that also break off while a wake is on its
- * way. Every answer must come; nothing may be woken after it was freed.
+ * way. Every answer must come; nothing may be woken after it was freed. Half way all clients stand still once they have
+ * their answers, so that none is owed to them; then the server is stopped under load. What a client still waits for
+ * when the server has returned will not come, and is no failure: the server must have left no socket behind.
  *
  *     e  echo: E        p  parks until a thread wakes it: P        n  idle; news that a thread brings by a wake: N
  *     b  BIG bytes 'x', then B, in runs of 40 KB                   s  S, then TLS      c  C, then DEFLATE     w  waits
@@ -14,21 +16,23 @@
 #include "test_support.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <limits.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
-enum { CLIENTS = 20, BIG = 300000, WAKERS = 2, PENDING_MAX = 256 };
+enum { CLIENTS = 20, BIG = 300000, WAKERS = 2, PENDING_MAX = 256, SLICE_MS = 100, WAIT_MS = 30000 };
 
 static atomic_uint ports[2], ports_n;
-static atomic_bool ending;
-static atomic_uint answered, woken, broken, failures, alive, spurious;
+static atomic_bool ending, pausing;
+static atomic_uint answered, woken, broken, failures, alive, spurious, paused;
 static int stop, reload_asked;
 
 /* ---- the session that is not IMAP ------------------------------------------------------------------ */
@@ -286,6 +290,22 @@ static bool send_all(struct client *c, const void *p, size_t n)
     return send(c->fd, p, n, MSG_NOSIGNAL) == (ssize_t)n;
 }
 
+/* False: nothing came, and nothing will. */
+static bool await(const struct client *c)
+{
+    struct pollfd ready = {c->fd, POLLIN, 0};
+    for (int slices = 0; poll(&ready, 1, SLICE_MS) == 0; slices++) {
+        if (atomic_load(&ending))
+            return false;
+        if (slices >= WAIT_MS / SLICE_MS) {
+            atomic_fetch_add(&failures, 1);
+            fprintf(stderr, "no answer in %d s: tls=%d deflate=%d\n", WAIT_MS / 1000, c->ssl != NULL, c->packed);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int recv_some(struct client *c, uint8_t *p, int n)
 {
     for (;;) {
@@ -298,12 +318,8 @@ static int recv_some(struct client *c, uint8_t *p, int n)
         }
         uint8_t *to = c->packed ? c->block : p;
         const int want = c->packed ? (int)sizeof c->block : n;
-        struct pollfd ready = {c->fd, POLLIN, 0};
-        if ((!c->ssl || SSL_pending(c->ssl) == 0) && poll(&ready, 1, 30000) == 0) {
-            atomic_fetch_add(&failures, 1);
-            fprintf(stderr, "no answer in 30 s\n");
+        if ((!c->ssl || SSL_pending(c->ssl) == 0) && !await(c))
             return 0;
-        }
         const int got = c->ssl ? SSL_read(c->ssl, to, want) : (int)recv(c->fd, to, (size_t)want, 0);
         if (got <= 0 || !c->packed)
             return got;
@@ -331,9 +347,18 @@ static bool expect(struct client *c, char want)
 
 static bool begin_tls(struct client *c)
 {
+    const struct timeval bound = {WAIT_MS / 1000, 0};
     c->ssl = SSL_new(client_context);
     SSL_set_fd(c->ssl, c->fd);
-    return SSL_connect(c->ssl) == 1;
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
+    errno = 0;
+    if (SSL_connect(c->ssl) == 1)
+        return true;
+    if (errno == EAGAIN && !atomic_load(&ending)) {
+        fprintf(stderr, "no handshake in %d s\n", WAIT_MS / 1000);
+        atomic_fetch_add(&failures, 1);
+    }
+    return false;
 }
 
 static bool begin_deflate(struct client *c)
@@ -426,14 +451,25 @@ static bool converse(struct client *c)
     return true;
 }
 
+static void pause_if_asked(void)
+{
+    if (!atomic_load(&pausing))
+        return;
+    atomic_fetch_add(&paused, 1);
+    while (atomic_load(&pausing))
+        usleep(1000);
+    atomic_fetch_sub(&paused, 1);
+}
+
 static void *client_main(void *arg)
 {
     struct client *c = calloc(1, sizeof *c);
     c->rng = rng_of((uint64_t)(uintptr_t)arg);
     while (!atomic_load(&ending)) {
+        pause_if_asked();
         if (dial(c))
             while (!atomic_load(&ending) && !rng_once_in(&c->rng, 20) && converse(c))
-                ;
+                pause_if_asked();
         hang_up(c);
     }
     free(c);
@@ -487,9 +523,35 @@ static void *server_main(void *arg)
     return NULL;
 }
 
+static void load_for(time_t seconds)
+{
+    for (const time_t end = time(NULL) + seconds; time(NULL) < end;) {
+        usleep(300000);
+        __atomic_add_fetch(&reload_asked, 1, __ATOMIC_RELEASE);
+    }
+}
+
+static void stand_still(void)
+{
+    atomic_store(&pausing, true);
+    while (atomic_load(&paused) < CLIENTS)
+        usleep(1000);
+    atomic_store(&pausing, false);
+}
+
+static unsigned sockets(void)
+{
+    unsigned n = 0;
+    struct stat st;
+    for (int fd = 0; fd < 4096; fd++)
+        n += fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    return n;
+}
+
 int main(void)
 {
-    const char *seconds = getenv("STRESS_SECONDS");
+    const char *text = getenv("STRESS_SECONDS");
+    const time_t seconds = text ? atoi(text) : 8;
     struct rng rng = rng_start("imap_transport");
     pthread_t server, clients[CLIENTS], wakers[WAKERS];
     dir = TEMP_DIR();
@@ -498,6 +560,7 @@ int main(void)
                         "-days 30 -subj /CN=localhost 2>/dev/null",
                         dir)) == 0);
     client_context = SSL_CTX_new(TLS_client_method());
+    const unsigned before = sockets();
     ASSERT(pthread_create(&server, NULL, server_main, NULL) == 0);
     while (atomic_load(&ports[1]) == 0)
         usleep(1000);
@@ -505,10 +568,9 @@ int main(void)
         ASSERT(pthread_create(&wakers[i], NULL, waker_main, NULL) == 0);
     for (int i = 0; i < CLIENTS; i++)
         ASSERT(pthread_create(&clients[i], NULL, client_main, (void *)(uintptr_t)rng_u64(&rng)) == 0);
-    for (time_t end = time(NULL) + (seconds ? atoi(seconds) : 8); time(NULL) < end;) {
-        usleep(300000);
-        __atomic_add_fetch(&reload_asked, 1, __ATOMIC_RELEASE);
-    }
+    load_for((seconds + 1) / 2);
+    stand_still();
+    load_for(seconds / 2);
     __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
     pthread_join(server, NULL);
     atomic_store(&ending, true);
@@ -517,6 +579,11 @@ int main(void)
     for (int i = 0; i < WAKERS; i++)
         pthread_join(wakers[i], NULL);
     SSL_CTX_free(client_context);
+    const unsigned after = sockets();
+    if (after != before) {
+        fprintf(stderr, "%u sockets are open, %u were before the server\n", after, before);
+        atomic_fetch_add(&failures, 1);
+    }
     printf("imap_transport: answered=%u woken=%u broken=%u spurious=%u left=%u failures=%u\n", answered, woken, broken,
            spurious, alive, failures);
     return failures > 0 || alive > 0 || answered < 10;
