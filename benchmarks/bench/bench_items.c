@@ -126,7 +126,7 @@ static int link_one(const struct bench_items *items, const char *name, const cha
         if (errno == ENOENT) /* the folder's first item */
             make_folder_of(to);
         if (link(from, to) != 0)
-            rc = error_errno(err, "cannot link %s (the work directory must be on the vault's file system)", to);
+            rc = error_errno(err, "cannot link %s", to);
     }
     g_free(from);
     g_free(to);

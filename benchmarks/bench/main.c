@@ -8,8 +8,7 @@
  *     mds-bench archives ...                          thousands of archives: archives.h
  *     mds-bench idle|connect ...                      connections of a server: connections.h
  *
- * A vault of fewer items is made of hard links to the oldest ones, in the work directory, which must be on the vault's
- * file system.
+ * A vault of fewer items is made of hard links to the oldest ones, in a directory beside it; stores go to --work.
  */
 #include "archives.h"
 #include "bench_items.h"
@@ -209,20 +208,31 @@ static int measure_items(const struct options *o, const struct bench_items *item
     return rc;
 }
 
-/* The n oldest items of all as a vault of their own; n 0 or all: the vault itself. */
+static char *make_dir(const char *parent, struct error *err)
+{
+    char *dir = g_build_filename(parent, "mds-bench-XXXXXX", NULL);
+    if (g_mkdtemp(dir))
+        return dir;
+    error_errno(err, "cannot make %s", dir);
+    g_free(dir);
+    return NULL;
+}
+
+/* The n oldest items of all, by hard links beside the vault, as a vault of their own; n 0 or all: the vault itself. */
 static int measure_size(const struct options *o, const struct bench_items *all, size_t n, struct measured *m,
                         struct error *err)
 {
     if (n == 0 || n >= all->count)
         return measure_items(o, all, m, err);
-    char *dir = g_build_filename(o->work, "vault", NULL);
+    char *beside = g_path_get_dirname(o->vault), *dir = make_dir(beside, err);
     struct bench_items part = {0};
-    bench_remove_tree(dir);
-    int rc = bench_items_link(all, n, dir, err);
+    g_free(beside);
+    int rc = dir ? bench_items_link(all, n, dir, err) : err->code;
     rc = rc ? rc : bench_items_load(dir, &part, err);
     rc = rc ? rc : measure_items(o, &part, m, err);
     bench_items_release(&part);
-    bench_remove_tree(dir);
+    if (dir)
+        bench_remove_tree(dir);
     g_free(dir);
     return rc;
 }
@@ -399,18 +409,6 @@ static bool parse_command(const char *word, enum command *out)
     return false;
 }
 
-/* A new directory beside the vault (hard links need its file system), or in --work. */
-static char *make_work(const struct options *o, struct error *err)
-{
-    char *parent = o->work ? g_strdup(o->work) : g_path_get_dirname(o->vault);
-    char *dir = g_build_filename(parent, "mds-bench-XXXXXX", NULL);
-    g_free(parent);
-    if (g_mkdtemp(dir))
-        return dir;
-    error_errno(err, "cannot make %s", dir);
-    g_free(dir);
-    return NULL;
-}
 
 int main(int argc, char **argv)
 {
@@ -426,7 +424,7 @@ int main(int argc, char **argv)
         {"workers", 0, 0, G_OPTION_ARG_INT, &o.workers, "of the floor and of the build (2)", "N"},
         {"repeats", 0, 0, G_OPTION_ARG_INT, &o.repeats, "runs of each side (3)", "N"},
         {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write all runs there", "FILE"},
-        {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where store and smaller vaults go (beside the vault)", "DIR"},
+        {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where stores go (beside the vault)", "DIR"},
         {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
@@ -453,7 +451,8 @@ int main(int argc, char **argv)
     }
     if (!o.mds)
         o.mds = bench_sibling("mds");
-    char *work = make_work(&o, &err);
+    char *parent = o.work ? g_strdup(o.work) : g_path_get_dirname(o.vault), *work = make_dir(parent, &err);
+    g_free(parent);
     g_free(o.work);
     o.work = work;
     if (!work || run(&o, sizes, n, &err) != 0) {
