@@ -2,12 +2,15 @@
 
 What counts as kept: pages of a file (and its size) as they stood at its last fsync, fdatasync or synchronous write; names in a directory as they
 stood at the directory's last fsync. Of everything later a random part is kept too: pages in any version since, some torn between two versions at a
-sector's edge, sizes likewise, names up to a random operation. A synced file without a synced name is lost.
+sector's edge, sizes likewise, names up to a random operation, of all directories or of each by itself. A synced file without a synced name is lost.
+
+Syncs have a kind (what file, or a directory) and a place (where in the code: power_places_lib.py).
 """
+import copy
 import os
 import struct
 
-HEAD = struct.Struct("<IIQQQQIIQ")
+HEAD = struct.Struct("<IIQQIIQ")
 CREATE, MKDIR, WRITE, SIZE, RENAME, UNLINK, LINK, SYNC = range(1, 9)
 PAGE = 4096
 SECTOR = 512
@@ -15,17 +18,17 @@ ZEROS = bytes(PAGE)
 
 
 def records(path):
-    """(position behind the record, type, flags, inode, a, site, path, second path, data)"""
+    """(position behind the record, type, flags, inode, a, path, second path, data)"""
     with open(path, "rb") as f:
         at = 0
         while True:
             head = f.read(HEAD.size)
             if len(head) < HEAD.size:
                 return
-            kind, flags, inode, a, _, site, path_n, second_n, data_n = HEAD.unpack(head)
+            kind, flags, inode, a, path_n, second_n, data_n = HEAD.unpack(head)
             name, second, data = f.read(path_n).decode(), f.read(second_n).decode(), f.read(data_n)
             at += HEAD.size + path_n + second_n + data_n
-            yield at, kind, flags, inode, a, site, name, second, data
+            yield at, kind, flags, inode, a, name, second, data
 
 
 class File:
@@ -34,6 +37,12 @@ class File:
     def __init__(self):
         self.pages = {}
         self.sizes = [(0, 0)]
+
+    def copy(self):
+        other = File()
+        other.pages = {page: list(versions) for page, versions in self.pages.items()}
+        other.sizes = list(self.sizes)
+        return other
 
     def write(self, at, off, data):
         done = 0
@@ -92,14 +101,28 @@ class File:
 
 
 class Disk:
-    def __init__(self, root, ignored=lambda kind, site: False):
+    """`place_of` says from a sync's callers where in the code it stands; `ignored` whether it is left out."""
+
+    def __init__(self, root, place_of=lambda callers: callers, ignored=lambda kind, place: False):
         self.root = root
+        self.place_of = place_of
         self.ignored = ignored
+        self.numbers = {}    # inode -> our number of the file, as inodes are used again
+        self.count = 0
         self.files = {}
         self.dirs = {0: {}}  # as the program sees them; 0 is the root
         self.kept = {0: {}}
         self.pending = []    # (position, directories concerned, change)
-        self.syncs = set()   # (kind, site)
+        self.syncs = set()   # (kind, place)
+
+    def copy(self, ignored):
+        """The same disk; from now on other syncs are left out."""
+        other = Disk(self.root, self.place_of, ignored)
+        other.numbers, other.count = dict(self.numbers), self.count
+        other.files = {inode: file.copy() for inode, file in self.files.items()}
+        other.dirs, other.kept = copy.deepcopy(self.dirs), copy.deepcopy(self.kept)
+        other.pending = list(self.pending)
+        return other
 
     def resolve(self, path):
         inode = 0
@@ -115,8 +138,17 @@ class Disk:
         what(self.dirs)
         self.pending.append((at, dirs, what))
 
+    def forget(self, inode):
+        """The inode without a name may be the next file's."""
+        if not any(inode in names.values() for names in self.dirs.values()):
+            self.numbers = {real: number for real, number in self.numbers.items() if number != inode}
+
     def play(self, record):
-        at, kind, flags, inode, a, site, path, second, data = record
+        at, kind, flags, inode, a, path, second, data = record
+        if kind in (CREATE, MKDIR):
+            self.count += 1
+            self.numbers[inode] = self.count
+        inode = self.numbers.get(inode)
         if kind in (CREATE, MKDIR):
             where, name = self.parent(path)
             if kind == MKDIR:
@@ -130,7 +162,7 @@ class Disk:
                 return  # unlinked, or never had a name
             self.files[inode].write(at, a, data)
             if flags & 1:
-                what = (kind_of(self.path_of(inode), True), 0)
+                what = (kind_of(self.path_of(inode), True), "")
                 self.syncs.add(what)
                 if not self.ignored(*what):
                     self.files[inode].sync_range(at, a, len(data))
@@ -139,7 +171,9 @@ class Disk:
                 self.files[inode].resize(at, a)
         elif kind == UNLINK:
             where, name = self.parent(path)
+            gone = self.dirs[where].get(name)
             self.change(at, {where}, lambda tree: tree[where].pop(name, None))
+            self.forget(gone)
         elif kind == LINK:
             where, name = self.parent(second)
             self.change(at, {where}, lambda tree: tree[where].__setitem__(name, inode))
@@ -155,19 +189,23 @@ class Disk:
                     tree[source[0]][source[1]] = other
 
             self.change(at, {source[0], target[0]}, rename)
+            self.forget(other)
         elif kind == SYNC:
-            what = (kind_of(os.path.relpath(path, self.root), False), site)
-            self.syncs.add(what)
-            if self.ignored(*what):
-                return
-            if not flags & 1:
-                if inode in self.files:
-                    self.files[inode].sync(a)
-                return
+            self.sync(flags, inode, a, path, second)
+
+    def sync(self, flags, inode, until, path, callers):
+        what = (kind_of(os.path.relpath(path, self.root), False), self.place_of(callers))
+        self.syncs.add(what)
+        if self.ignored(*what):
+            return
+        whole = bool(flags & 2)
+        for file in self.files.values() if whole else [self.files[inode]] if inode in self.files else []:
+            file.sync(until)
+        if flags & 1:
             where = self.resolve(path)
             rest = []
             for change in self.pending:
-                if change[0] <= a and where in change[1]:
+                if change[0] <= until and (whole or where in change[1]):
                     change[2](self.kept)
                 else:
                     rest.append(change)
@@ -190,11 +228,22 @@ class Disk:
         tree = self.dirs
         if rng:
             tree = {inode: dict(names) for inode, names in self.kept.items()}
-            mood = rng.random()
-            count = 0 if mood < 0.5 else len(self.pending) if mood > 0.8 else rng.randrange(len(self.pending) + 1)
-            for _, _, what in self.pending[:count]:
+            for what in self.lucky(rng):
                 what(tree)
         self._write(tree, 0, where, rng)
+
+    def lucky(self, rng):
+        """Changes of names that no sync covered and that lasted all the same: in order, of all directories or of each by itself."""
+        mood = rng.random()
+        last = self.pending[-1][0] if self.pending else 0
+        if mood < 0.4:
+            return []
+        if mood < 0.55:
+            return [what for _, _, what in self.pending]
+        if mood < 0.7:
+            return [what for _, _, what in self.pending[:rng.randrange(len(self.pending) + 1)]]
+        until = {where: rng.choice((0, last, rng.randrange(last + 1))) for _, dirs, _ in self.pending for where in sorted(dirs)}
+        return [what for at, dirs, what in self.pending if all(at <= until[where] for where in dirs)]
 
     def _write(self, tree, inode, where, rng):
         os.makedirs(where, exist_ok=True)

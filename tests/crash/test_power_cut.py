@@ -10,47 +10,19 @@ MDS_POWER_CUTS=200 for the long run; MDS_POWER_IGNORE=TEXT only shows what happe
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
 
 import live_lib
 from live_lib import Broken, Client
-from mdslab import Lab, bin_dir, skip
+from mdslab import Lab
 from power_lib import Disk, records
+from power_places_lib import Places, Recorded, assert_complete
 
 CUTS = int(os.environ.get("MDS_POWER_CUTS", "12"))
 SEED = int(os.environ.get("SEED", "1"))
 SECONDS = float(os.environ.get("MDS_POWER_SECONDS", "2"))
 CLIENTS = 4
-
-
-def recorder():
-    for place in (os.environ.get("MDS_TEST_BIN_DIR"), bin_dir(), os.path.join(os.getcwd(), "bin"), os.path.join(os.getcwd(), "../bin")):
-        path = os.path.join(place, "libpower_recorder.so") if place else ""
-        if os.path.exists(path):
-            return os.path.abspath(path)
-    return skip("libpower_recorder.so is not built")
-
-
-class Recorded:
-    """In its block every program that is started is recorded."""
-
-    def __init__(self, root, log):
-        options = os.environ.get("ASAN_OPTIONS", "")
-        self.more = {"LD_PRELOAD": recorder(), "MDS_POWER_ROOT": root, "MDS_POWER_LOG": log,
-                     "ASAN_OPTIONS": options + (":" if options else "") + "verify_asan_link_order=0"}
-
-    def __enter__(self):
-        self.before = {name: os.environ.get(name) for name in self.more}
-        os.environ.update(self.more)
-
-    def __exit__(self, *_):
-        for name, value in self.before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def record(lab, log):
@@ -81,37 +53,12 @@ def record(lab, log):
     return clients, made, ready
 
 
-def is_volatile(name):
-    """Files that hold nothing: locks, and what LMDB keeps in its reader table."""
-    return name.endswith("lock") or name.endswith("lock.mdb") or ".lock" in name
-
-
-def assert_complete(lab, log):
-    """All of the log must give the tree that is there, else the recorder missed something."""
-    root = os.path.dirname(lab.store)
-    disk = Disk(root)
-    for entry in records(log):
-        disk.play(entry)
-    whole = lab.path("whole")
-    disk.write_tree(whole, None)
-    seen = 0
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if is_volatile(name):
-                continue
-            real = os.path.join(folder, name)
-            with open(real, "rb") as a, open(os.path.join(whole, os.path.relpath(real, root)), "rb") as b:
-                assert a.read() == b.read(), f"{real}: the log gives other bytes"
-            seen += 1
-    assert seen >= 2
-    shutil.rmtree(whole)
-
-
 class Cut:
     """One power cut and what is found after it."""
 
     def __init__(self, lab, clients, made, ready):
         self.lab, self.clients, self.made, self.ready = lab, clients, made, ready
+        self.places = Places()
 
     def look(self, tree, at):
         """Raises Broken."""
@@ -159,9 +106,9 @@ def moments(log, clients, made, ready, rng, cuts):
     return sorted(chosen)
 
 
-def cut_power(lab, log, cut, positions, rng, ignored=lambda kind, site: False):
+def cut_power(lab, log, cut, positions, rng, ignored=lambda kind, place: False):
     """Cuts at each position; returns the disk as it ended. Raises Broken, with the position in its text."""
-    disk = Disk(os.path.dirname(lab.store), ignored)
+    disk = Disk(os.path.dirname(lab.store), cut.places, ignored)
     entries = records(log)
     entry = next(entries)
     tree = lab.path("tree")
@@ -203,22 +150,22 @@ def main():
         done = sum(op.done is not None for client in clients for op in client.ops)
         print(f"{done} operations answered, {os.stat(log).st_size} bytes of log")
         assert done > 50, "too little was done"
-        assert_complete(lab, log)
+        assert_complete(os.path.dirname(lab.store), log, lab.path("whole"))
         args = (clients, made, ready)
         cut = Cut(lab, *args)
 
         only = os.environ.get("MDS_POWER_IGNORE")
         if only:
-            print(fails_without(lab, log, cut, args, rng, lambda kind, site: only in kind) or f"nothing is lost without syncs of {only}")
+            print(fails_without(lab, log, cut, args, rng, lambda kind, place: only in kind) or f"nothing is lost without syncs of {only}")
             return
         disk = cut_power(lab, log, cut, moments(log, *args, rng, CUTS), rng)
         print(f"{CUTS} power cuts, nothing that was answered is lost")
 
         kinds = sorted({kind for kind, _ in disk.syncs})
-        sites = sorted({site for _, site in disk.syncs if site})
+        places = sorted({place for _, place in disk.syncs if place})
         missed = []
-        for name, ignored in [(kind, lambda k, s, kind=kind: k == kind) for kind in kinds] + \
-                             [(f"place {site:x}", lambda k, s, site=site: s == site) for site in sites]:
+        for name, ignored in [(kind, lambda k, p, kind=kind: k == kind) for kind in kinds] + \
+                             [(place, lambda k, p, place=place: p == place) for place in places]:
             why = fails_without(lab, log, cut, args, rng, ignored)
             print(f"without syncs of {name}: {why.splitlines()[0][:150] if why else 'NOTHING IS LOST'}")
             if not why:

@@ -7,17 +7,20 @@
  * is appended to with one write a record, so that several processes may share it, and its length is a clock: what a
  * client was told before the log had N bytes was told before anything that stands behind them.
  *
- * Record (all numbers little-endian, no padding): u32 type, u32 flags, u64 inode, u64 a, u64 b, u64 site, u32 path
- * bytes, u32 second path bytes, u64 data bytes; path, second path, data.
+ * Record (all numbers little-endian, no padding): u32 type, u32 flags, u64 inode, u64 a, u32 path bytes, u32 second
+ * path bytes, u64 data bytes; path, second path, data.
  *
  * A sync's record is written when it has returned and says where the log stood when it began: what was written
- * meanwhile is not covered. Everything else is recorded in the order in which it was done: one lock over both.
+ * meanwhile is not covered. Its second path says who called: "object+offset" of each return address, innermost first.
+ * Everything else is recorded in the order in which it was done: one lock over both.
  *
- * Not seen: stores into shared mappings (lock files only; LMDB without MDB_WRITEMAP writes with pwrite) and stdio's
- * own writes. That nothing is missed is checked: all of the log, played, must give the tree that is there.
+ * What stdio writes is seen as a whole when its file is closed. Not seen: stores into shared mappings (lock files
+ * only; LMDB without MDB_WRITEMAP writes with pwrite). That nothing is missed is checked: all of the log, played, must
+ * give the tree that is there.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -31,8 +34,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
-#define SITE   ((uintptr_t)__builtin_return_address(0))
+#define EXPORT      __attribute__((visibility("default")))
+#define CALLERS_MAX 12
 
 enum record_type {
     REC_CREATE = 1, /* inode, path */
@@ -42,12 +45,12 @@ enum record_type {
     REC_RENAME,     /* path, second path; flags 1: exchange */
     REC_UNLINK,     /* path, a file's or an empty directory's */
     REC_LINK,       /* inode, second path */
-    REC_SYNC,       /* inode, path, a: length of the log when it began; flags 1: a directory */
+    REC_SYNC,       /* inode, path, a: length of the log when it began; flags 1: a directory, 2: all there is */
 };
 
 struct record {
     uint32_t type, flags;
-    uint64_t inode, a, b, site;
+    uint64_t inode, a;
     uint32_t path_n, second_n;
     uint64_t data_n;
 };
@@ -431,19 +434,89 @@ EXPORT int fallocate(int fd, int mode, off_t off, off_t n)
     return fallocate64(fd, mode, off, n);
 }
 
-/* ---- syncs ---- */
+/* ---- stdio: its own writes go past us, so a file that it wrote is read when it is closed ---- */
 
-/* Where the call comes from, in bytes from the beginning of its object: the same in every run. */
-static uint64_t site_of(uintptr_t address)
-{
-    Dl_info info;
-    return dladdr((void *)address, &info) ? address - (uintptr_t)info.dli_fbase
-                                          : 0; // NOLINT(performance-no-int-to-ptr)
-}
-
-static int do_sync(int fd, int (*real)(int), uintptr_t site)
+static FILE *do_fopen(const char *name, const char *mode, FILE *(*real)(const char *, const char *))
 {
     char path[PATH_MAX];
+    struct stat st;
+    if (!is_on() || mode[0] == 'r' || !path_of(AT_FDCWD, name, path))
+        return real(name, mode);
+    lock();
+    bool was_there = lstat(name, &st) == 0;
+    FILE *f = real(name, mode);
+    if (f && !was_there)
+        put((struct record){.type = REC_CREATE, .inode = inode_of(fileno(f))}, path, NULL, NULL, 0);
+    else if (f && mode[0] == 'w')
+        put((struct record){.type = REC_SIZE, .inode = inode_of(fileno(f))}, NULL, NULL, NULL, 0);
+    unlock();
+    return f;
+}
+
+EXPORT FILE *fopen(const char *name, const char *mode)
+{
+    return do_fopen(name, mode, NEXT(fopen));
+}
+
+EXPORT FILE *fopen64(const char *name, const char *mode)
+{
+    return do_fopen(name, mode, NEXT(fopen64));
+}
+
+static void read_again(const char *path)
+{
+    char chunk[1 << 16];
+    struct stat st;
+    int fd = NEXT(openat64)(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        die(path);
+    put((struct record){.type = REC_SIZE, .inode = st.st_ino, .a = (uint64_t)st.st_size}, NULL, NULL, NULL, 0);
+    for (off_t at = 0; at < st.st_size;) {
+        ssize_t n = pread(fd, chunk, sizeof chunk, at);
+        struct iovec v = {chunk, n > 0 ? (size_t)n : 0};
+        if (n <= 0)
+            die(path);
+        put((struct record){.type = REC_WRITE, .inode = st.st_ino, .a = (uint64_t)at}, NULL, NULL, &v, 1);
+        at += n;
+    }
+    close(fd);
+}
+
+EXPORT int fclose(FILE *f)
+{
+    char path[PATH_MAX];
+    int fd = fileno(f);
+    bool written = is_on() && fd >= 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY && path_of_fd(fd, path);
+    if (!written)
+        return NEXT(fclose)(f);
+    lock();
+    int rc = NEXT(fclose)(f);
+    read_again(path);
+    unlock();
+    return rc;
+}
+
+/* ---- syncs ---- */
+
+/* Offsets from the beginning of each object: the same in every run. Ourselves left out. */
+static void callers(char *out, size_t n)
+{
+    void *at[CALLERS_MAX];
+    Dl_info self = {0}, info;
+    size_t used = 0;
+    int saved = errno, found = backtrace(at, CALLERS_MAX);
+    dladdr((void *)(uintptr_t)callers, &self); // NOLINT(performance-no-int-to-ptr)
+    out[0] = 0;
+    for (int i = 0; i < found && used < n; i++)
+        if (dladdr(at[i], &info) && info.dli_fname && info.dli_fbase != self.dli_fbase)
+            used += (size_t)snprintf(out + used, n - used, "%s%s+%lx", used ? " " : "", info.dli_fname,
+                                     (unsigned long)((uintptr_t)at[i] - (uintptr_t)info.dli_fbase));
+    errno = saved;
+}
+
+static int do_sync(int fd, int (*real)(int), bool all)
+{
+    char path[PATH_MAX], who[CALLERS_MAX * 256];
     struct stat st;
     if (!is_on() || !path_of_fd(fd, path))
         return real(fd);
@@ -452,11 +525,12 @@ static int do_sync(int fd, int (*real)(int), uintptr_t site)
     unlock();
     int rc = real(fd);
     if (rc == 0 && fstat(fd, &st) == 0) {
+        callers(who, sizeof who);
         lock();
         put(
             (struct record){
-                .type = REC_SYNC, .flags = S_ISDIR(st.st_mode), .inode = st.st_ino, .a = began, .site = site_of(site)},
-            path, NULL, NULL, 0);
+                .type = REC_SYNC, .flags = S_ISDIR(st.st_mode) | (all ? 2 : 0), .inode = st.st_ino, .a = began},
+            path, who, NULL, 0);
         unlock();
     }
     return rc;
@@ -464,10 +538,15 @@ static int do_sync(int fd, int (*real)(int), uintptr_t site)
 
 EXPORT int fsync(int fd)
 {
-    return do_sync(fd, NEXT(fsync), SITE);
+    return do_sync(fd, NEXT(fsync), false);
 }
 
 EXPORT int fdatasync(int fd)
 {
-    return do_sync(fd, NEXT(fdatasync), SITE);
+    return do_sync(fd, NEXT(fdatasync), false);
+}
+
+EXPORT int syncfs(int fd)
+{
+    return do_sync(fd, NEXT(syncfs), true);
 }
