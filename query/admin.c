@@ -104,6 +104,19 @@ static int remove_tree(int at, const char *name, unsigned depth, struct error *e
     return rc;
 }
 
+/* The catalogue forgets the archive next: what a power cut gave back would be in nobody's way, and its mail there for good. */
+static int removal_sync(const char *dir, struct error *err)
+{
+    char *parent = g_path_get_dirname(dir);
+    const int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int rc = fd < 0 || fsync(fd) < 0 ? error_errno(err, "%s", parent) : BASE_OK;
+
+    if (fd >= 0)
+        (void)close(fd);
+    g_free(parent);
+    return rc;
+}
+
 /* Nobody builds, and nobody writes from when it is known what was given. Whoever has it open keeps the files that it
  * has until it ends. */
 static int environment_remove(const struct mds_archive_info *info, bool relaxed, uint32_t *given, struct error *err)
@@ -120,6 +133,8 @@ static int environment_remove(const struct mds_archive_info *info, bool relaxed,
         if (env == NULL || mds_write_begin(env, &hold, NULL) < 0 || mds_uidvalidity_highest(hold, given, NULL) < 0)
             *given = info->made ? mds_uidvalidity_by_clock(time(NULL), info->uidvalidity_floor) : 0;
         rc = remove_tree(AT_FDCWD, info->dir, TREE_DEPTH, err);
+        if (rc >= 0)
+            rc = removal_sync(info->dir, err);
         mds_write_abort(&hold);
         if (env)
             mds_build_unlock(env);
