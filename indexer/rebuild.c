@@ -210,7 +210,10 @@ static int keep_lost(const struct rebuild *r, struct error *err)
     return rc;
 }
 
-/* The own vault's files get a second name beside the new store: either directory can go, whenever a kill comes. */
+/*
+ * The own vault's files get a second name beside the new store: either directory can go, whenever a kill comes. The
+ * names in r->fresh itself are synced by who makes the environment there (mds_open).
+ */
 static int link_segments(struct rebuild *r, struct error *err)
 {
     char *dir = NULL;
@@ -226,8 +229,6 @@ static int link_segments(struct rebuild *r, struct error *err)
     }
     if (rc == 0)
         rc = archive_sync_dir(dir, err);
-    if (rc == 0)
-        rc = archive_sync_dir(r->fresh, err);
     free(dir);
     return rc;
 }

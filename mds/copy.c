@@ -74,9 +74,7 @@ int mds_copy(struct mds_env *env, const char *dir, struct mds_segments *out, str
         return error_set(err, BASE_ERR_LIMIT, 0, "%s: the path is too long", dir);
     if ((rc = file_write(env, path, err)) != BASE_OK)
         return rc;
-    if ((rc = segments_of(dir, out, err)) == BASE_OK)
-        rc = dir_sync(dir, err);
-    if (rc != BASE_OK)
+    if ((rc = segments_of(dir, out, err)) != BASE_OK)
         (void)unlink(path);
     return rc;
 }

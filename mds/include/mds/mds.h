@@ -315,7 +315,7 @@ int mds_segments_put(struct mds_txn *txn, const struct mds_segments *s, struct e
 #define MDS_SOURCE_OWN "own:"
 
 /* A consistent copy of what is committed into `dir` (which must exist and hold no data.mdb: EXISTS), compacted; other processes go on writing.
- * Synced, with its directory. *out: the copied snapshot's mds_segments, so that the own vault's files can be copied as far as it reaches. Holds a
+ * Synced, but not its name: a caller that puts more into `dir` syncs that once, in the end. *out: the copied snapshot's mds_segments, so that the own vault's files can be copied as far as it reaches. Holds a
  * read transaction as long as it takes: what is freed meanwhile is not used again. A failed copy leaves no data.mdb. */
 int mds_copy(struct mds_env *env, const char *dir, struct mds_segments *out, struct error *err);
 
