@@ -43,8 +43,13 @@ int locks_open(struct mds_env *env, struct error *err)
 {
     if (env->read_only)
         return BASE_OK;
-    env->queue_fd = lock_file_open(env, "queue.lock", err);
-    return env->queue_fd < 0 ? env->queue_fd : BASE_OK;
+    /* Only seen whether it can be made: a server with thousands of archives never asks who waits. */
+    const int fd = lock_file_open(env, "queue.lock", err);
+
+    if (fd < 0)
+        return fd;
+    (void)close(fd);
+    return BASE_OK;
 }
 
 void locks_close(struct mds_env *env)
@@ -76,7 +81,13 @@ bool mds_writer_waiting(struct mds_env *env)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_WAITING, .l_len = 1};
 
-    return env->queue_fd >= 0 && fcntl(env->queue_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    (void)pthread_mutex_lock(&env->mutex);
+    if (env->queue_fd < 0 && !env->read_only)
+        env->queue_fd = lock_file_open(env, "queue.lock", NULL);
+    const int fd = env->queue_fd;
+
+    (void)pthread_mutex_unlock(&env->mutex);
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 bool mds_is_building(const char *dir)

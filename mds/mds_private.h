@@ -264,7 +264,7 @@ struct mds_env {
     bool writing;
     pthread_t writer;
     int build_fd;
-    int queue_fd; /* never holds a lock itself: asks who does */
+    int queue_fd; /* never holds a lock itself: asks who does; opened by the first who asks */
 };
 
 int env_open(const char *dir, const struct schema *schema, const struct mds_options *opts, struct mds_env **out,

@@ -193,7 +193,7 @@ MDSQ_API int mdsq_user_revoke(struct mdsq_store *store, const char *user, const 
 MDSQ_API int mdsq_user_archives(struct mdsq_store *store, const char *user, mdsq_name_fn *fn, void *arg, struct mdsq_error *err);
 
 /*
- * Opened archives are shared by reference, and up to 64 that nobody uses stay open: some 31 KB, 4 descriptors and address space for the map each
+ * Opened archives are shared by reference, and up to 64 that nobody uses stay open: some 31 KB, 3 descriptors and address space for the map each
  * (raise RLIMIT_NOFILE for thousands). The catalogue is asked each time: MDSQ_ERR_NOTFOUND for an
  * archive that is not there or disabled. One that was rebuilt meanwhile is opened anew; who has the old one keeps it.
  */

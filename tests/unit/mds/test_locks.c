@@ -1,6 +1,7 @@
 #include "mds_fixture.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,6 +23,34 @@ static bool waiting_within(struct mds_env *env, unsigned ms, bool want)
     for (unsigned i = 0; i < ms && mds_writer_waiting(env) != want; i++)
         (void)nanosleep(&step, NULL);
     return mds_writer_waiting(env) == want;
+}
+
+static unsigned descriptors(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+Test(locks, an_open_archive_takes_three_descriptors)
+{
+    const char *dir = path_join(TEMP_DIR(), "a");
+    const unsigned before = descriptors();
+    struct mds_env *env = fixture_open(dir);
+    struct error err;
+
+    cr_expect_eq(descriptors() - before, 3, "LMDB's: %u", descriptors() - before);
+    write_once(env);
+    cr_expect_eq(descriptors() - before, 3, "after a write: %u", descriptors() - before);
+    MUST(mds_build_lock(env, &err));
+    cr_expect_not(mds_writer_waiting(env));
+    cr_expect_not(mds_writer_waiting(env));
+    cr_expect_eq(descriptors() - before, 5, "of a build: %u", descriptors() - before);
+    mds_build_unlock(env);
+    mds_close(&env);
+    cr_expect_eq(descriptors(), before);
 }
 
 Test(locks, a_waiting_thread_is_seen_and_comes_next)
