@@ -22,7 +22,7 @@
 #define SKIPPED               77
 #define ARCHIVES_MAX          20000
 #define ARCHIVES_A_USER       33 /* as query.h says */
-#define DESCRIPTORS_ARCHIVE   4
+#define DESCRIPTORS_ARCHIVE   3
 #define DESCRIPTORS_ELSEWHERE 64
 #define PASSWORD              "measured"
 #define FLAGGED               4

@@ -5,7 +5,7 @@
  *
  * Every archive holds a message; every session selects its INBOX. What the server holds then, what it costs it to notice what other
  * processes commit while all sessions stand in IDLE, and how long after such a commit its session hears of it.
- * The machine must allow five descriptors an archive to a process (four of the archive, a socket): else it is skipped, status 77.
+ * The machine must allow four descriptors an archive to a process (three of the archive, a socket): else it is skipped, status 77.
  */
 #ifndef BENCH_ARCHIVES_H
 #define BENCH_ARCHIVES_H

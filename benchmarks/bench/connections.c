@@ -3,7 +3,6 @@
 
 #include "bench_measure.h"
 #include "connections_private.h"
-#include "mds/query.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -13,10 +12,8 @@
 #define SKIPPED               77
 #define SESSIONS_MAX          1000000
 #define MESSAGES_MAX          10000000
-#define AT_ONCE               1000 /* messages of a change */
-#define DESCRIPTORS_ELSEWHERE 160  /* CONNECTIONS_WARM among them */
-#define USER                  "ann"
-#define PASSWORD              "measured"
+#define FOLDERS_MAX           100000
+#define DESCRIPTORS_ELSEWHERE 160 /* CONNECTIONS_WARM among them */
 
 enum listener { PLAIN, TLS, LISTENERS };
 
@@ -42,44 +39,6 @@ static const struct level connect_levels[] = {
 };
 
 /* ---- what the server needs ------------------------------------------------------------------------- */
-
-static int file_some(struct mdsq_archive *archive, int first, int n, struct mdsq_error *why)
-{
-    struct mdsq_append *messages = g_new0(struct mdsq_append, n);
-    struct mdsq_change *change = NULL;
-    int rc = 0;
-    for (int i = 0; i < n && rc >= 0; i++) {
-        char *text = g_strdup_printf(
-            "From: Ann Author %d <ann%d@example.com>\r\nTo: Bob <bob@example.com>, Cid <cid@example.net>\r\n"
-            "Subject: message %d of a long thread\r\nDate: Mon, 2 Jan 2023 03:04:05 +0000\r\n"
-            "Message-ID: <%d@bench>\r\n\r\ntext %d\r\n",
-            (first + i) % 97, (first + i) % 97, first + i, first + i, first + i);
-        rc = mdsq_draft_new(archive, &messages[i].draft, why);
-        rc = rc < 0 ? rc : mdsq_draft_write(messages[i].draft, text, strlen(text), why);
-        g_free(text);
-    }
-    rc = rc < 0 ? rc : mdsq_change_append(archive, "INBOX", messages, (size_t)n, &change, why);
-    rc = rc < 0 ? rc : mdsq_change_wait(change, why);
-    mdsq_change_free(&change);
-    g_free(messages);
-    return rc;
-}
-
-static int make_store(const struct connections_options *o, const char *dir, struct error *err)
-{
-    struct mdsq_store *store = NULL;
-    struct mdsq_archive *archive = NULL;
-    struct mdsq_error why = {0};
-    int rc = mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE | MDSQ_STORE_RELAXED, &store, &why);
-    rc = rc < 0 ? rc : mdsq_archive_add(store, "bench", &why);
-    rc = rc < 0 ? rc : mdsq_archive_open(store, "bench", &archive, &why);
-    for (int i = 0; i < o->messages && rc >= 0; i += AT_ONCE)
-        rc = file_some(archive, i, MIN(AT_ONCE, o->messages - i), &why);
-    rc = rc < 0 ? rc : mdsq_user_add(store, USER, PASSWORD, "bench", false, &why);
-    mdsq_archive_close(&archive);
-    mdsq_store_close(&store);
-    return rc < 0 ? error_set(err, BASE_ERR_IO, 0, "%s: %s", dir, why.text) : 0;
-}
 
 static int make_certificate(const char *work, struct error *err)
 {
@@ -160,11 +119,12 @@ static void print_head(const struct connections_options *o, double load)
         printf("new connections, %d s by %d threads each (load of the machine %.2f)\n%-14s %12s %14s %10s %10s\n",
                o->seconds, o->threads, load, "", "a second", "server CPU ms", "connected", "resumed");
     else
-        printf("%d idle sessions in a folder of %d messages (load of the machine %.2f); KiB a session, the kernel's of "
-               "both ends; FETCH in ms\n"
+        printf("%d idle sessions in %d folder%s of %d messages%s (load of the machine %.2f); KiB a session, the "
+               "kernel's of both ends; FETCH in ms\n"
                "%-14s %9s %9s %8s %9s %9s %9s %9s %9s\n",
-               o->sessions, o->messages, load, "", "private", "kernel", "CPU %", "begun s", "alone p50", "p99",
-               "among p50", "p99");
+               o->sessions, o->folders, o->folders == 1 ? "" : "s", o->messages,
+               o->scattered ? ", their UIDs scattered" : "", load, "", "private", "kernel", "CPU %", "begun s",
+               "alone p50", "p99", "among p50", "p99");
 }
 
 static int write_json(const struct connections_options *o, double load, json_t *rows, struct error *err)
@@ -176,6 +136,8 @@ static int write_json(const struct connections_options *o, double load, json_t *
     } else {
         json_object_set_new(root, "sessions", json_integer(o->sessions));
         json_object_set_new(root, "messages", json_integer(o->messages));
+        json_object_set_new(root, "folders", json_integer(o->folders));
+        json_object_set_new(root, "scattered", json_boolean(o->scattered));
         json_object_set_new(root, "rounds", json_integer(o->rounds));
     }
     const int rc =
@@ -200,8 +162,8 @@ static int measure_level(const struct connections_options *o, const struct level
                                       .mode = level->listener == TLS ? NET_TLS : NET_PLAIN,
                                       .compress = level->compress,
                                       .tls_max = level->tls_max,
-                                      .user = USER,
-                                      .password = PASSWORD};
+                                      .user = CONNECTIONS_USER,
+                                      .password = CONNECTIONS_PASSWORD};
     rc = o->connect ? connections_connect(o, &target, level->resume, server.pid, &connect, err)
                     : connections_idle(o, &target, server.pid, &idle, err);
     bench_server_stop(&server);
@@ -209,6 +171,14 @@ static int measure_level(const struct connections_options *o, const struct level
         json_array_append_new(rows, o->connect ? show_connect(level, &connect) : show_idle(level, &idle));
     fflush(stdout);
     return rc;
+}
+
+static bool is_wanted(const struct connections_options *o, const struct level *level)
+{
+    gchar **names = g_strsplit(o->levels ? o->levels : level->name, ",", -1);
+    const bool wanted = g_strv_contains((const gchar *const *)names, level->name);
+    g_strfreev(names);
+    return wanted;
 }
 
 static int measure(const struct connections_options *o, const char *work, struct error *err)
@@ -220,12 +190,15 @@ static int measure(const struct connections_options *o, const char *work, struct
     double load = 0;
     int rc = make_certificate(work, err);
     rc = rc ? rc : write_config(o, config, err);
-    rc = rc ? rc : make_store(o, store, err);
+    rc = rc ? rc : connections_store(o, store, err);
     (void)getloadavg(&load, 1);
     if (rc == 0)
         print_head(o, load);
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = measure_level(o, &levels[i], config, rows, err);
+        if (is_wanted(o, &levels[i]))
+            rc = measure_level(o, &levels[i], config, rows, err);
+    if (rc == 0 && json_array_size(rows) == 0)
+        rc = error_set(err, BASE_ERR_USAGE, 0, "no such levels: %s", o->levels);
     if (rc == 0 && o->json)
         rc = write_json(o, load, rows, err);
     json_decref(rows);
@@ -260,17 +233,20 @@ static int run(const struct connections_options *o)
 static bool in_bounds(const struct connections_options *o)
 {
     return o->sessions >= 1 && o->sessions <= SESSIONS_MAX && o->messages >= 1 && o->messages <= MESSAGES_MAX &&
-           o->rounds >= 1 && o->rounds <= 10000000 && o->settle >= 0 && o->settle <= 3600 && o->seconds >= 1 &&
-           o->seconds <= 3600 && o->threads >= 1 && o->threads <= 64;
+           o->folders >= 1 && o->folders <= FOLDERS_MAX && o->rounds >= 1 && o->rounds <= 10000000 && o->settle >= 0 &&
+           o->settle <= 3600 && o->seconds >= 1 && o->seconds <= 3600 && o->threads >= 1 && o->threads <= 64;
 }
 
 bool connections_main(int argc, char **argv, int *status_out)
 {
     struct connections_options o = {
-        .sessions = 10000, .messages = 10000, .rounds = 2000, .settle = 12, .seconds = 5, .threads = 4};
+        .sessions = 10000, .folders = 1, .messages = 10000, .rounds = 2000, .settle = 12, .seconds = 5, .threads = 4};
     GOptionEntry entries[] = {
         {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where the store goes (.)", "DIR"},
-        {"messages", 0, 0, G_OPTION_ARG_INT, &o.messages, "in the folder (10000)", "N"},
+        {"messages", 0, 0, G_OPTION_ARG_INT, &o.messages, "in each folder (10000)", "N"},
+        {"folders", 0, 0, G_OPTION_ARG_INT, &o.folders, "idle: among which the sessions are spread (1)", "N"},
+        {"scattered", 0, 0, G_OPTION_ARG_NONE, &o.scattered, "idle: UIDs with gaps between them", NULL},
+        {"levels", 0, 0, G_OPTION_ARG_STRING, &o.levels, "only those, with commas: plain,tls,... (all)", "LIST"},
         {"sessions", 0, 0, G_OPTION_ARG_INT, &o.sessions, "idle: of each level (10000)", "N"},
         {"rounds", 0, 0, G_OPTION_ARG_INT, &o.rounds, "idle: FETCHes of the busy session, alone and among them (2000)",
          "N"},
@@ -300,5 +276,6 @@ bool connections_main(int argc, char **argv, int *status_out)
     g_free(o.work);
     g_free(o.mds);
     g_free(o.json);
+    g_free(o.levels);
     return true;
 }

@@ -1,13 +1,14 @@
 /*
  * connections: what connections cost `mds serve`: idle ones in memory, new ones in time.
  *
- *     mds-bench idle [--sessions 10000] [--messages 10000] [--rounds 2000] [--settle 12] [--json FILE] --work DIR
+ *     mds-bench idle [--sessions 10000] [--folders 1] [--messages 10000] [--scattered] [--levels plain,tls,tls-deflate]
+ *                    [--rounds 2000] [--settle 12] [--json FILE] --work DIR
  *     mds-bench connect [--seconds 5] [--threads 4] [--json FILE] --work DIR
  *
- * Both make a store with one folder and a certificate (by the openssl program), and each level has a server of its own,
+ * Both make a store (connections_store.c) and a certificate (by the openssl program), and each level has a server of its own,
  * so that none finds memory that another left. Clients come from addresses all over 127.0.0.0/8.
  *
- * idle: in clear, TLS, TLS and DEFLATE: sessions that have the folder selected and ask nothing. Growth of RssAnon a
+ * idle: in clear, TLS, TLS and DEFLATE: sessions that have a folder selected and ask nothing. Growth of RssAnon a
  * session, the kernel's sockets apart, and the time of a FETCH by one busy session alone and among them. connect:
  * connections a second until the greeting, in clear, by full handshakes and by tickets, TLS 1.3 and 1.2.
  */

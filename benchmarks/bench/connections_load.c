@@ -51,6 +51,7 @@ static double kernel_bytes(void)
 /* ---- idle ----------------------------------------------------------------------------------------- */
 
 struct crowd {
+    const struct connections_options *options;
     const struct net_target *target;
     struct net_client **clients;
     int n;
@@ -59,12 +60,15 @@ struct crowd {
     atomic_bool failed;
 };
 
-static struct net_client *begin_session(const struct net_target *where, unsigned number, struct error *err)
+static struct net_client *begin_session(const struct connections_options *o, const struct net_target *where,
+                                        unsigned number, struct error *err)
 {
+    char select[sizeof "SELECT " + CONNECTIONS_FOLDER_BYTES] = "SELECT ";
     struct net_target target = *where;
+    connections_folder(o, number, select + strlen(select));
     target.source = source_address(number);
     struct net_client *c = net_dial(&target, NULL, err);
-    if (c && (net_log_in(c, &target, err) != 0 || net_ask(c, "SELECT INBOX", NULL, err) != 0))
+    if (c && (net_log_in(c, &target, err) != 0 || net_ask(c, select, NULL, err) != 0))
         net_close(&c);
     return c;
 }
@@ -74,7 +78,7 @@ static void *fill_some(void *arg)
     struct crowd *crowd = arg;
     for (int i; (i = atomic_fetch_add(&crowd->next, 1)) < crowd->n && !atomic_load(&crowd->failed);) {
         struct error err = {0};
-        crowd->clients[i] = begin_session(crowd->target, crowd->first + (unsigned)i, &err);
+        crowd->clients[i] = begin_session(crowd->options, crowd->target, crowd->first + (unsigned)i, &err);
         if (!crowd->clients[i]) {
             fprintf(stderr, "mds-bench: session %d: %s\n", i, err.text);
             atomic_store(&crowd->failed, true);
@@ -140,10 +144,10 @@ static int look_idle(const struct connections_options *o, pid_t server, const st
 int connections_idle(const struct connections_options *o, const struct net_target *target, pid_t server,
                      struct idle_found *out, struct error *err)
 {
-    struct crowd warm = {.target = target, .n = CONNECTIONS_WARM, .first = 1},
-                 crowd = {.target = target, .n = o->sessions, .first = 1 + CONNECTIONS_WARM};
+    struct crowd warm = {.options = o, .target = target, .n = CONNECTIONS_WARM, .first = 1},
+                 crowd = {.options = o, .target = target, .n = o->sessions, .first = 1 + CONNECTIONS_WARM};
     struct bench_process before = {0};
-    struct net_client *one = begin_session(target, 0, err);
+    struct net_client *one = begin_session(o, target, 0, err);
     int rc = one ? 0 : BASE_ERR_IO;
     rc = rc ? rc : fill(&warm, o->threads, err);
     rc = rc ? rc : ask_often(one, o->rounds, &out->alone, err);
