@@ -119,7 +119,7 @@ def within_import(looker, fact, old, new):
 
 
 def within_backup(looker, fact, _, new):
-    return not os.path.exists(os.path.join(looker.root, fact[1], "MANIFEST")) or looker.look(fact) == new
+    return not os.path.exists(os.path.join(looker.root, fact[1], "manifest")) or looker.look(fact) == new
 
 
 def within_restore(looker, fact, old, new):
