@@ -67,6 +67,13 @@ def assert_complete(root, log, scratch):
     shutil.rmtree(scratch)
 
 
+def in_source(path):
+    """The file as it is called here: objects of a shared compiler cache name another checkout's."""
+    parts = os.path.normpath(path).split("/")
+    tails = ["/".join(parts[k:]) for k in range(len(parts))]
+    return next((tail for tail in tails if tail and tail[0] != "/" and os.path.exists(os.path.join(source_dir(), tail))), path)
+
+
 class Places:
     """Callable: the callers of a sync as the recorder wrote them -> its place, "file:line < file:line ...". """
 
@@ -85,15 +92,18 @@ class Places:
     @staticmethod
     def look_up(at):
         path, _, offset = at.rpartition("+")
-        if os.path.basename(path).startswith("lib"):
-            return [("", os.path.basename(path).split(".")[0])]
+        name = os.path.basename(path).split(".")[0]
+        if name in ("libasan", "libubsan"):
+            return []  # stand between caller and C library
+        if name.startswith("lib"):
+            return [("", name)]
         # The call ends before the address to which it returns.
         done = subprocess.run(["addr2line", "-i", "-f", "-e", path, hex(int(offset, 16) - 1)], capture_output=True, text=True, check=True)
         lines = done.stdout.splitlines()
         found = []
         for function, where in zip(lines[::2], lines[1::2]):
             name, _, number = where.split(" ")[0].rpartition(":")
-            found.append((function, f"{os.path.relpath(os.path.realpath(name), os.path.realpath(source_dir()))}:{number}"))
+            found.append((function, f"{in_source(name)}:{number}"))
         return found
 
     @staticmethod
