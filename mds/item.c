@@ -117,7 +117,7 @@ int mds_item_add(struct mds_txn *t, struct mds_item *it, const struct mds_item_w
     return BASE_OK;
 }
 
-static int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err)
+int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err)
 {
     struct key key;
     struct bytes row;

@@ -479,6 +479,8 @@ int hashes_remove(struct mds_txn *t, const struct mds_item *it, struct error *er
 int hashes_flush(struct mds_txn *t, struct error *err);
 void pending_release(struct pending *p);
 
+/* The row alone: refs stays 0. */
+int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err);
 int item_refs(struct mds_txn *t, uint64_t item, uint32_t *out, struct error *err);
 int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out,
                 struct error *err); /* removes it if nothing files it or keeps it aside */
