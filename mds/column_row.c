@@ -2,8 +2,6 @@
 #include "columns_private.h"
 
 #define MINUTE_S 60
-#define MIN_S    INT64_C(-62167219200) /* 0000-01-01 00:00:00 */
-#define MAX_S    INT64_C(253402300799) /* 9999-12-31 23:59:59 */
 
 struct item_facts item_facts_of(const struct mds_item *it)
 {
@@ -28,7 +26,7 @@ void column_row_of(const struct mds_message *m, const struct item_facts *facts, 
 
 int64_t column_clock(int64_t instant, int64_t zone_minutes)
 {
-    const int64_t held = instant < MIN_S ? MIN_S : instant > MAX_S ? MAX_S : instant;
+    const int64_t held = instant < CLOCK_FIRST_S ? CLOCK_FIRST_S : instant > CLOCK_LAST_S ? CLOCK_LAST_S : instant;
 
     return held + zone_minutes * MINUTE_S;
 }
@@ -48,9 +46,9 @@ int64_t column_row_value(const struct column_row *row, uint32_t uid, enum mds_co
         return v[STORED_SENT_ZONE] & 1 ? column_clock(v[STORED_SENT], (v[STORED_SENT_ZONE] - 1) / 2)
                                        : MDS_COLUMN_NOTHING;
     case MDS_COLUMN_THREAD: return v[STORED_THREAD];
-    case MDS_COLUMN_COUNT: break;
+    case MDS_COLUMN_COUNT: break; /* COLUMN_MODSEQ */
     }
-    return 0;
+    return (int64_t)((uint64_t)v[STORED_MODSEQ] + uid);
 }
 
 bool column_needs_item(enum mds_column column)

@@ -2,7 +2,7 @@
  * Folders come and go. What a client knows of a folder is never given to another one: ids are used once, and so are the
  * UIDs below an id; a name that was free in between gets a higher UIDVALIDITY.
  */
-#include "mds_private.h"
+#include "columns_private.h"
 
 #define INBOX BYTES_LIT("INBOX")
 
@@ -341,7 +341,7 @@ static int folder_close(struct mds_txn *t, struct folder_entry *e, struct error 
 
     if ((rc = log_flush(t, e, err)) != BASE_OK || (rc = floor_raise(t, id, e->f.uidvalidity, err)) != BASE_OK ||
         (rc = rows_remove(t, TABLE_CHANGES, id, err)) != BASE_OK ||
-        (rc = rows_remove(t, TABLE_EXPUNGED, id, err)) != BASE_OK)
+        (rc = rows_remove(t, TABLE_EXPUNGED, id, err)) != BASE_OK || (rc = column_forget_folder(t, id, err)) != BASE_OK)
         return rc;
     e->runs_loaded = false;
     e->f.selectable = false;

@@ -1,5 +1,5 @@
 /* Items: rows, their words, and which messages they are filed as. */
-#include "mds_private.h"
+#include "columns_private.h"
 
 static void item_key(struct key *key, uint64_t id)
 {
@@ -112,6 +112,7 @@ int mds_item_add(struct mds_txn *t, struct mds_item *it, const struct mds_item_w
         return rc;
     c->next_item++;
     c->items++;
+    column_item_added(t, it);
     defects_count(c, it->defects, 1);
     t->w->counters_dirty = true;
     return BASE_OK;
@@ -165,6 +166,8 @@ int mds_item_update(struct mds_txn *t, const struct mds_item *it, const struct m
     const bool other_keys = memcmp(&old.hash, &it->hash, sizeof old.hash) != 0 || old.msgid_hash != it->msgid_hash;
     const struct mds_item old_keys = {.id = old.id, .hash = old.hash, .msgid_hash = old.msgid_hash};
     const uint64_t old_defects = old.defects;
+    const bool other_facts =
+        old.has_sent_date != it->has_sent_date || old.sent_zone != it->sent_zone || old.thread_id != it->thread_id;
 
     if (words) /* before any write: they may be views of this transaction */
         entries_encode(words, &entries);
@@ -173,6 +176,10 @@ int mds_item_update(struct mds_txn *t, const struct mds_item *it, const struct m
         rc = pack_replace(t, (enum pack_kind)i, it->id, buf_bytes(&entries.e[i]), err);
     if (rc == BASE_OK && other_keys && (rc = hashes_remove(t, &old_keys, err)) == BASE_OK)
         rc = hashes_add(t, it, err);
+    if (other_facts && rc == BASE_OK) {
+        column_item_removed(t, it->id);
+        rc = column_forget_item(t, it->id, err);
+    }
     if (rc == BASE_OK) {
         defects_count(&t->w->counters, old_defects, -1);
         defects_count(&t->w->counters, it->defects, 1);
@@ -193,6 +200,7 @@ static int item_remove(struct mds_txn *t, uint64_t id, struct error *err)
         return rc;
     const struct mds_item keys = {.id = id, .hash = it.hash, .msgid_hash = it.msgid_hash, .defects = it.defects};
 
+    column_item_removed(t, id);
     item_key(&key, id);
     if ((rc = row_delete(t, TABLE_ITEMS, key_bytes(&key), NULL, err)) != BASE_OK)
         return rc;

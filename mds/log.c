@@ -3,7 +3,7 @@
  * a modseq of its own, so a run (modseq, uid, count) stands for `count` changes in a row; a run goes on across
  * transactions, so that the rows do not tell how the work was cut into batches.
  */
-#include "mds_private.h"
+#include "columns_private.h"
 
 static const enum table log_tables[2] = {TABLE_CHANGES, TABLE_EXPUNGED};
 
@@ -85,6 +85,19 @@ int log_add(struct mds_txn *t, struct folder_entry *e, enum log_kind kind, uint6
     return BASE_OK;
 }
 
+/* To what lies above `after`; false if nothing does. */
+static bool run_clip(struct run *run, uint64_t after)
+{
+    if (run->modseq > after)
+        return true;
+    const uint64_t skip = after - run->modseq + 1;
+
+    if (skip >= run->count)
+        return false;
+    *run = (struct run){run->modseq + skip, run->uid + (uint32_t)skip, run->count - (uint32_t)skip};
+    return true;
+}
+
 int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg,
              struct error *err)
 {
@@ -107,13 +120,30 @@ int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t af
     for (; rc == 1 && at.n >= 4 && get_be32(at.p) == folder; rc = row_seek(t, table, MDB_NEXT, &at, &row, err)) {
         if ((rc = run_of_row(t, table, at, row, &run, err)) != BASE_OK)
             return rc;
-        if (run.modseq <= after) {
-            const uint64_t skip = after - run.modseq + 1;
+        if (run_clip(&run, after) && (rc = fn(&run, arg)) != BASE_OK)
+            return rc;
+    }
+    return rc < 0 ? rc : BASE_OK;
+}
 
-            if (skip >= run.count)
-                continue;
-            run = (struct run){run.modseq + skip, run.uid + (uint32_t)skip, run.count - (uint32_t)skip};
-        }
+int log_walk_back(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg,
+                  struct error *err)
+{
+    const enum table table = log_tables[kind];
+    struct key key;
+    struct bytes at, row;
+    struct run run;
+    int rc;
+
+    if (t->w && (rc = folder_flush(t, err)) != BASE_OK)
+        return rc;
+    log_key(&key, folder, UINT64_MAX);
+    for (rc = row_seek_last(t, table, key_bytes(&key), 4, &at, &row, err);
+         rc == 1 && at.n >= 4 && get_be32(at.p) == folder; rc = row_seek(t, table, MDB_PREV, &at, &row, err)) {
+        if ((rc = run_of_row(t, table, at, row, &run, err)) != BASE_OK)
+            return rc;
+        if (!run_clip(&run, after))
+            break;
         if ((rc = fn(&run, arg)) != BASE_OK)
             return rc;
     }
@@ -165,7 +195,7 @@ static int oldest_row(struct mds_txn *t, enum log_kind kind, uint32_t folder, st
  * Oldest first, whichever log it is in: each modseq stands in one of the two, so runs never overlap, and all that is at
  * or below the end of the last row that went is gone from both.
  */
-static int oldest_drop(struct mds_txn *t, uint32_t folder, enum log_kind *kind_out, uint64_t *end_out, bool *any_out,
+static int oldest_drop(struct mds_txn *t, uint32_t folder, enum log_kind *kind_out, struct run *run_out, bool *any_out,
                        struct error *err)
 {
     struct log_end oldest[2];
@@ -182,10 +212,8 @@ static int oldest_drop(struct mds_txn *t, uint32_t folder, enum log_kind *kind_o
                         (oldest[LOG_CHANGES].there && oldest[LOG_CHANGES].run.modseq < oldest[LOG_EXPUNGED].run.modseq)
                     ? LOG_CHANGES
                     : LOG_EXPUNGED;
-    const struct run run = oldest[*kind_out].run;
-
-    *end_out = run.modseq + run.count - 1;
-    log_key(&key, folder, run.modseq);
+    *run_out = oldest[*kind_out].run;
+    log_key(&key, folder, run_out->modseq);
     return row_delete(t, log_tables[*kind_out], key_bytes(&key), NULL, err);
 }
 
@@ -207,22 +235,30 @@ int mds_log_prune(struct mds_txn *t, uint32_t folder, uint64_t keep, uint64_t li
         if ((rc = rows_count(t, (enum log_kind)kind, folder, enough, &rows[kind], err)) != BASE_OK)
             return rc;
     }
+    struct buf dropped = {0}; /* struct run: of the log of changes */
+
+    rc = BASE_OK;
     while (gone < limit && (rows[0] > keep || rows[1] > keep)) {
         enum log_kind kind;
-        uint64_t end;
+        struct run run;
         bool any;
 
-        if ((rc = oldest_drop(t, folder, &kind, &end, &any, err)) != BASE_OK)
-            return rc;
-        if (!any)
+        if ((rc = oldest_drop(t, folder, &kind, &run, &any, err)) != BASE_OK || !any)
             break;
+        const uint64_t end = run.modseq + run.count - 1;
+
+        if (kind == LOG_CHANGES)
+            buf_append(&dropped, &run, sizeof run);
         e->f.changes_floor = end > e->f.changes_floor ? end : e->f.changes_floor;
         e->dirty = true;
         e->runs_loaded = false; /* the row it would extend may be the one that went */
         rows[kind]--;
         gone++;
     }
-    return (int)gone;
+    if (rc == BASE_OK)
+        rc = column_take_runs(t, folder, (struct run *)(void *)dropped.p, dropped.n / sizeof(struct run), err);
+    buf_release(&dropped);
+    return rc < 0 ? rc : (int)gone;
 }
 
 /* ---- news ---- */

@@ -6,7 +6,7 @@
  *   lmdb_file.c, locks.c, env.c, map.c, schema.c
  *                                  the file, the locks, the environment, its map and gate, its tables and features
  *   txn.c                          transactions; get, put and delete of sealed rows
- *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c
+ *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c column_*.c
  * source.c dump.c verify.c stat.c catalogue.c
  *
  * The bytes are described in docs/FORMAT.md and nowhere else.
@@ -47,7 +47,8 @@ enum table {
     TABLE_ARCHIVES = 20, /* catalogue */
     TABLE_USERS = 21,    /* catalogue */
     TABLE_REMOVED = 22,
-    TABLE_COUNT = 23
+    TABLE_COLUMNS = 23,
+    TABLE_COUNT = 24
 };
 
 #define TABLES_FIRST 22u /* tables that the sums of the first stores count */
@@ -352,6 +353,7 @@ struct writer { /* state of a write transaction, flushed by its commit */
     struct buf container_name;
     bool container_dirty;
     struct buf entry; /* scratch: a pack's entry */
+    struct columns_writer *columns; /* column_write.c; NULL until a message is filed */
 };
 
 struct keyword_cache {
@@ -461,7 +463,13 @@ typedef int log_run_fn(const struct run *r, void *arg);
 int log_walk(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg,
              struct error *err);
 
+/* The same from the newest run to the oldest. */
+int log_walk_back(struct mds_txn *t, enum log_kind kind, uint32_t folder, uint64_t after, log_run_fn *fn, void *arg,
+                  struct error *err);
+
 int set_change(struct mds_txn *t, uint32_t folder, uint32_t set, uint32_t uid, bool member, struct error *err);
+/* Members among the n UIDs from first on, which share their high 16 bits. */
+int set_count(struct mds_txn *t, uint32_t folder, uint32_t set, uint32_t first, uint32_t n, uint32_t *out, struct error *err);
 int set_flush(struct mds_txn *t, struct error *err);
 void set_cache_drop(struct writer *w);
 
@@ -487,6 +495,8 @@ int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out,
 /* Takes a message out of its folder: row, sets, counters, log. Its filing is kept, marked, if it goes aside.
  * m->keywords: no view of rows. */
 int message_take_out(struct mds_txn *t, const struct mds_message *m, bool aside, struct error *err);
+/* mds_message_add under a UID that was given before: the folder's next UID, for the moment. */
+int message_file_again(struct mds_txn *t, struct mds_message *m, struct error *err);
 struct bytes message_keywords_keep(struct mds_txn *t,
                                    struct bytes keywords); /* a copy in t->name: views die with a put */
 void filed_key(struct key *k, uint64_t item, uint32_t folder, uint32_t uid);

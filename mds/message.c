@@ -2,7 +2,7 @@
  * Messages: an item filed in a folder. Each change touches the row, the folder's counters, its UID sets and its logs,
  * and spends one modseq.
  */
-#include "mds_private.h"
+#include "columns_private.h"
 
 void message_key(struct key *key, uint32_t folder, uint32_t uid)
 {
@@ -128,23 +128,17 @@ int mds_message_next(struct mds_txn *t, uint32_t folder, uint32_t uid, struct md
 
 /* ---- writing ---- */
 
-/* The item just added needs no look; any other may have been removed. */
-static int item_check(struct mds_txn *t, uint64_t item, struct error *err)
+static int item_check(struct mds_txn *t, uint64_t item, struct item_facts *facts, struct error *err)
 {
-    struct key key = {.n = 0};
-    struct bytes row;
-    int rc = BASE_OK;
+    const int rc = column_item_facts(t, item, facts, err);
 
-    if (item != t->w->counters.next_item - 1 || item == 0) {
-        key_u64(&key, item);
-        rc = row_get(t, TABLE_ITEMS, key_bytes(&key), &row, err);
-    }
     return rc == BASE_ERR_NOTFOUND ? error_set(err, BASE_ERR_USAGE, 0, "mds: filing item %llu, which is not there",
                                                (unsigned long long)item)
                                    : rc;
 }
 
-int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
+/* Under the folder's next UID. */
+static int message_file(struct mds_txn *t, struct mds_message *m, struct item_facts *facts, struct error *err)
 {
     struct folder_entry *e;
     struct key key;
@@ -152,7 +146,7 @@ int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
 
     if (rc != BASE_OK || (rc = flags_check(t, m->flags, m->keywords, err)) != BASE_OK)
         return rc;
-    if ((rc = item_check(t, m->item, err)) != BASE_OK)
+    if ((rc = item_check(t, m->item, facts, err)) != BASE_OK)
         return rc;
     if (!e->f.selectable)
         return error_set(err, BASE_ERR_USAGE, 0, "mds: folder %u is only a level: nobody would see the message",
@@ -181,6 +175,22 @@ int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
     t->w->counters.messages++;
     t->w->counters_dirty = true;
     return BASE_OK;
+}
+
+int mds_message_add(struct mds_txn *t, struct mds_message *m, struct error *err)
+{
+    struct item_facts facts;
+    const int rc = message_file(t, m, &facts, err);
+
+    return rc == BASE_OK ? column_add(t, m, &facts, err) : rc;
+}
+
+int message_file_again(struct mds_txn *t, struct mds_message *m, struct error *err)
+{
+    struct item_facts facts;
+    const int rc = message_file(t, m, &facts, err);
+
+    return rc == BASE_OK ? column_restored(t, m->folder, m->uid, err) : rc;
 }
 
 int mds_message_set_flags(struct mds_txn *t, uint32_t folder, uint32_t uid, uint32_t flags, struct bytes keywords,
@@ -268,7 +278,7 @@ int message_take_out(struct mds_txn *t, const struct mds_message *m, bool aside,
     e->dirty = true;
     t->w->counters.messages--;
     t->w->counters_dirty = true;
-    return BASE_OK;
+    return column_left(t, m->folder, m->uid, err);
 }
 
 /* A message whose row and keywords outlive the next put. */

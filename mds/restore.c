@@ -2,7 +2,7 @@
  * Restoring: what a store made anew takes over from the one before, so that clients see the same mailboxes: identity of
  * a folder, UIDs of its messages. Used by the indexer alone: rebuild, and a backup that is brought back.
  */
-#include "mds_private.h"
+#include "columns_private.h"
 
 /* 63 bits are what IMAP allows; some room is left for the folder's further life. */
 #define MODSEQ_RESTORED_MAX (UINT64_C(1) << 62)
@@ -76,7 +76,7 @@ int mds_folder_outlive(struct mds_txn *t, uint32_t folder, uint32_t uidnext, uin
     if (uidnext > e->f.uidnext)
         e->f.uidnext = uidnext;
     e->dirty = true;
-    return BASE_OK;
+    return column_forget_modseqs(t, folder, err); /* the log that went before them does not count any more */
 }
 
 int mds_folder_renumber(struct mds_txn *t, uint32_t folder, uint32_t *uidvalidity_out, struct error *err)
@@ -118,8 +118,8 @@ int mds_message_restore(struct mds_txn *t, struct mds_message *m, struct error *
             *err = why;
         return rc;
     }
-    e->f.uidnext = uid; /* what mds_message_add gives next */
-    rc = mds_message_add(t, m, err);
+    e->f.uidnext = uid; /* what the next message gets */
+    rc = message_file_again(t, m, err);
     const int again = folder_entry_get(t, m->folder, &e, rc == BASE_OK ? err : NULL);
 
     if (again == BASE_OK)

@@ -7,16 +7,21 @@
 const char *const table_names[TABLE_COUNT] = {
     "meta",    "folders", "names",    "floors",   "messages", "sets",    "items",      "wire",
     "headers", "sort",    "hashes",   "msgids",   "filed",    "sources", "containers", "container_names",
-    "places",  "changes", "expunged", "keywords", "archives", "users",   "removed",
+    "places",  "changes", "expunged", "keywords", "archives", "users",   "removed",    "columns",
 };
 
-#define FEATURE_REMOVED "removed"
+/* Features that came with a table of their own. */
+static const struct {
+    enum table table;
+    const char *feature;
+} later_tables[] = {{TABLE_REMOVED, "removed"}, {TABLE_COLUMNS, "columns"}};
 
-static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", FEATURE_REMOVED, NULL};
+static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", "removed", "columns", NULL};
 static const char *const catalogue_features[] = {"seals-xxh3", NULL};
 
-const struct schema archive_schema = {"mds-archive", archive_features,
-                                      ((1u << TABLE_ARCHIVES) - 1u) | 1u << TABLE_REMOVED, 1u << TABLE_REMOVED};
+#define LATER (1u << TABLE_REMOVED | 1u << TABLE_COLUMNS)
+
+const struct schema archive_schema = {"mds-archive", archive_features, ((1u << TABLE_ARCHIVES) - 1u) | LATER, LATER};
 const struct schema catalogue_schema = {"mds-catalogue", catalogue_features,
                                         1u << TABLE_META | 1u << TABLE_ARCHIVES | 1u << TABLE_USERS, 0};
 
@@ -62,10 +67,14 @@ static bool features_hold(struct bytes features, struct bytes wanted)
 /* A store of an earlier version has neither the table nor the feature's name. */
 static int later_check(struct mds_env *env, struct bytes features, struct error *err)
 {
-    if ((env->schema->later & ~env->tables) == 0 || !features_hold(features, BYTES_LIT(FEATURE_REMOVED)))
-        return BASE_OK;
-    return error_set(err, BASE_ERR_CORRUPT, MDB_NOTFOUND, "%s has lost its table %s: restore it from a backup",
-                     env->dir, table_names[TABLE_REMOVED]);
+    const uint32_t missing = env->schema->later & ~env->tables;
+
+    for (size_t i = 0; i < sizeof later_tables / sizeof later_tables[0]; i++) {
+        if (missing >> later_tables[i].table & 1 && features_hold(features, bytes_str(later_tables[i].feature)))
+            return error_set(err, BASE_ERR_CORRUPT, MDB_NOTFOUND, "%s has lost its table %s: restore it from a backup",
+                             env->dir, table_names[later_tables[i].table]);
+    }
+    return BASE_OK;
 }
 
 static int features_check(struct mds_env *env, struct bytes features, struct error *err)

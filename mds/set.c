@@ -101,25 +101,43 @@ static int entry_load(struct mds_txn *t, uint32_t folder, uint32_t set, uint16_t
     return BASE_OK;
 }
 
-int set_change(struct mds_txn *t, uint32_t folder, uint32_t set, uint32_t uid, bool member, struct error *err)
+static int entry_get(struct mds_txn *t, uint32_t folder, uint32_t set, uint16_t high, struct set_entry **out,
+                     struct error *err)
 {
-    const uint16_t high = (uint16_t)(uid >> 16);
     struct set_entry *e = t->w->sets[bucket_of(folder, set, high)];
 
     while (e && (e->folder != folder || e->set != set || e->high != high))
         e = e->next;
-    if (!e) {
-        const int rc = entry_load(t, folder, set, high, &e, err);
+    *out = e;
+    return e ? BASE_OK : entry_load(t, folder, set, high, out, err);
+}
 
-        if (rc != BASE_OK)
-            return rc;
-    }
+int set_change(struct mds_txn *t, uint32_t folder, uint32_t set, uint32_t uid, bool member, struct error *err)
+{
+    struct set_entry *e;
+    const int rc = entry_get(t, folder, set, (uint16_t)(uid >> 16), &e, err);
+
+    if (rc != BASE_OK)
+        return rc;
     const uint64_t bit = UINT64_C(1) << (uid % 64);
     uint64_t *word = &e->bits.w[(uid & 0xffff) / 64];
 
     *word = member ? *word | bit : *word & ~bit;
     e->dirty = true;
     return BASE_OK;
+}
+
+int set_count(struct mds_txn *t, uint32_t folder, uint32_t set, uint32_t first, uint32_t n, uint32_t *out,
+              struct error *err)
+{
+    struct set_entry *e;
+    const int rc = entry_get(t, folder, set, (uint16_t)(first >> 16), &e, err);
+
+    ASSERT(first % 64 == 0 && n % 64 == 0 && (first & 0xffff) + n <= 65536);
+    *out = 0;
+    for (uint32_t i = 0; rc == BASE_OK && i < n / 64; i++)
+        *out += (uint32_t)__builtin_popcountll(e->bits.w[(first & 0xffff) / 64 + i]);
+    return rc;
 }
 
 int mds_set_load(struct mds_txn *t, uint32_t folder, uint32_t set, roaring_bitmap_t **out, struct error *err)

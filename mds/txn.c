@@ -3,7 +3,7 @@
  * every table's rows and seals are summed as they are written, so that mds_verify sees a row that LMDB lost or
  * brought back.
  */
-#include "mds_private.h"
+#include "columns_private.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -52,6 +52,7 @@ static void writer_free(struct writer *w)
         }
     }
     set_cache_drop(w);
+    columns_drop(w);
     for (unsigned i = 0; i < PACK_KINDS; i++) {
         free(w->packs[i].len);
         buf_release(&w->packs[i].data);
@@ -236,9 +237,9 @@ static int writer_flush(struct mds_txn *t, struct error *err)
     int rc = BASE_OK;
 
     if (t->env->schema == &archive_schema &&
-        ((rc = set_flush(t, err)) != BASE_OK || (rc = folder_flush(t, err)) != BASE_OK ||
-         (rc = pack_flush(t, err)) != BASE_OK || (rc = container_flush(t, err)) != BASE_OK ||
-         (rc = hashes_flush(t, err)) != BASE_OK))
+        ((rc = columns_flush(t, err)) != BASE_OK || (rc = set_flush(t, err)) != BASE_OK ||
+         (rc = folder_flush(t, err)) != BASE_OK || (rc = pack_flush(t, err)) != BASE_OK ||
+         (rc = container_flush(t, err)) != BASE_OK || (rc = hashes_flush(t, err)) != BASE_OK))
         return rc;
     if (w->counters_dirty) {
         struct buf *value = value_begin(t);

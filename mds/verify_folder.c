@@ -1,5 +1,5 @@
 /* Verification of folders: counters, UID sets and logs against the message rows, names both ways. */
-#include "mds_private.h"
+#include "columns_private.h"
 
 #define SETS_KNOWN (1u + FLAG_BITS)
 
@@ -15,11 +15,12 @@ struct folder_check {
     uint64_t logged; /* entries of both logs above the floor */
     uint64_t last_modseq;
     roaring_bitmap_t *expunged;
+    struct columns_check *columns;
 };
 
 /* Rows seen of tables that belong to folders: the rest are orphans. */
 struct folder_totals {
-    uint64_t messages, sets, changes, expunged;
+    uint64_t messages, sets, changes, expunged, columns;
 };
 
 /* ---- names ---- */
@@ -179,7 +180,7 @@ static int check_message(struct folder_check *c, const struct mds_message *m, st
             roaring_bitmap_add(c->flags[1 + bit], m->uid);
     }
     check_keywords(c, m);
-    return BASE_OK;
+    return columns_check_message(c->columns, m, err);
 }
 
 static int check_messages(struct folder_check *c, struct error *err)
@@ -268,12 +269,13 @@ static void check_release(struct folder_check *c)
     }
     free(c->keywords);
     free(c->runs);
+    columns_check_free(&c->columns);
     roaring_bitmap_free(c->expunged);
 }
 
 static int check_folder(struct verify *v, const struct mds_folder *f, struct folder_totals *totals, struct error *err)
 {
-    struct folder_check c = {.v = v, .f = f, .expunged = roaring_bitmap_create()};
+    struct folder_check c = {.v = v, .f = f, .expunged = roaring_bitmap_create(), .columns = columns_check_new(v, f)};
     int rc;
 
     c.keywords = calloc(v->t->keywords.n + 1u, sizeof *c.keywords);
@@ -281,7 +283,8 @@ static int check_folder(struct verify *v, const struct mds_folder *f, struct fol
     for (unsigned i = 0; i < SETS_KNOWN; i++)
         c.flags[i] = roaring_bitmap_create();
     if ((rc = check_names(v, f, err)) == BASE_OK && (rc = check_logs(&c, err)) == BASE_OK &&
-        (rc = check_messages(&c, err)) == BASE_OK && (rc = check_sets(&c, &totals->sets, err)) == BASE_OK)
+        (rc = check_messages(&c, err)) == BASE_OK && (rc = check_sets(&c, &totals->sets, err)) == BASE_OK &&
+        (rc = columns_check_rows(v, f, &totals->columns, err)) == BASE_OK)
         check_expunged(&c);
     totals->messages += c.exists;
     check_release(&c);
@@ -311,7 +314,7 @@ static int check_orphans(struct verify *v, enum table table, struct error *err)
 
 int verify_folders(struct verify *v, struct error *err)
 {
-    static const enum table owned[] = {TABLE_MESSAGES, TABLE_SETS, TABLE_CHANGES, TABLE_EXPUNGED};
+    static const enum table owned[] = {TABLE_MESSAGES, TABLE_SETS, TABLE_CHANGES, TABLE_EXPUNGED, TABLE_COLUMNS};
     struct folder_totals totals = {0};
     struct mds_folder f;
     int rc = keywords_load(v->t, err);
@@ -334,6 +337,9 @@ int verify_folders(struct verify *v, struct error *err)
         verify_say(v, "folders hold %llu messages and %llu rows of UID sets, of %llu and %llu",
                    (unsigned long long)totals.messages, (unsigned long long)totals.sets,
                    (unsigned long long)v->rows[TABLE_MESSAGES], (unsigned long long)v->rows[TABLE_SETS]);
+    if (totals.columns != v->rows[TABLE_COLUMNS])
+        verify_say(v, "folders hold %llu rows of columns, of %llu", (unsigned long long)totals.columns,
+                   (unsigned long long)v->rows[TABLE_COLUMNS]);
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
         if ((rc = check_orphans(v, owned[i], err)) != BASE_OK)
             return rc;

@@ -49,4 +49,21 @@ int mds_column_select(struct mds_txn *txn, uint32_t folder, enum mds_column colu
                       const roaring_bitmap_t *among, uint32_t first, uint32_t last, roaring_bitmap_t *into,
                       struct error *err);
 
+/*
+ * The same of modseqs, at least min. What changed of late is in the folder's log, and read there: one call for all is better than one for each
+ * part.
+ */
+int mds_modseq_select(struct mds_txn *txn, uint32_t folder, uint64_t min, const roaring_bitmap_t *among, uint32_t first,
+                      uint32_t last, roaring_bitmap_t *into, struct error *err);
+/* The highest modseq of messages in `among`, which must exist; 0 if it is empty. */
+int mds_modseq_highest(struct mds_txn *txn, uint32_t folder, const roaring_bitmap_t *among, uint64_t *out,
+                       struct error *err);
+
+/*
+ * Packs what is not packed: all of a store that an earlier version wrote, and what lost its columns on the way (a restore, new records of
+ * items). In durable transactions of some blocks, with turns for others between; what is done stays done if it is killed. Call without a
+ * transaction. Returns when nothing is left.
+ */
+int mds_columns_build(struct mds_env *env, struct error *err);
+
 #endif
