@@ -7,6 +7,7 @@
  * before it is opened, then each has its turn; a turn that fails leaves tasks behind, so it takes the pipeline with it.
  */
 #include "indexer_private.h"
+#include "mds/columns.h"
 #include "system.h"
 
 #include <signal.h>
@@ -64,6 +65,8 @@ static int finish(struct indexer_run *run, struct error *err)
     mds_read_end(&txn);
     if (rc == 0 && !complete)
         rc = mds_hashes_build(run->env, run->tmp, err);
+    if (rc == 0)
+        rc = mds_columns_build(run->env, err);
     if (rc == 0 && (rc = mds_read_begin(run->env, &txn, err)) == 0) {
         if (mds_stat(txn, stat, NULL) == 0)
             run->report->file_bytes = stat->file_bytes;

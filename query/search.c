@@ -4,9 +4,9 @@
 #include <glib.h>
 #include <time.h>
 
-#define ROWS_BETWEEN_CLOCKS 256
+#define UIDS_BETWEEN_CLOCKS 65536u
 
-enum step { STEP_SETS, STEP_ROWS, STEP_TEXT, STEP_DONE };
+enum step { STEP_SETS, STEP_COLUMNS, STEP_TEXT, STEP_DONE };
 
 struct mdsq_search {
     uint32_t folder;
@@ -16,6 +16,7 @@ struct mdsq_search {
     roaring_bitmap_t *result; /* matched so far */
     roaring_bitmap_t *open;   /* what this step has to look at */
     uint64_t next_uid;        /* where in it */
+    uint32_t next_column;     /* leaf of the tree, in STEP_COLUMNS */
     uint64_t unreadable;
 };
 
@@ -72,17 +73,16 @@ void mdsq_search_free(struct mdsq_search **search)
 }
 
 /* What is decided goes to the result; what is not is open for the next step. */
-static void narrow(struct mdsq_search *s, bool rows_known, enum step next)
+static void narrow(struct mdsq_search *s)
 {
-    roaring_bitmap_t *maybe = NULL;
-
     drop(&s->result);
     drop(&s->open);
-    query_tree_bounds(&s->tree, s->all, rows_known, &s->result, &maybe);
-    s->open = roaring_bitmap_andnot(maybe, s->result);
-    roaring_bitmap_free(maybe);
+    query_tree_bounds(&s->tree, s->all, &s->result, &s->open);
     s->next_uid = 0;
-    s->step = roaring_bitmap_is_empty(s->open) ? STEP_DONE : next;
+    if (roaring_bitmap_is_empty(s->open))
+        s->step = STEP_DONE;
+    else
+        s->step = s->next_column < s->tree.columns.n ? STEP_COLUMNS : STEP_TEXT;
 }
 
 static bool open_iterator(const struct mdsq_search *s, roaring_uint32_iterator_t *it)
@@ -92,26 +92,35 @@ static bool open_iterator(const struct mdsq_search *s, roaring_uint32_iterator_t
            roaring_move_uint32_iterator_equalorlarger(it, (uint32_t)s->next_uid);
 }
 
-/* 1 the time is up, 0 the step is done. */
-static int run_rows(struct mdsq_search *s, struct mdsq_reader *reader, int64_t deadline, struct error *err)
+/* One column, of what those before it left open. 1 the time is up, 0 the column is done. */
+static int run_column(struct mdsq_search *s, struct mdsq_reader *reader, int64_t deadline, struct error *err)
 {
-    roaring_uint32_iterator_t it;
-    unsigned rows = 0;
+    struct query_node *node = s->tree.columns.v[s->next_column];
+    roaring_bitmap_t *among = NULL;
+    int rc = mds_set_load(reader->txn, s->folder, MDS_SET_EXISTS, &among, err);
 
-    for (bool more = open_iterator(s, &it); more; more = roaring_advance_uint32_iterator(&it)) {
-        struct mds_message m;
-        int rc = mds_message_next(reader->txn, s->folder, it.current_value, &m, err);
+    if (rc < 0)
+        return rc;
+    roaring_bitmap_and_inplace(among, s->open);
 
-        if (rc > 0 && m.uid == it.current_value)
-            rc = query_tree_see_row(&s->tree, reader->txn, &m, err);
-        if (rc < 0)
-            return rc;
-        s->next_uid = (uint64_t)it.current_value + 1;
-        if (++rows % ROWS_BETWEEN_CLOCKS == 0 && now_ms() >= deadline)
-            return 1;
+    const uint64_t end = roaring_bitmap_is_empty(among) ? 0 : (uint64_t)roaring_bitmap_maximum(among) + 1;
+
+    while (rc == BASE_OK && s->next_uid < end) {
+        const uint64_t to =
+            query_column_is_whole(node, reader->txn) ? UINT32_MAX : (s->next_uid | (UIDS_BETWEEN_CLOCKS - 1));
+
+        rc = query_column_see(node, reader->txn, s->folder, among, (uint32_t)s->next_uid, (uint32_t)to, err);
+        s->next_uid = to + 1;
+        if (rc == BASE_OK && s->next_uid < end && now_ms() >= deadline)
+            rc = 1;
     }
-    query_tree_flush_rows(&s->tree);
-    return 0;
+    roaring_bitmap_free(among);
+    if (rc == BASE_OK) {
+        roaring_bitmap_and_inplace(node->set, s->all->bitmap);
+        node->is_known = true;
+        s->next_column++;
+    }
+    return rc;
 }
 
 static int run_text(struct mdsq_search *s, struct mdsq_reader *reader, int64_t deadline, struct error *err)
@@ -151,12 +160,12 @@ static int run(struct mdsq_search *s, struct mdsq_reader *reader, unsigned budge
         case STEP_SETS:
             rc = query_tree_load_sets(&s->tree, reader->txn, s->folder, s->all, err);
             if (rc >= 0)
-                narrow(s, s->tree.rows.n == 0, s->tree.rows.n ? STEP_ROWS : STEP_TEXT);
+                narrow(s);
             break;
-        case STEP_ROWS:
-            rc = run_rows(s, reader, deadline, err);
+        case STEP_COLUMNS:
+            rc = run_column(s, reader, deadline, err);
             if (rc == 0)
-                narrow(s, true, STEP_TEXT);
+                narrow(s);
             break;
         case STEP_TEXT:
             rc = run_text(s, reader, deadline, err);

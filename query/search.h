@@ -2,9 +2,10 @@
  * search: what the files of SEARCH share.
  *
  *   search_tree.c   the caller's tree, checked and copied; needles in the form in which they are compared
- *   search_sets.c   keys that the store answers with sets; rows for dates, sizes and modseqs
+ *   search_sets.c   keys that the store answers with sets; their algebra
+ *   search_columns.c  dates, sizes, modseqs and ids: columns of the store
  *   search_text.c   header, BODY and TEXT keys of one message
- *   search.c        three steps in slices: sets, rows of what the sets leave open, items of what the rows leave open
+ *   search.c        three steps in slices: sets, columns of what the sets leave open, items of what the columns leave open
  *
  * Each step narrows by Kleene's logic: with some leaves unknown, a node has the messages that match for sure and
  * those that may. What lies between at the root is all that the next, dearer step looks at.
@@ -21,12 +22,10 @@ enum query_answer { QUERY_UNKNOWN, QUERY_NO, QUERY_YES };
 enum query_leaf {
     QUERY_LEAF_NONE,   /* an inner node */
     QUERY_LEAF_SET,    /* known from the beginning */
-    QUERY_LEAF_ROW,    /* known after the row was looked at */
+    QUERY_LEAF_COLUMN, /* known after the column was looked at */
     QUERY_LEAF_FIELD,  /* a header field's text */
     QUERY_LEAF_BODY,   /* BODY and TEXT */
 };
-
-#define QUERY_PENDING_MAX 256
 
 struct query_node {
     enum mdsq_key_kind kind;
@@ -37,9 +36,8 @@ struct query_node {
     struct bytes field;
     struct query_node *children;
     uint32_t children_n;
-    roaring_bitmap_t *set; /* SET from the beginning (ALL: NULL); ROW while and after the scan */
-    uint32_t *pending;   /* ROW: QUERY_PENDING_MAX members not yet in the set */
-    uint32_t pending_n;
+    roaring_bitmap_t *set; /* SET from the beginning (ALL: NULL); COLUMN: of what was open when it was asked */
+    bool is_known;         /* COLUMN: it was asked */
     enum query_answer answer; /* of the message in hand */
 };
 
@@ -52,7 +50,7 @@ struct query_tree {
     struct arena *arena;
     struct query_node *root;
     uint32_t nodes;
-    struct query_leaves rows, fields, bodies;
+    struct query_leaves columns, fields, bodies;
 };
 
 /* Checks depth, count and kinds. BASE_ERR_LIMIT, _USAGE, and what sets give. */
@@ -64,12 +62,17 @@ void query_tree_release(struct query_tree *tree);
 /* Loads flag and keyword sets, cut to `all`. */
 int query_tree_load_sets(struct query_tree *tree, struct mds_txn *txn, uint32_t folder, const struct query_uids *all,
                          struct error *err);
-/* Lets every ROW leaf see a row. */
-int query_tree_see_row(struct query_tree *tree, struct mds_txn *txn, const struct mds_message *m, struct error *err);
-void query_tree_flush_rows(struct query_tree *tree);
-/* Messages that match for sure, and those that may: owned bitmaps. rows_known: ROW leaves were scanned. */
-void query_tree_bounds(const struct query_tree *tree, const struct query_uids *all, bool rows_known,
-                       roaring_bitmap_t **sure_out, roaring_bitmap_t **maybe_out);
+/* Messages that match for sure, and those that others of the tree's keys will decide: owned bitmaps. */
+void query_tree_bounds(const struct query_tree *tree, const struct query_uids *all, roaring_bitmap_t **sure_out,
+                       roaring_bitmap_t **open_out);
+
+/* ---- columns ------------------------------------------------------------------------------------ */
+
+/* Adds to the node's set those of `among`, which exist in the transaction, in first..last that match. */
+int query_column_see(const struct query_node *node, struct mds_txn *txn, uint32_t folder, const roaring_bitmap_t *among,
+                     uint32_t first, uint32_t last, struct error *err);
+/* One call for all UIDs costs no more than one for some of them. */
+bool query_column_is_whole(const struct query_node *node, struct mds_txn *txn);
 
 /* ---- text --------------------------------------------------------------------------------------- */
 

@@ -58,7 +58,7 @@ static void begin_answers(struct query_node *node, uint32_t uid)
 {
     if (node->kind == MDSQ_KEY_ALL)
         node->answer = QUERY_YES;
-    else if (node->leaf == QUERY_LEAF_SET || node->leaf == QUERY_LEAF_ROW)
+    else if (node->leaf == QUERY_LEAF_SET || node->leaf == QUERY_LEAF_COLUMN)
         node->answer = roaring_bitmap_contains(node->set, uid) ? QUERY_YES : QUERY_NO;
     else
         node->answer = QUERY_UNKNOWN;

@@ -14,23 +14,23 @@ static const struct {
     enum query_leaf leaf;
     const char *field; /* FIELD keys that name their field themselves */
 } kinds[] = {
-    [MDSQ_KEY_ALL] = {QUERY_LEAF_SET, NULL},      [MDSQ_KEY_AND] = {QUERY_LEAF_NONE, NULL},
-    [MDSQ_KEY_OR] = {QUERY_LEAF_NONE, NULL},      [MDSQ_KEY_NOT] = {QUERY_LEAF_NONE, NULL},
-    [MDSQ_KEY_FLAG] = {QUERY_LEAF_SET, NULL},     [MDSQ_KEY_KEYWORD] = {QUERY_LEAF_SET, NULL},
-    [MDSQ_KEY_SEQ_SET] = {QUERY_LEAF_SET, NULL},  [MDSQ_KEY_UID_SET] = {QUERY_LEAF_SET, NULL},
-    [MDSQ_KEY_BEFORE] = {QUERY_LEAF_ROW, NULL},   [MDSQ_KEY_ON] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_SINCE] = {QUERY_LEAF_ROW, NULL},    [MDSQ_KEY_SENTBEFORE] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_SENTON] = {QUERY_LEAF_ROW, NULL},   [MDSQ_KEY_SENTSINCE] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_LARGER] = {QUERY_LEAF_ROW, NULL},   [MDSQ_KEY_SMALLER] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_HEADER] = {QUERY_LEAF_FIELD, NULL}, [MDSQ_KEY_FROM] = {QUERY_LEAF_FIELD, "From"},
-    [MDSQ_KEY_TO] = {QUERY_LEAF_FIELD, "To"},     [MDSQ_KEY_CC] = {QUERY_LEAF_FIELD, "Cc"},
-    [MDSQ_KEY_BCC] = {QUERY_LEAF_FIELD, "Bcc"},   [MDSQ_KEY_SUBJECT] = {QUERY_LEAF_FIELD, "Subject"},
-    [MDSQ_KEY_BODY] = {QUERY_LEAF_BODY, NULL},    [MDSQ_KEY_TEXT] = {QUERY_LEAF_BODY, NULL},
-    [MDSQ_KEY_MODSEQ] = {QUERY_LEAF_ROW, NULL},   [MDSQ_KEY_NONE] = {QUERY_LEAF_SET, NULL},
-    [MDSQ_KEY_SET] = {QUERY_LEAF_SET, NULL},      [MDSQ_KEY_OLDER] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_YOUNGER] = {QUERY_LEAF_ROW, NULL},  [MDSQ_KEY_SAVEDBEFORE] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_SAVEDON] = {QUERY_LEAF_ROW, NULL},  [MDSQ_KEY_SAVEDSINCE] = {QUERY_LEAF_ROW, NULL},
-    [MDSQ_KEY_EMAILID] = {QUERY_LEAF_ROW, NULL},  [MDSQ_KEY_THREADID] = {QUERY_LEAF_ROW, NULL},
+    [MDSQ_KEY_ALL] = {QUERY_LEAF_SET, NULL},        [MDSQ_KEY_AND] = {QUERY_LEAF_NONE, NULL},
+    [MDSQ_KEY_OR] = {QUERY_LEAF_NONE, NULL},        [MDSQ_KEY_NOT] = {QUERY_LEAF_NONE, NULL},
+    [MDSQ_KEY_FLAG] = {QUERY_LEAF_SET, NULL},       [MDSQ_KEY_KEYWORD] = {QUERY_LEAF_SET, NULL},
+    [MDSQ_KEY_SEQ_SET] = {QUERY_LEAF_SET, NULL},    [MDSQ_KEY_UID_SET] = {QUERY_LEAF_SET, NULL},
+    [MDSQ_KEY_BEFORE] = {QUERY_LEAF_COLUMN, NULL},  [MDSQ_KEY_ON] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_SINCE] = {QUERY_LEAF_COLUMN, NULL},   [MDSQ_KEY_SENTBEFORE] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_SENTON] = {QUERY_LEAF_COLUMN, NULL},  [MDSQ_KEY_SENTSINCE] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_LARGER] = {QUERY_LEAF_COLUMN, NULL},  [MDSQ_KEY_SMALLER] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_HEADER] = {QUERY_LEAF_FIELD, NULL},   [MDSQ_KEY_FROM] = {QUERY_LEAF_FIELD, "From"},
+    [MDSQ_KEY_TO] = {QUERY_LEAF_FIELD, "To"},       [MDSQ_KEY_CC] = {QUERY_LEAF_FIELD, "Cc"},
+    [MDSQ_KEY_BCC] = {QUERY_LEAF_FIELD, "Bcc"},     [MDSQ_KEY_SUBJECT] = {QUERY_LEAF_FIELD, "Subject"},
+    [MDSQ_KEY_BODY] = {QUERY_LEAF_BODY, NULL},      [MDSQ_KEY_TEXT] = {QUERY_LEAF_BODY, NULL},
+    [MDSQ_KEY_MODSEQ] = {QUERY_LEAF_COLUMN, NULL},  [MDSQ_KEY_NONE] = {QUERY_LEAF_SET, NULL},
+    [MDSQ_KEY_SET] = {QUERY_LEAF_SET, NULL},        [MDSQ_KEY_OLDER] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_YOUNGER] = {QUERY_LEAF_COLUMN, NULL}, [MDSQ_KEY_SAVEDBEFORE] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_SAVEDON] = {QUERY_LEAF_COLUMN, NULL}, [MDSQ_KEY_SAVEDSINCE] = {QUERY_LEAF_COLUMN, NULL},
+    [MDSQ_KEY_EMAILID] = {QUERY_LEAF_COLUMN, NULL}, [MDSQ_KEY_THREADID] = {QUERY_LEAF_COLUMN, NULL},
 };
 
 /* The form in which texts are compared: a line end is one blank, letters are casemapped. */
@@ -91,10 +91,8 @@ static int copy_leaf(struct copy *c, const struct mdsq_key *key, struct query_no
         break;
     default: break;
     }
-    if (node->leaf == QUERY_LEAF_ROW) {
+    if (node->leaf == QUERY_LEAF_COLUMN)
         node->set = roaring_bitmap_create();
-        node->pending = arena_alloc(c->tree->arena, QUERY_PENDING_MAX * sizeof *node->pending);
-    }
     return BASE_OK;
 }
 
@@ -147,7 +145,7 @@ int query_tree_copy(const struct mdsq_key *key, struct query_uids *all, struct q
     const int rc = copy_node(&c, key, out->root, 0);
 
     if (rc >= 0) {
-        out->rows = pick(out->arena, &c.leaves, QUERY_LEAF_ROW);
+        out->columns = pick(out->arena, &c.leaves, QUERY_LEAF_COLUMN);
         out->fields = pick(out->arena, &c.leaves, QUERY_LEAF_FIELD);
         out->bodies = pick(out->arena, &c.leaves, QUERY_LEAF_BODY);
     } else {
