@@ -1,11 +1,13 @@
 /*
  * SORT (RFC 5256, RFC 5957): columns of each message are collected in slices, then merged in slices, bottom up. Texts
- * are compared as i;unicode-casemap has them. What is equal in all criteria stays in the order of the view.
+ * are compared as i;unicode-casemap has them. What is equal in all criteria stays in the order of the view. Numbers
+ * alone: sort_numbers.c.
  *
  * A message takes sizeof (struct row) and its casemapped texts, TEXT_MAX of each at most: a subject of 30 bytes makes
  * 100 MB of a million.
  */
 #include "change.h"
+#include "sort_numbers.h"
 
 #include <glib.h>
 
@@ -24,6 +26,7 @@ struct mdsq_sort {
     struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
     size_t by_n;
     bool has_texts;
+    struct query_number_sort *numbers; /* without texts: all is done there */
     uint32_t folder;
     struct query_uids *uids;
     uint64_t next_uid;
@@ -75,7 +78,10 @@ int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, cons
         s->has_texts |= is_text(by[i].key);
     s->folder = view->folder;
     s->uids = query_uids_ref(set ? set->uids : view->uids);
-    s->rows = g_new(struct row, s->uids->count + 1);
+    if (query_number_sort_can(by, by_n))
+        s->numbers = query_number_sort_new(s->folder, s->uids, by, by_n);
+    else
+        s->rows = g_new(struct row, s->uids->count + 1);
     s->width = 1;
     *out = s;
     return MDSQ_OK;
@@ -88,6 +94,7 @@ void mdsq_sort_free(struct mdsq_sort **sort)
     *sort = NULL;
     if (s == NULL)
         return;
+    query_number_sort_free(&s->numbers);
     query_uids_unref(&s->uids);
     g_free(s->rows);
     g_free(s->other);
@@ -251,6 +258,12 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
     int rc = BASE_OK;
 
     query_error_init(&e);
+    if (sort->numbers) {
+        rc = query_number_sort_run(sort->numbers, reader->txn, until_us, &e);
+        sort->n = sort->uids->count;
+        sort->merged = rc == 0;
+        return rc < 0 ? query_result(rc, &e, err) : rc;
+    }
     if (!sort->collected) {
         rc = collect(sort, reader, until_us, &e);
         sort->collected = rc == 0;
@@ -262,15 +275,20 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
     return rc < 0 ? query_result(rc, &e, err) : rc;
 }
 
+static uint32_t uid_at(const struct mdsq_sort *s, uint32_t i)
+{
+    return s->numbers ? query_number_sort_uids(s->numbers)[i] : s->rows[i].uid;
+}
+
 bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)
 {
     if (!sort->merged || sort->told >= sort->n)
         return false;
-    *uid_out = sort->rows[sort->told++].uid;
+    *uid_out = uid_at(sort, sort->told++);
     return true;
 }
 
 uint32_t mdsq_sort_last(const struct mdsq_sort *sort)
 {
-    return sort->merged && sort->n ? sort->rows[sort->n - 1].uid : 0;
+    return sort->merged && sort->n ? uid_at(sort, sort->n - 1) : 0;
 }
