@@ -5,6 +5,7 @@
  * MDS_CORRUPTIONS sets the number of tries (default 1,000; the readers of a change to a free page cost little).
  */
 #include "base/hash.h"
+#include "mds/columns.h"
 #include "mds/mds.h"
 #include "test_support.h"
 
@@ -35,8 +36,9 @@ static struct bytes some(struct rng *r, uint8_t *room, size_t max)
 static void add_message(struct mds_txn *t, struct rng *r, uint32_t folder, uint32_t container, uint64_t old_item)
 {
     static uint8_t a[500], b[300], c[700];
-    struct mds_sort sort = {
-        .base_subject = BYTES_LIT("subject"), .preview = BYTES_LIT("preview"), .reference_hashes = BYTES_LIT("8 bytes.another8")};
+    struct mds_sort sort = {.base_subject = BYTES_LIT("subject"),
+                            .preview = BYTES_LIT("preview"),
+                            .reference_hashes = BYTES_LIT("8 bytes.another8")};
     struct error err;
     struct buf encoded = {0};
     uint8_t identity[600];
@@ -104,7 +106,7 @@ static void make_store(const char *dir, struct rng *r)
             cr_assert(rc == BASE_OK || rc == BASE_ERR_EXISTS);
         }
         must(mds_meta_put(t, "setting", BYTES_LIT("value"), false, &err), &err);
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 30; i++) /* so many that columns are packed */
             add_message(t, r, folders[rng_below(r, 4)], container.id, i % 9 == 8 ? 1 + rng_below(r, 8) : 0);
         for (int i = 0; i < 6; i++) {
             struct mds_message m;
@@ -129,7 +131,32 @@ static void make_store(const char *dir, struct rng *r)
     mds_close(&env);
 }
 
-/* Every answer: the dump, and what it does not ask: lookups by name, hash and message id, times, the own vault's tail. */
+static int columns_tell(struct mds_txn *t, uint32_t folder, FILE *out)
+{
+    roaring_bitmap_t *exists = NULL;
+    struct error err;
+    int rc = mds_set_load(t, folder, MDS_SET_EXISTS, &exists, &err);
+
+    if (rc != BASE_OK)
+        return rc;
+    const uint64_t n = roaring_bitmap_get_cardinality(exists);
+    uint32_t *uids = calloc(n + 1, sizeof *uids);
+    int64_t *values = calloc(n + 1, sizeof *values);
+
+    roaring_bitmap_to_uint32_array(exists, uids);
+    for (unsigned column = 0; column < MDS_COLUMN_COUNT && rc == BASE_OK; column++) {
+        rc = mds_column_read(t, folder, (enum mds_column)column, uids, n, values, &err);
+        for (uint64_t i = 0; i < n && rc == BASE_OK; i++)
+            (void)fprintf(out, "c%lld ", (long long)values[i]);
+    }
+    free(uids);
+    free(values);
+    roaring_bitmap_free(exists);
+    return rc;
+}
+
+/* Every answer: the dump, and what it does not ask: lookups by name, hash and message id, times, the own vault's tail.
+ */
 static uint64_t answers(struct mds_txn *t, bool *failed)
 {
     struct error err;
@@ -143,8 +170,13 @@ static uint64_t answers(struct mds_txn *t, bool *failed)
     uint64_t id, pos;
 
     *failed = mds_dump(t, out, &err) != BASE_OK;
-    for (int i = 0; i < 4; i++)
-        (void)fprintf(out, "%d\n", mds_folder_find(t, bytes_str(textf("a/b%d", i)), &f, &err));
+    for (int i = 0; i < 4; i++) {
+        const int rc = mds_folder_find(t, bytes_str(textf("a/b%d", i)), &f, &err);
+
+        (void)fprintf(out, "%d\n", rc);
+        if (rc == BASE_OK && columns_tell(t, f.id, out) != BASE_OK)
+            *failed = true;
+    }
     for (int rc = 1; rc == 1;) {
         if ((rc = mds_removed_next(t, removed.folder, removed.uid, &removed, &err)) == 1)
             (void)fprintf(out, "r%lld ", (long long)removed.removed_at);
