@@ -33,7 +33,7 @@
 
 #define MIME_WORDS_RUN_MAX  64 /* bytes of a run that is one term */
 #define MIME_WORDS_RUN_STEP 32 /* a longer run: a piece of up to RUN_MAX bytes begins every so many */
-#define MIME_WORDS_OVERLAP  30 /* RUN_MAX - RUN_STEP - 2: a needle of up to so many bytes lies in one piece, wherever characters end */
+#define MIME_WORDS_OVERLAP  32 /* RUN_MAX - RUN_STEP: a needle of up to so many bytes lies whole in one piece */
 #define MIME_WORDS_TERM_MAX MIME_WORDS_RUN_MAX
 
 /* Touch nothing. */
