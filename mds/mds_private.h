@@ -8,6 +8,7 @@
  *   txn.c                          transactions; get, put and delete of sealed rows
  *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c column_*.c
  * source.c dump.c verify.c stat.c catalogue.c
+ *   text_*.c                       the content index (text_private.h), on env.c and txn.c alone
  *
  * The bytes are described in docs/FORMAT.md and nowhere else.
  */
@@ -48,7 +49,8 @@ enum table {
     TABLE_USERS = 21,    /* catalogue */
     TABLE_REMOVED = 22,
     TABLE_COLUMNS = 23,
-    TABLE_COUNT = 24
+    TABLE_TEXT = 31, /* content index; the numbers between are not given yet */
+    TABLE_COUNT = 32
 };
 
 #define TABLES_FIRST 22u /* tables that the sums of the first stores count */
@@ -235,7 +237,7 @@ struct schema {
     uint32_t tables;             /* bit set */
     uint32_t later;              /* of them: those that a store of an earlier version lacks */
 };
-extern const struct schema archive_schema, catalogue_schema;
+extern const struct schema archive_schema, catalogue_schema, text_schema;
 
 struct mds_env {
     /* permanent */
@@ -395,6 +397,13 @@ int row_seek(struct mds_txn *t, enum table table, MDB_cursor_op op, struct bytes
              struct error *err);
 int row_seek_on(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_op op, struct bytes *key,
                 struct bytes *payload_out, struct error *err);
+/* Without a look at the seal: for rows that never change, whose seal is checked once a process (text_block.c). The
+ * payload is a view behind its seal; it is empty if the row has no room for one. */
+int row_get_unsealed(struct mds_txn *t, enum table table, struct bytes key, struct bytes *payload_out,
+                     struct error *err);
+int row_seek_unsealed(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_op op, struct bytes *key,
+                      struct bytes *payload_out, struct error *err);
+bool row_seal_holds(enum table table, struct bytes key, struct bytes payload); /* of a payload from these two */
 /* The last row whose key is <= key and begins with its first prefix_n bytes. 1 found, 0 none. */
 int row_seek_last(struct mds_txn *t, enum table table, struct bytes key, size_t prefix_n, struct bytes *key_out,
                   struct bytes *payload_out, struct error *err);
@@ -420,6 +429,7 @@ MDB_val val_of(struct bytes b);
 #define META_HASHES   "!hashes" /* "building" or "complete" */
 #define META_RENAMES  "!renames"
 #define META_SEGMENTS "!segments"
+#define META_TEXT     "!text"
 
 int meta_load_counters(struct mds_txn *t, struct counters *out, struct error *err);
 int meta_load_sums(struct mds_txn *t, struct table_sums *out, struct error *err);

@@ -8,6 +8,7 @@ const char *const table_names[TABLE_COUNT] = {
     "meta",    "folders", "names",    "floors",   "messages", "sets",    "items",      "wire",
     "headers", "sort",    "hashes",   "msgids",   "filed",    "sources", "containers", "container_names",
     "places",  "changes", "expunged", "keywords", "archives", "users",   "removed",    "columns",
+    [TABLE_TEXT] = "text",
 };
 
 /* Features that came with a table of their own. */
@@ -18,12 +19,14 @@ static const struct {
 
 static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", "removed", "columns", NULL};
 static const char *const catalogue_features[] = {"seals-xxh3", NULL};
+static const char *const text_features[] = {"seals-xxh3", "text-segments", NULL};
 
 #define LATER (1u << TABLE_REMOVED | 1u << TABLE_COLUMNS)
 
 const struct schema archive_schema = {"mds-archive", archive_features, ((1u << TABLE_ARCHIVES) - 1u) | LATER, LATER};
 const struct schema catalogue_schema = {"mds-catalogue", catalogue_features,
                                         1u << TABLE_META | 1u << TABLE_ARCHIVES | 1u << TABLE_USERS, 0};
+const struct schema text_schema = {"mds-text", text_features, 1u << TABLE_META | 1u << TABLE_TEXT, 0};
 
 /* The number of the table that fails, or -1. Later tables may be missing, unless they are made now. */
 static int tables_open(struct mds_env *env, MDB_txn *txn, unsigned flags, int *lmdb_out)

@@ -402,6 +402,45 @@ int row_seek_on(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_o
     return rc == BASE_OK ? 1 : rc;
 }
 
+static struct bytes row_unsealed(MDB_val value)
+{
+    const struct bytes raw = bytes_of_val(value);
+
+    return raw.n > SEAL_BYTES ? bytes_slice(raw, SEAL_BYTES, SIZE_MAX) : bytes_of(NULL, 0);
+}
+
+int row_get_unsealed(struct mds_txn *t, enum table table, struct bytes key, struct bytes *payload_out,
+                     struct error *err)
+{
+    MDB_val k = val_of(key), v = {0};
+    const int lmdb = mdb_get(t->lmdb, t->env->dbi[table], &k, &v);
+
+    *payload_out = row_unsealed(v);
+    if (lmdb == MDB_NOTFOUND)
+        return BASE_ERR_NOTFOUND;
+    return lmdb ? txn_fail(t, lmdb, table_names[table], err) : BASE_OK;
+}
+
+int row_seek_unsealed(struct mds_txn *t, MDB_cursor *c, enum table table, MDB_cursor_op op, struct bytes *key,
+                      struct bytes *payload_out, struct error *err)
+{
+    MDB_val k = val_of(*key), v = {0};
+    const int lmdb = mdb_cursor_get(c, &k, &v, op);
+
+    if (lmdb == MDB_NOTFOUND)
+        return 0;
+    if (lmdb)
+        return txn_fail(t, lmdb, table_names[table], err);
+    *key = bytes_of_val(k);
+    *payload_out = row_unsealed(v);
+    return 1;
+}
+
+bool row_seal_holds(enum table table, struct bytes key, struct bytes payload)
+{
+    return payload.n > 0 && get_be32(payload.p - SEAL_BYTES) == row_seal(table, key, payload);
+}
+
 int row_seek(struct mds_txn *t, enum table table, MDB_cursor_op op, struct bytes *key, struct bytes *payload_out,
              struct error *err)
 {

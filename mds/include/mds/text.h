@@ -138,9 +138,8 @@ int mds_text_find(struct mds_text_reader *r, struct bytes term, enum mds_match m
                   const roaring_bitmap_t *within, roaring_bitmap_t **out, struct error *err);
 
 struct mds_text_cost {
-    uint64_t terms;    /* that match, over all segments */
-    uint64_t bytes;    /* of postings that mds_text_find would decode: some 0.4 ns each */
-    uint64_t items_max; /* no more items than that can match */
+    uint64_t terms; /* that match, over all segments */
+    uint64_t bytes; /* of their postings, which mds_text_find decodes unless all is found before; 1 to 8 a byte */
 };
 /* For planners and --explain. Costs what looking the terms up costs: PREFIX and WHOLE microseconds, the others a scan of all terms. */
 int mds_text_count(struct mds_text_reader *r, struct bytes term, enum mds_match match, struct mds_text_cost *out, struct error *err);
