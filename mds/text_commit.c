@@ -1,6 +1,9 @@
 /* A batch becomes a segment, in one transaction. */
 #include "text_private.h"
 
+#define MASKS_ALL        ((1u << BATCH_MASK_BITS) - 1u)
+#define GROUPS_SORT_FROM 64u /* postings from which on sorting them by mask beats passes */
+
 /* ---- terms in order ---- */
 
 struct sort_term {
@@ -52,17 +55,17 @@ static uint32_t *postings_sorted(const struct mds_text_batch *b, size_t *begin)
     return v;
 }
 
-static void term_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n, uint32_t *ids,
-                       struct text_writer *w)
+/* Each group by a pass over all: for few postings. */
+static void groups_write_few(const struct mds_text_batch *b, const uint32_t *v, uint32_t n, uint32_t *ids,
+                             struct text_writer *w)
 {
-    const uint32_t all = (1u << BATCH_MASK_BITS) - 1;
     uint32_t mask = 0;
 
     for (;;) {
         uint32_t next = UINT32_MAX, some = 0;
 
         for (uint32_t i = 0; i < n; i++) {
-            const uint32_t now = v[i] & all;
+            const uint32_t now = v[i] & MASKS_ALL;
 
             if (now == mask)
                 ids[some++] = b->items[v[i] >> BATCH_MASK_BITS];
@@ -79,6 +82,32 @@ static void term_write(const struct mds_text_batch *b, const uint32_t *v, uint32
     }
 }
 
+void groups_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n, uint32_t *ids, struct text_writer *w)
+{
+    uint32_t end[MASKS_ALL + 1] = {0}, at = 0;
+
+    if (n < GROUPS_SORT_FROM) {
+        groups_write_few(b, v, n, ids, w);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        end[v[i] & MASKS_ALL]++;
+    for (uint32_t mask = 0; mask <= MASKS_ALL; mask++) { /* now where each begins */
+        const uint32_t some = end[mask];
+
+        end[mask] = at;
+        at += some;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        ids[end[v[i] & MASKS_ALL]++] = b->items[v[i] >> BATCH_MASK_BITS];
+    for (uint32_t mask = 0, from = 0; mask <= MASKS_ALL; from = end[mask++]) {
+        if (end[mask] == from)
+            continue;
+        writer_group(w, mask);
+        writer_items(w, ids + from, end[mask] - from);
+    }
+}
+
 static void terms_write(const struct mds_text_batch *b, struct text_writer *w)
 {
     struct sort_term *terms = terms_sorted(b);
@@ -92,7 +121,7 @@ static void terms_write(const struct mds_text_batch *b, struct text_writer *w)
         const struct batch_term *t = &b->terms[terms[i].term];
 
         writer_term(w, batch_term_bytes(b, t));
-        term_write(b, postings + begin[terms[i].term], t->count, ids, w);
+        groups_write(b, postings + begin[terms[i].term], t->count, ids, w);
     }
     free(postings);
     free(ids);

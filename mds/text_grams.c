@@ -1,26 +1,25 @@
 /*
- * Grams of a batch: every string of one or two short characters that some term of an item contains. Which terms contain
- * "ED" is soon said, but they are so many that uniting their postings would take seconds; so what they unite to is
- * stored. Collected item by item in order of the log, so that merging segments merges grams as it does terms.
+ * Letters of a batch: for every short character the items that have a term with it. Which terms contain an "E" is soon
+ * said, but their postings are most of the index, and some item always lacks it, so that uniting them has no early end;
+ * what they unite to is stored. Strings of two letters are not worth it: docs/decisions/0040. Collected item by item in
+ * order of the log, so that merging segments merges them as it does terms.
  */
 #include "text_private.h"
 
+#define GRAMS 0x800u /* characters of one or two bytes */
+
 struct gram {
-    uint8_t text[4];
-    uint8_t n;
-    uint32_t item, mask; /* the item at hand: index + 1 and classes so far */
+    uint32_t item, mask; /* the item at hand: index + 1, and classes so far */
     uint32_t last_item, last_mask;
     struct buf log; /* varints: gap << 1 | is there a new mask; the mask */
+    uint32_t n;
 };
 
 struct grams {
-    struct gram *v;
-    uint32_t n, cap;
-    uint32_t *slots; /* index + 1 */
-    uint32_t slots_n;
-    uint32_t *touched; /* by the item at hand */
-    uint32_t touched_n, touched_cap;
+    struct gram v[GRAMS];
     uint32_t item;
+    uint16_t touched[GRAMS]; /* by that item */
+    uint32_t touched_n;
 };
 
 /* Length of the short character at p, 0 if it is another. */
@@ -31,79 +30,7 @@ static size_t short_char(const uint8_t *p, const uint8_t *end)
 
 bool gram_is(struct bytes term)
 {
-    const uint8_t *p = term.p, *const end = p + term.n;
-    unsigned n = 0;
-
-    for (size_t c = 0; p < end; p += c, n++) {
-        if (n == 2 || (c = short_char(p, end)) == 0)
-            return false;
-    }
-    return n > 0;
-}
-
-static uint32_t gram_hash(const uint8_t *p, size_t n)
-{
-    uint32_t v = (uint32_t)n;
-
-    for (size_t i = 0; i < n; i++)
-        v = (v ^ p[i]) * 0x01000193u;
-    return (v ^ v >> 15) * 0x85ebca6bu;
-}
-
-static void grams_rehash(struct grams *g, uint32_t slots_n)
-{
-    free(g->slots);
-    g->slots_n = slots_n;
-    g->slots = calloc(slots_n, sizeof *g->slots);
-    ASSERT(g->slots);
-    for (uint32_t i = 0; i < g->n; i++) {
-        uint32_t at = gram_hash(g->v[i].text, g->v[i].n) >> 8 & (slots_n - 1);
-
-        while (g->slots[at])
-            at = (at + 1) & (slots_n - 1);
-        g->slots[at] = i + 1;
-    }
-}
-
-static struct gram *gram_find(struct grams *g, const uint8_t *p, size_t n)
-{
-    uint32_t at = gram_hash(p, n) >> 8 & (g->slots_n - 1);
-
-    for (; g->slots[at]; at = (at + 1) & (g->slots_n - 1)) {
-        struct gram *known = &g->v[g->slots[at] - 1];
-
-        if (known->n == n && memcmp(known->text, p, n) == 0)
-            return known;
-    }
-    if (g->n == g->cap) {
-        g->cap = g->cap ? 2 * g->cap : 2048;
-        g->v = realloc(g->v, g->cap * sizeof *g->v);
-        ASSERT(g->v);
-    }
-    g->v[g->n] = (struct gram){.n = (uint8_t)n};
-    memcpy(g->v[g->n].text, p, n);
-    g->slots[at] = ++g->n;
-    if (g->n > g->slots_n / 2)
-        grams_rehash(g, 2 * g->slots_n);
-    return &g->v[g->n - 1];
-}
-
-static void gram_touch(struct grams *g, const uint8_t *p, size_t n, uint32_t mask)
-{
-    struct gram *gram = gram_find(g, p, n);
-
-    if (gram->item == g->item) {
-        gram->mask |= mask;
-        return;
-    }
-    gram->item = g->item;
-    gram->mask = mask;
-    if (g->touched_n == g->touched_cap) {
-        g->touched_cap = g->touched_cap ? 2 * g->touched_cap : 2048;
-        g->touched = realloc(g->touched, g->touched_cap * sizeof *g->touched);
-        ASSERT(g->touched);
-    }
-    g->touched[g->touched_n++] = (uint32_t)(gram - g->v);
+    return term.n > 0 && short_char(term.p, term.p + term.n) == term.n;
 }
 
 static void item_end(struct grams *g)
@@ -117,93 +44,78 @@ static void item_end(struct grams *g)
             buf_put_varint(&gram->log, gram->mask);
         gram->last_item = gram->item;
         gram->last_mask = gram->mask;
+        gram->n++;
     }
     g->touched_n = 0;
 }
 
+static void gram_touch(struct grams *g, uint32_t c, uint32_t mask)
+{
+    struct gram *gram = &g->v[c];
+
+    if (gram->item == g->item) {
+        gram->mask |= mask;
+        return;
+    }
+    gram->item = g->item;
+    gram->mask = mask;
+    g->touched[g->touched_n++] = (uint16_t)c;
+}
+
 static void term_add(struct grams *g, struct bytes term, uint32_t mask)
 {
-    const uint8_t *p = term.p, *const end = p + term.n, *before = NULL;
+    const uint8_t *const end = term.p + term.n;
 
-    while (p < end) {
+    for (const uint8_t *p = term.p; p < end;) {
         const size_t n = short_char(p, end);
 
-        if (n == 0) {
-            before = NULL;
-            for (p++; p < end && (*p & 0xc0) == 0x80;)
-                p++;
-            continue;
-        }
-        gram_touch(g, p, n, mask);
-        if (before)
-            gram_touch(g, before, (size_t)(p + n - before), mask);
-        before = p;
-        p += n;
+        if (n)
+            gram_touch(g, n == 1 ? *p : (*p & 0x1fu) << 6 | (p[1] & 0x3fu), mask);
+        for (p++; p < end && (*p & 0xc0) == 0x80;)
+            p++;
     }
 }
 
-static int by_text(const void *va, const void *vb)
+static void gram_write(const struct mds_text_batch *b, uint32_t c, const struct gram *gram, uint32_t *v, uint32_t *ids,
+                       struct text_writer *w)
 {
-    const struct gram *a = va, *b = vb;
+    const uint8_t two[2] = {(uint8_t)(0xc0 | c >> 6), (uint8_t)(0x80 | (c & 0x3f))}, one = (uint8_t)c;
+    struct reader in = reader_of(buf_bytes(&gram->log));
+    uint32_t item = 0, mask = 0;
 
-    return bytes_compare(bytes_of(a->text, a->n), bytes_of(b->text, b->n));
-}
+    for (uint32_t i = 0; i < gram->n; i++) {
+        const uint64_t step = reader_varint(&in);
 
-/* One group after the other, by a pass over the log for each. */
-static void gram_write(const struct mds_text_batch *b, const struct gram *gram, uint32_t *ids, struct text_writer *w)
-{
-    uint32_t mask = 0;
-
-    writer_term(w, bytes_of(gram->text, gram->n));
-    for (;;) {
-        struct reader in = reader_of(buf_bytes(&gram->log));
-        uint32_t item = 0, now = 0, next = UINT32_MAX, n = 0;
-
-        while (in.p < in.end) {
-            const uint64_t step = reader_varint(&in);
-
-            item += (uint32_t)(step >> 1);
-            if (step & 1)
-                now = (uint32_t)reader_varint(&in);
-            if (now == mask)
-                ids[n++] = b->items[item - 1];
-            else if (now > mask && now < next)
-                next = now;
-        }
-        if (n) {
-            writer_group(w, mask);
-            writer_items(w, ids, n);
-        }
-        if (next == UINT32_MAX)
-            return;
-        mask = next;
+        item += (uint32_t)(step >> 1);
+        if (step & 1)
+            mask = (uint32_t)reader_varint(&in);
+        v[i] = (item - 1) << BATCH_MASK_BITS | mask;
     }
+    writer_term(w, c < 0x80 ? bytes_of(&one, 1) : bytes_of(two, 2));
+    groups_write(b, v, gram->n, ids, w);
 }
 
 void grams_write(const struct mds_text_batch *b, struct text_writer *w)
 {
-    struct grams g = {0};
-    uint32_t *ids = malloc((b->items_n + 1) * sizeof *ids);
+    struct grams *g = calloc(1, sizeof *g);
+    uint32_t *ids = malloc(2 * ((size_t)b->items_n + 1) * sizeof *ids);
 
-    ASSERT(ids);
-    grams_rehash(&g, 4096);
+    ASSERT(g && ids);
     for (size_t i = 0; i < b->log_n; i++) {
         const uint32_t item = (b->log_posting[i] >> BATCH_MASK_BITS) + 1;
 
-        if (item != g.item)
-            item_end(&g);
-        g.item = item;
-        term_add(&g, batch_term_bytes(b, &b->terms[b->log_term[i]]), b->log_posting[i] & ((1u << BATCH_MASK_BITS) - 1));
+        if (item != g->item)
+            item_end(g);
+        g->item = item;
+        term_add(g, batch_term_bytes(b, &b->terms[b->log_term[i]]), b->log_posting[i] & ((1u << BATCH_MASK_BITS) - 1));
     }
-    item_end(&g);
-    qsort(g.v, g.n, sizeof *g.v, by_text);
+    item_end(g);
     writer_grams(w);
-    for (uint32_t i = 0; i < g.n; i++) {
-        gram_write(b, &g.v[i], ids, w);
-        buf_release(&g.v[i].log);
+    for (uint32_t c = 0; c < GRAMS; c++) {
+        if (g->v[c].n)
+            gram_write(b, c, &g->v[c], ids, ids + b->items_n + 1, w);
+        buf_release(&g->v[c].log);
     }
-    free(g.v);
-    free(g.slots);
-    free(g.touched);
     free(ids);
+    free(g);
 }

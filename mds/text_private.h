@@ -321,11 +321,10 @@ static inline struct bytes batch_term_bytes(const struct mds_text_batch *b, cons
     return bytes_of(b->arena.p + t->text, t->n);
 }
 
-/*
- * Strings of one or two characters below U+0800, which too many terms contain to unite their postings at each search.
- * They have postings of their own.
- */
-bool gram_is(struct bytes term); /* one or two such characters, and nothing else */
+/* A term's postings by mask; ids: scratch for as many. */
+void groups_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n, uint32_t *ids, struct text_writer *w);
+
+bool gram_is(struct bytes term); /* one character below U+0800, and nothing else: has postings of its own */
 void grams_write(const struct mds_text_batch *b, struct text_writer *w);
 
 #endif
