@@ -54,14 +54,15 @@ static int clear_write(struct mds_txn *t, void *arg, struct error *err)
     struct text_dir dir = {0};
     struct key from, key;
     struct bytes at, payload;
-    int rc = BASE_OK;
+    int rc;
 
     key_reset(&from);
     key_u32(&from, c->segment);
     c->more = false;
-    for (unsigned n = 0; rc == BASE_OK; n++) {
+    for (unsigned n = 0;; n++) {
         at = key_bytes(&from);
-        if ((rc = row_seek(t, TABLE_TEXT, MDB_SET_RANGE, &at, &payload, err)) < 0 && rc != BASE_ERR_CORRUPT)
+        rc = row_seek(t, TABLE_TEXT, MDB_SET_RANGE, &at, &payload, err);
+        if (rc < 0 && rc != BASE_ERR_CORRUPT) /* damaged rows go as well */
             return rc;
         if (rc == 0 || at.n < from.n || memcmp(at.p, from.p, from.n) != 0)
             break;
@@ -71,10 +72,9 @@ static int clear_write(struct mds_txn *t, void *arg, struct error *err)
         }
         key_reset(&key);
         key_raw(&key, at);
-        rc = row_delete(t, TABLE_TEXT, key_bytes(&key), NULL, err);
+        if ((rc = row_delete(t, TABLE_TEXT, key_bytes(&key), NULL, err)) != BASE_OK)
+            return rc;
     }
-    if (rc < 0)
-        return rc;
     if ((rc = dir_load(t, &dir, err)) == BASE_OK) {
         dir_remove(&dir, c->segment);
         rc = dir_store(t, &dir, err);
