@@ -1,6 +1,7 @@
 /*
- * Rows of the content index that nobody wrote. With a wrong seal they are an error or are not met, never a wrong answer; with a right one, as
- * if from an enemy, anything may be answered, but nothing is overrun and nothing hangs: searching, walking, verifying, merging.
+ * Rows of the content index that nobody wrote. With a wrong seal they are an error or are not met, never a wrong
+ * answer; with a right one, as if from an enemy, anything may be answered, but nothing is overrun and nothing hangs:
+ * searching, walking, verifying, merging.
  */
 #include "mds/text_private.h"
 

@@ -94,8 +94,8 @@ Test(text, lists_come_back)
         forms[form]++;
         cr_assert_leq(out.n, RECORD_CHUNK_BYTES);
         memset(back, 0, n * sizeof *back);
-        cr_assert(list_chunk_decode(buf_bytes(&out), form, n, first, last, back), "form %d: %u of [%u, %u]", (int)form, n,
-                  first, last);
+        cr_assert(list_chunk_decode(buf_bytes(&out), form, n, first, last, back), "form %d: %u of [%u, %u]", (int)form,
+                  n, first, last);
         cr_assert_eq(memcmp(v, back, n * sizeof *v), 0);
         if (out.n)
             cr_assert(!list_chunk_decode(bytes_slice(buf_bytes(&out), 0, out.n - 1), form, n, first, last, back));
@@ -279,7 +279,8 @@ Test(text, classes_and_matches)
     cr_expect_eq(hits(text, "ALL", MDS_MATCH_CONTAINS, MDS_TEXT_MASK_ALL), 0, "an empty index");
     MUST(items_commit(text, 1, 100));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        cr_expect_eq(hits(text, rows[i].term, rows[i].match, rows[i].classes), rows[i].hits, "row %zu: %s", i, rows[i].term);
+        cr_expect_eq(hits(text, rows[i].term, rows[i].match, rows[i].classes), rows[i].hits, "row %zu: %s", i,
+                     rows[i].term);
     mds_text_close(&text);
 }
 
@@ -361,7 +362,9 @@ Test(text, a_stopped_merge_leaves_what_was)
 
     MUST(items_commit(text, 1, 3000));
     MUST(items_commit(text, 3000, 6000));
-    cr_expect_eq(mds_text_merge(text, &(struct mds_text_merge_options){.all = true, .stop = stop_at_once, .arg = &asked}, &more, &err),
+    cr_expect_eq(mds_text_merge(text,
+                                &(struct mds_text_merge_options){.all = true, .stop = stop_at_once, .arg = &asked},
+                                &more, &err),
                  BASE_ERR_CANCELLED);
     cr_expect_gt(asked, 0);
     cr_expect_eq(hits(text, "ALL", MDS_MATCH_WHOLE, MDS_TEXT_MASK_ALL), 5999);
