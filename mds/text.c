@@ -122,7 +122,7 @@ int mds_text_open(const char *archive_dir, const struct mds_text_options *opts, 
 
 static void seen_free(struct text_seen *s)
 {
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < SEEN_KINDS; i++)
         free(s->bits[i]);
     free(s);
 }
@@ -165,8 +165,9 @@ static struct text_seen *seen_new(const struct text_segment *s)
     seen->segment = s->id;
     seen->n[SEEN_TERMS] = s->blocks;
     seen->n[SEEN_GRAMS] = s->gram_blocks;
+    seen->n[SEEN_FILTER] = s->blocks / FILTER_BLOCKS * FILTER_ROWS;
     seen->n[SEEN_STREAM] = (uint32_t)((s->stream_bytes + TEXT_STREAM_ROW - 1) / TEXT_STREAM_ROW);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < SEEN_KINDS; i++) {
         seen->bits[i] = calloc(seen->n[i] / 64 + 1, sizeof *seen->bits[i]);
         ASSERT(seen->bits[i]);
     }

@@ -156,6 +156,7 @@ int blocks_first(struct text_blocks *w, struct error *err)
     text_key(&head, w->part->s.id, w->kind);
     struct bytes key = key_bytes(&head);
 
+    w->at = 0;
     return blocks_move(w, MDB_SET_RANGE, &key, err);
 }
 
@@ -163,7 +164,31 @@ int blocks_next(struct text_blocks *w, struct error *err)
 {
     struct bytes key = {0};
 
+    w->at++;
     return blocks_move(w, MDB_NEXT, &key, err);
+}
+
+int blocks_next_allowed(struct text_blocks *w, struct text_filter *f, bool from_start, struct error *err)
+{
+    struct bytes key = {0}, payload;
+    struct key head;
+    int rc;
+
+    if (from_start) {
+        text_key(&head, w->part->s.id, w->kind);
+        key = key_bytes(&head);
+    }
+    w->at = from_start ? 0 : w->at + 1;
+    for (MDB_cursor_op op = from_start ? MDB_SET_RANGE : MDB_NEXT;; op = MDB_NEXT, w->at++) {
+        rc = row_seek_unsealed(w->r->txn, w->cursor, TABLE_TEXT, op, &key, &payload, err);
+        if (rc != 1 || !key_is_of(w, key))
+            return rc < 0 ? rc : 0;
+        if ((rc = filter_allows(f, w->at, err)) == 0)
+            continue;
+        if (rc == 1 && (rc = block_take(w, key, payload, err)) == 1 && w->b.number != w->at)
+            return row_corrupt(w->r->txn, TABLE_TEXT, key, "a block before it is missing or doubled", err);
+        return rc;
+    }
 }
 
 int blocks_seek(struct text_blocks *w, struct bytes term, struct error *err)

@@ -71,10 +71,11 @@ int dir_store(struct mds_txn *t, const struct text_dir *d, struct error *err);
 /* Rows of a segment: its id u32, kind u8, and more. */
 enum text_kind {
     TEXT_ANCHORS = 'a',
-    TEXT_TERMS = 'd', /* first term of the block */
-    TEXT_GRAMS = 'g', /* likewise */
-    TEXT_ITEMS = 'i', /* high u16 */
-    TEXT_STREAM = 'p' /* row u32 */
+    TEXT_TERMS = 'd',  /* first term of the block */
+    TEXT_FILTER = 'f', /* group * FILTER_ROWS + row u32 */
+    TEXT_GRAMS = 'g',  /* first gram of the block */
+    TEXT_ITEMS = 'i',  /* high u16 */
+    TEXT_STREAM = 'p'  /* row u32 */
 };
 void text_key(struct key *k, uint32_t segment, enum text_kind kind);
 #define TEXT_KEY_HEAD   5u
@@ -109,15 +110,16 @@ static inline void text_set_free(roaring_bitmap_t *set) /* NULL is none */
 
 /* ---- the index, snapshots (text.c) ---------------------------------------------------------------- */
 
+enum text_seen_kind { SEEN_TERMS, SEEN_GRAMS, SEEN_STREAM, SEEN_FILTER, SEEN_KINDS };
+
 /* Which rows of a segment were checked; made when a reader first meets the segment, shared by all. */
 struct text_seen {
     uint32_t segment;
     unsigned refs; /* under mds_text.mutex */
     struct text_seen *next;
-    uint32_t n[3];             /* of rows: see text_seen_kind */
-    _Atomic uint64_t *bits[3]; /* set by any reader, relaxed: at worst a row is checked twice */
+    uint32_t n[SEEN_KINDS];             /* rows */
+    _Atomic uint64_t *bits[SEEN_KINDS]; /* set by any reader, relaxed: at worst a row is checked twice */
 };
-enum text_seen_kind { SEEN_TERMS = 0, SEEN_GRAMS = 1, SEEN_STREAM = 2 };
 bool text_seen_get(const struct text_seen *s, enum text_seen_kind kind, uint32_t i);
 void text_seen_set(struct text_seen *s, enum text_seen_kind kind, uint32_t i);
 
@@ -177,6 +179,7 @@ struct text_blocks { /* a walk over blocks of one kind in a segment, in order */
     const struct text_part *part;
     enum text_kind kind;
     MDB_cursor *cursor;
+    uint32_t at; /* its place in the walk; from blocks_first on this is its number */
     struct text_block b;
     struct bytes first; /* first term of b; view */
 };
@@ -188,6 +191,9 @@ void blocks_close(struct text_blocks *w);
 int blocks_first(struct text_blocks *w, struct error *err);
 int blocks_seek(struct text_blocks *w, struct bytes term, struct error *err);
 int blocks_next(struct text_blocks *w, struct error *err);
+/* As blocks_first (from_start) and blocks_next, but over those that the filter does not allow. */
+struct text_filter;
+int blocks_next_allowed(struct text_blocks *w, struct text_filter *f, bool from_start, struct error *err);
 
 struct text_term {                /* a walk over the terms of a block */
     const uint8_t *at, *end;      /* in text: behind the LF before the term that comes next */
@@ -210,6 +216,29 @@ void stream_init(struct text_stream *s, struct mds_text_reader *r, const struct 
 /* At least `least` and at most `most` bytes from `at` on: a view until the next call. They must be part of the stream.
  */
 int stream_view(struct text_stream *s, uint64_t at, size_t least, size_t most, struct bytes *out, struct error *err);
+
+/* ---- which blocks may contain a string (text_filter.c) ------------------------------------------------- */
+
+#define FILTER_BLOCKS     512u /* of a group; a segment's last ones, fewer than that, have no filter */
+#define FILTER_HASH_BITS  14u
+#define FILTER_ROW_HASHES 255u
+#define FILTER_ROWS       65u /* of a group */
+#define FILTER_BYTES      ((size_t)(FILTER_BLOCKS / 8u) << FILTER_HASH_BITS)
+
+void filter_fill(uint8_t *filter, uint32_t block, struct bytes text); /* adds a block to a group of FILTER_BYTES */
+struct bytes filter_row(const uint8_t *filter, uint32_t row);
+
+struct text_filter {
+    struct mds_text_reader *r;
+    const struct text_part *part;
+    uint16_t hash[MDS_TEXT_TERM_MAX + 1]; /* of the needle's threes */
+    uint32_t n;
+    uint32_t group; /* in bits; UINT32_MAX: none */
+    uint8_t bits[FILTER_BLOCKS / 8];
+};
+void filter_init(struct text_filter *f, struct mds_text_reader *r, const struct text_part *part, struct bytes needle);
+/* 1: the block may contain the needle; 0: it does not. */
+int filter_allows(struct text_filter *f, uint32_t block, struct error *err);
 
 /* ---- postings of a term (text_record.c) ------------------------------------------------------------------ */
 
@@ -259,6 +288,7 @@ struct text_writer {
     bool chunked;
     int32_t high; /* of the last chunk written */
     uint32_t *ids, ids_n;
+    uint8_t *filter; /* of the group of blocks at hand */
 };
 void writer_init(struct text_writer *w, uint32_t first, uint32_t last);
 void writer_release(struct text_writer *w);

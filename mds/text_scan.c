@@ -120,9 +120,11 @@ static int prefix_walk(struct text_blocks *w, struct text_search *s, struct erro
 
 static int scan_walk(struct text_blocks *w, const struct text_scan *scan, struct text_search *s, struct error *err)
 {
+    struct text_filter filter;
     int rc;
 
-    for (rc = blocks_first(w, err); rc == 1; rc = blocks_next(w, err)) {
+    filter_init(&filter, w->r, w->part, scan->needle);
+    for (rc = blocks_next_allowed(w, &filter, true, err); rc == 1; rc = blocks_next_allowed(w, &filter, false, err)) {
         const uint8_t *at = w->b.text.p, *const end = at + w->b.text.n;
         struct text_term t;
 

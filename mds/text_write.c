@@ -75,6 +75,25 @@ static uint64_t stream_now(const struct text_writer *w)
 
 /* ---- blocks ---- */
 
+/* Of the block that was just numbered; the last of a group writes the group. */
+static void filter_add(struct text_writer *w, uint32_t block)
+{
+    if (!w->filter)
+        w->filter = calloc(1, FILTER_BYTES);
+    ASSERT(w->filter);
+    filter_fill(w->filter, block, buf_bytes(&w->text));
+    if (block % FILTER_BLOCKS != FILTER_BLOCKS - 1)
+        return;
+    for (uint32_t i = 0; i < FILTER_ROWS; i++) {
+        uint8_t row[4];
+
+        put_be32(row, block / FILTER_BLOCKS * FILTER_ROWS + i);
+        row_add(w, TEXT_FILTER, bytes_of(row, sizeof row), filter_row(w->filter, i));
+    }
+    w->s.block_bytes += FILTER_BYTES;
+    memset(w->filter, 0, FILTER_BYTES);
+}
+
 static void block_flush(struct text_writer *w)
 {
     uint32_t *const number = w->kind == TEXT_TERMS ? &w->s.blocks : &w->s.gram_blocks;
@@ -89,6 +108,8 @@ static void block_flush(struct text_writer *w)
     block_encode(&b, &w->scratch);
     row_add(w, w->kind, bytes_of(w->first, w->first_n), buf_bytes(&w->scratch));
     *bytes += w->scratch.n;
+    if (w->kind == TEXT_TERMS)
+        filter_add(w, *number);
     (*number)++;
     w->block_n = 0;
     buf_reset(&w->text);
@@ -208,6 +229,7 @@ void writer_release(struct text_writer *w)
     buf_release(&w->stream);
     buf_release(&w->scratch);
     free(w->ids);
+    free(w->filter);
     *w = (struct text_writer){0};
 }
 

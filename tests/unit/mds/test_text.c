@@ -410,3 +410,64 @@ Test(text, a_snapshot_outlives_merges_and_drops)
     mds_text_read_end(&r);
     mds_text_close(&text);
 }
+
+/* Enough terms for a group of blocks with a filter and a rest without one. */
+#define MANY_TERMS 500000u
+#define TERMS_EACH 125u
+
+static const char *many_term(uint32_t i, char *out)
+{
+    uint8_t seed[4];
+
+    put_be32(seed, i);
+    (void)snprintf(out, 32, "%016llXK%u", (unsigned long long)hash64_of(bytes_of(seed, 4)), i);
+    return out;
+}
+
+Test(text, filtered_blocks_hide_nothing, .timeout = 300)
+{
+    struct rng rng = rng_start("text_filter");
+    struct mds_text *text = text_open(TEMP_DIR(), "x");
+    struct mds_text_batch *b = mds_text_batch_new();
+    struct mds_text_reader *r = NULL;
+    char term[32], needle[32];
+
+    for (uint32_t i = 0; i < MANY_TERMS; i++) {
+        if (i % TERMS_EACH == 0)
+            mds_text_batch_begin(b, 1 + i / TERMS_EACH, 0);
+        mds_text_batch_add(b, MDS_TEXT_BODY, bytes_str(many_term(i, term)));
+    }
+    MUST(mds_text_commit(text, b, &err));
+    MUST(mds_text_read_begin(text, &r, &err));
+    cr_assert_gt(r->parts[0].s.blocks, FILTER_BLOCKS, "there is a filter");
+    cr_assert_neq(r->parts[0].s.blocks % FILTER_BLOCKS, 0, "and a rest");
+    for (unsigned round = 0; round < 40; round++) {
+        const bool suffix = rng_once_in(&rng, 3);
+        roaring_bitmap_t *want = roaring_bitmap_create(), *got = NULL;
+
+        (void)many_term((uint32_t)rng_below(&rng, MANY_TERMS), term);
+        const size_t n = strlen(term), k = 2 + rng_below(&rng, 6);
+        const size_t from = suffix ? n - k : rng_below(&rng, n - k + 1);
+
+        memcpy(needle, term + from, k);
+        needle[k] = 0;
+        if (rng_once_in(&rng, 5))
+            needle[rng_below(&rng, k)] = 'G'; /* in no term */
+        for (uint32_t i = 0; i < MANY_TERMS; i++) {
+            const char *at = strstr(many_term(i, term), needle);
+
+            if (suffix ? strcmp(term + strlen(term) - k, needle) == 0 : at != NULL)
+                roaring_bitmap_add(want, 1 + i / TERMS_EACH);
+        }
+        MUST(mds_text_find(r, bytes_str(needle), suffix ? MDS_MATCH_SUFFIX : MDS_MATCH_CONTAINS, MDS_TEXT_MASK_ALL,
+                           NULL, &got, &err));
+        cr_expect(roaring_bitmap_equals(got, want), "%s, suffix %d: %u items, not %u", needle, suffix,
+                  (unsigned)roaring_bitmap_get_cardinality(got), (unsigned)roaring_bitmap_get_cardinality(want));
+        roaring_bitmap_free(want);
+        roaring_bitmap_free(got);
+    }
+    mds_text_read_end(&r);
+    cr_expect_eq(findings(text), 0);
+    mds_text_batch_free(&b);
+    mds_text_close(&text);
+}
