@@ -26,6 +26,8 @@ static const struct imap_row rows[] = {
     {"SEARCH", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_search, imap_cmd_search,
      imap_release_search},
     {"SORT", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_sort, imap_cmd_search, imap_release_search},
+    {"THREAD", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_thread, imap_cmd_thread,
+     imap_release_thread},
     {"IDLE", IMAP_STATES_AUTH, 0, NULL, imap_cmd_idle, NULL},
     {"STORE", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_store, imap_cmd_store, imap_release_store},
     {"COPY", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_copy, imap_release_copy},

@@ -434,3 +434,25 @@ bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort
     return imap_take_sp(at) && take_return(at, out) && take_criteria(at, order) && take_charset_name(&p, &known) &&
            take_program(&p, known);
 }
+
+bool imap_take_thread(struct imap_cursor *at, unsigned depth_max, enum mdsq_thread_algorithm *algorithm,
+                      struct imap_search_program *out)
+{
+    static const char *const names[] = {
+        [MDSQ_THREAD_ORDEREDSUBJECT] = "ORDEREDSUBJECT",
+        [MDSQ_THREAD_REFERENCES] = "REFERENCES",
+        [MDSQ_THREAD_REFS] = "REFS",
+    };
+    struct parser p = begin(at, depth_max, out);
+    struct bytes name;
+    size_t k = 0;
+    bool known;
+    if (!imap_take_sp(at) || !imap_take_atom(at, &name))
+        return false;
+    while (k < sizeof names / sizeof names[0] && !bytes_equal_nocase(name, bytes_str(names[k])))
+        k++;
+    if (k == sizeof names / sizeof names[0])
+        return imap_cursor_fail(at, "unknown thread algorithm");
+    *algorithm = (enum mdsq_thread_algorithm)k;
+    return imap_take_sp(at) && take_charset_name(&p, &known) && take_program(&p, known);
+}

@@ -46,4 +46,7 @@ struct imap_sort_order {
 /* [SP "RETURN" ...] SP "(" criteria ")" SP charset 1*(SP search-key), to the end of the command. */
 bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort_order *order, struct imap_search_program *out);
 
+/* SP thread-alg SP charset 1*(SP search-key), to the end of the command. */
+bool imap_take_thread(struct imap_cursor *at, unsigned depth_max, enum mdsq_thread_algorithm *algorithm, struct imap_search_program *out);
+
 #endif

@@ -368,6 +368,9 @@ IMAP_PARSE(imap_parse_search);
 IMAP_PARSE(imap_parse_sort);
 IMAP_RUN(imap_cmd_search);
 void imap_release_search(struct imap_command *c);
+IMAP_PARSE(imap_parse_thread);
+IMAP_RUN(imap_cmd_thread);
+void imap_release_thread(struct imap_command *c);
 IMAP_RUN(imap_cmd_idle);
 
 #endif

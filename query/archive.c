@@ -4,6 +4,7 @@
  * identity compared, so that a removed, disabled or rebuilt archive is noticed.
  */
 #include "change.h"
+#include "order.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -14,6 +15,7 @@ static void archive_free(struct mdsq_archive *a)
     for (size_t i = 0; i < QUERY_SHARED_SETS_MAX; i++)
         query_uids_unref(&a->sets[i].uids);
     query_states_unref(&a->states);
+    query_order_unref(&a->order);
     if (a->recent)
         g_hash_table_destroy(a->recent);
     query_vaults_release(a);

@@ -142,6 +142,7 @@ struct mdsq_store {
     unsigned flags; /* enum mdsq_store_flag */
     struct query_writer *writer;   /* change.h; NULL without MDSQ_STORE_WRITE */
     struct query_watcher *watcher; /* change.h */
+    struct query_order_budget *order_budget; /* order.h */
     pthread_mutex_t lock;  /* guards what follows */
     struct mds_catalogue *catalogue;
     bool catalogue_writable;
@@ -203,6 +204,7 @@ struct mdsq_archive {
     uint64_t sets_clock;
     struct _GHashTable *recent; /* folder -> first UID that is recent (recent.c) */
     int64_t opened_s;           /* permanent */
+    struct query_order *order;  /* order.h; NULL: nobody has sorted yet */
     struct query_vault *vaults;
     /* Under the writer's lock (writer.c). */
     struct mdsq_change *queue_first, *queue_last;

@@ -1,40 +1,41 @@
 /*
- * SORT (RFC 5256, RFC 5957): columns of each message are collected in slices, then merged in slices, bottom up. Texts
- * are compared as i;unicode-casemap has them. What is equal in all criteria stays in the order of the view. Numbers
- * alone: sort_numbers.c.
+ * SORT (RFC 5256, RFC 5957), in slices: each message's row, then the numbers of its texts (order.h), then how these
+ * texts compare; by then every criterion is a column of numbers, and a stable sort by each, the last one first, gives
+ * the order. What is equal in all criteria stays in the order of the view.
  *
- * A message takes sizeof (struct row) and its casemapped texts, TEXT_MAX of each at most: a subject of 30 bytes makes
- * 100 MB of a million.
+ * A message takes 44 bytes and 8 for each criterion.
  */
 #include "change.h"
-#include "sort_numbers.h"
+#include "order.h"
+#include "radix.h"
 
 #include <glib.h>
 
-#define TEXT_MAX            512u
-#define ROWS_BETWEEN_CLOCKS 64u
+#define ROWS_BETWEEN_CLOCKS 256u
 
-struct row {
-    uint32_t uid;
-    uint32_t text;      /* into texts: for each text criterion u16 and as many bytes */
-    int64_t numbers[3]; /* arrival, date, size */
-};
-
-enum { ARRIVAL, DATE, SIZE };
+enum stage { STAGE_ROWS, STAGE_TEXTS, STAGE_RANKS, STAGE_SORT, STAGE_DONE };
 
 struct mdsq_sort {
     struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
     size_t by_n;
-    bool has_texts;
-    struct query_number_sort *numbers; /* without texts: all is done there */
     uint32_t folder;
     struct query_uids *uids;
+    enum stage stage;
+    /* rows */
     uint64_t next_uid;
-    bool collected, merged;
-    struct row *rows, *other; /* [uids->count]: what is sorted, and where it is merged to */
     uint32_t n;
-    uint32_t width, at; /* runs that are in order, and the pair that is next */
-    struct buf texts;
+    uint32_t *uid;  /* [n] */
+    uint64_t *item; /* [n]: 0: gone; NULL without texts */
+    uint64_t last_item;
+    uint64_t *column[MDSQ_SORT_MAX]; /* [n] of each criterion: its key, or the number of its text */
+    /* texts */
+    struct query_order *order;
+    struct query_ranking *ranking;
+    struct query_ranks *ranks;
+    uint32_t numbers; /* 1 + the highest of them */
+    size_t criterion; /* where it stands, and in it */
+    uint32_t at;
+    struct query_radix radix;
     uint32_t told;
 };
 
@@ -43,26 +44,11 @@ static bool is_text(enum mdsq_sort_key key)
     return key != MDSQ_SORT_ARRIVAL && key != MDSQ_SORT_DATE && key != MDSQ_SORT_SIZE;
 }
 
-static struct bytes column(const struct mds_sort *s, enum mdsq_sort_key key)
-{
-    switch (key) {
-    case MDSQ_SORT_CC: return s->sort_cc;
-    case MDSQ_SORT_FROM: return s->sort_from;
-    case MDSQ_SORT_TO: return s->sort_to;
-    case MDSQ_SORT_SUBJECT: return s->base_subject;
-    case MDSQ_SORT_DISPLAYFROM: return s->display_from;
-    case MDSQ_SORT_DISPLAYTO: return s->display_to;
-    case MDSQ_SORT_ARRIVAL:
-    case MDSQ_SORT_DATE:
-    case MDSQ_SORT_SIZE: break;
-    }
-    return (struct bytes){0};
-}
-
 int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, const struct mdsq_sort_criterion *by,
                   size_t by_n, struct mdsq_sort **out, struct mdsq_error *err)
 {
     struct error e;
+    bool has_texts = false;
 
     query_error_init(&e);
     *out = NULL;
@@ -74,15 +60,15 @@ int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, cons
 
     memcpy(s->by, by, by_n * sizeof *by);
     s->by_n = by_n;
-    for (size_t i = 0; i < by_n; i++)
-        s->has_texts |= is_text(by[i].key);
     s->folder = view->folder;
     s->uids = query_uids_ref(set ? set->uids : view->uids);
-    if (query_number_sort_can(by, by_n))
-        s->numbers = query_number_sort_new(s->folder, s->uids, by, by_n);
-    else
-        s->rows = g_new(struct row, s->uids->count + 1);
-    s->width = 1;
+    s->uid = g_new(uint32_t, (size_t)s->uids->count + 1);
+    for (size_t i = 0; i < by_n; i++) {
+        has_texts |= is_text(by[i].key);
+        s->column[i] = g_new(uint64_t, (size_t)s->uids->count + 1);
+    }
+    if (has_texts)
+        s->item = g_new(uint64_t, (size_t)s->uids->count + 1);
     *out = s;
     return MDSQ_OK;
 }
@@ -94,57 +80,47 @@ void mdsq_sort_free(struct mdsq_sort **sort)
     *sort = NULL;
     if (s == NULL)
         return;
-    query_number_sort_free(&s->numbers);
     query_uids_unref(&s->uids);
-    g_free(s->rows);
-    g_free(s->other);
-    buf_release(&s->texts);
+    query_ranking_free(&s->ranking);
+    query_ranks_unref(&s->ranks);
+    query_order_unref(&s->order);
+    query_radix_release(&s->radix);
+    for (size_t i = 0; i < s->by_n; i++)
+        g_free(s->column[i]);
+    g_free(s->item);
+    g_free(s->uid);
     g_free(s);
 }
 
-/* ---- collecting ---------------------------------------------------------------------------------- */
+/* ---- rows --------------------------------------------------------------------------------------- */
 
-static void put_texts(struct mdsq_sort *s, const struct mds_sort *columns)
+static uint64_t number_key(const struct mds_message *m, enum mdsq_sort_key key)
 {
-    struct buf folded = {0};
-
-    for (size_t i = 0; i < s->by_n; i++) {
-        if (!is_text(s->by[i].key))
-            continue;
-        buf_reset(&folded);
-        mime_casemap(bytes_slice(column(columns, s->by[i].key), 0, TEXT_MAX), &folded);
-
-        const struct bytes text = bytes_slice(buf_bytes(&folded), 0, TEXT_MAX);
-
-        buf_put_u16(&s->texts, (uint16_t)text.n);
-        buf_append_bytes(&s->texts, text);
+    switch (key) {
+    case MDSQ_SORT_ARRIVAL: return query_radix_signed(m->internal_date);
+    case MDSQ_SORT_DATE: return query_radix_signed(m->sent_date);
+    case MDSQ_SORT_SIZE: return m->size_crlf;
+    default: return 0;
     }
-    buf_release(&folded);
 }
 
 /* A message that is gone sorts as one without anything. */
-static int collect_one(struct mdsq_sort *s, struct mdsq_reader *reader, struct mds_words *words, uint32_t uid,
-                       struct error *err)
+static int collect_one(struct mdsq_sort *s, struct mdsq_reader *reader, uint32_t uid, struct error *err)
 {
-    struct row *row = &s->rows[s->n];
-    struct mds_sort columns = {0};
     struct mds_message m;
-    int rc = mds_message_next(reader->txn, s->folder, uid, &m, err);
+    const int rc = mds_message_next(reader->txn, s->folder, uid, &m, err);
 
-    *row = (struct row){.uid = uid, .text = (uint32_t)s->texts.n};
-    if (rc > 0 && m.uid == uid) {
-        row->numbers[ARRIVAL] = m.internal_date;
-        row->numbers[DATE] = m.sent_date;
-        row->numbers[SIZE] = (int64_t)m.size_crlf;
-        if (words)
-            rc = mds_words_sort(words, m.item, &columns, err);
-    }
-    if (rc < 0 && rc != BASE_ERR_NOTFOUND)
+    if (rc < 0)
         return rc;
-    if (s->has_texts)
-        put_texts(s, &columns);
-    if (s->texts.n > UINT32_MAX - MDSQ_SORT_MAX * (TEXT_MAX + 2))
-        return error_set(err, BASE_ERR_LIMIT, 0, "too many messages to be sorted by text");
+    if (rc == 0 || m.uid != uid)
+        m = (struct mds_message){0};
+    s->uid[s->n] = uid;
+    for (size_t i = 0; i < s->by_n; i++)
+        s->column[i][s->n] = number_key(&m, s->by[i].key);
+    if (s->item)
+        s->item[s->n] = m.item;
+    if (m.item > s->last_item)
+        s->last_item = m.item;
     s->n++;
     return BASE_OK;
 }
@@ -153,16 +129,15 @@ static int collect_one(struct mdsq_sort *s, struct mdsq_reader *reader, struct m
 static int collect(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
 {
     roaring_uint32_iterator_t it;
-    struct mds_words *words = NULL;
     unsigned rows = 0;
-    int rc = s->has_texts ? query_reader_words(reader, &words, err) : BASE_OK;
 
     roaring_init_iterator(s->uids->bitmap, &it);
-    if (rc < 0 || s->next_uid > UINT32_MAX || !it.has_value ||
+    if (s->next_uid > UINT32_MAX || !it.has_value ||
         !roaring_move_uint32_iterator_equalorlarger(&it, (uint32_t)s->next_uid))
-        return rc;
+        return BASE_OK;
     do {
-        rc = collect_one(s, reader, words, it.current_value, err);
+        const int rc = collect_one(s, reader, it.current_value, err);
+
         if (rc < 0)
             return rc;
         s->next_uid = (uint64_t)it.current_value + 1;
@@ -172,83 +147,111 @@ static int collect(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t unt
     return BASE_OK;
 }
 
-/* ---- merging ----------------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------------------ */
 
-static struct bytes next_text(const struct mdsq_sort *s, uint32_t *at)
+/* The numbers of one criterion's texts; 1 the time is up. A call gets a block further at least. */
+static int number_texts(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
 {
-    const uint8_t *p = s->texts.p + *at;
-    const size_t n = (size_t)p[0] << 8 | p[1];
+    const struct query_number_block *block = NULL;
+    uint64_t *column = s->column[s->criterion];
 
-    *at += 2 + (uint32_t)n;
-    return bytes_of(p + 2, n);
-}
+    for (; s->at < s->n; s->at++) {
+        const uint64_t item = s->item[s->at];
 
-static int compare_texts(struct bytes a, struct bytes b)
-{
-    const size_t n = a.n < b.n ? a.n : b.n;
-    const int c = n ? memcmp(a.p, b.p, n) : 0;
-
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
-static int compare(const struct mdsq_sort *s, const struct row *a, const struct row *b)
-{
-    uint32_t a_text = a->text, b_text = b->text;
-
-    for (size_t i = 0; i < s->by_n; i++) {
-        const enum mdsq_sort_key key = s->by[i].key;
-        int c;
-
-        if (is_text(key)) {
-            c = compare_texts(next_text(s, &a_text), next_text(s, &b_text));
-        } else {
-            const unsigned k = key == MDSQ_SORT_ARRIVAL ? ARRIVAL : key == MDSQ_SORT_DATE ? DATE : SIZE;
-
-            c = (a->numbers[k] > b->numbers[k]) - (a->numbers[k] < b->numbers[k]);
-        }
-        if (c)
-            return s->by[i].reverse ? -c : c;
-    }
-    return (a->uid > b->uid) - (a->uid < b->uid);
-}
-
-static void merge_pair(struct mdsq_sort *s)
-{
-    const uint64_t middle = (uint64_t)s->at + s->width, last = middle + s->width;
-    const uint32_t a_end = middle < s->n ? (uint32_t)middle : s->n, b_end = last < s->n ? (uint32_t)last : s->n;
-    uint32_t a = s->at, b = a_end, to = s->at;
-
-    while (a < a_end && b < b_end)
-        s->other[to++] = compare(s, &s->rows[a], &s->rows[b]) <= 0 ? s->rows[a++] : s->rows[b++];
-    while (a < a_end)
-        s->other[to++] = s->rows[a++];
-    while (b < b_end)
-        s->other[to++] = s->rows[b++];
-    s->at = b_end;
-}
-
-/* 1 the time is up: a pair is merged whole, the last ones take some 50 ms a million messages. */
-static int merge(struct mdsq_sort *s, uint64_t until_us)
-{
-    unsigned pairs = 0;
-
-    if (s->other == NULL)
-        s->other = g_new(struct row, s->n + 1);
-    while (s->width < s->n) {
-        while (s->at < s->n) {
-            merge_pair(s);
-            if ((s->width >= ROWS_BETWEEN_CLOCKS || ++pairs % ROWS_BETWEEN_CLOCKS == 0) &&
-                query_os_monotonic_us() >= until_us)
+        column[s->at] = 0;
+        if (item == 0)
+            continue;
+        if (block == NULL || item < block->first || item - block->first >= block->n) {
+            if (block && query_os_monotonic_us() >= until_us)
                 return 1;
-        }
-        struct row *sorted = s->other;
 
-        s->other = s->rows;
-        s->rows = sorted;
-        s->at = 0;
-        s->width = s->width > UINT32_MAX / 2 ? UINT32_MAX : s->width * 2;
+            const int rc =
+                query_order_numbers(s->order, reader, s->by[s->criterion].key, item, s->last_item, &block, err);
+
+            if (rc < 0)
+                return rc;
+        }
+        column[s->at] = block->v[item - block->first];
+        if (column[s->at] >= s->numbers)
+            s->numbers = (uint32_t)column[s->at] + 1;
     }
     return BASE_OK;
+}
+
+static int number_all(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
+{
+    for (; s->criterion < s->by_n; s->criterion++, s->at = 0) {
+        if (!is_text(s->by[s->criterion].key))
+            continue;
+
+        const int rc = number_texts(s, reader, until_us, err);
+
+        if (rc != BASE_OK)
+            return rc;
+    }
+    return BASE_OK;
+}
+
+/* ---- sorting ----------------------------------------------------------------------------------------- */
+
+/* The next criterion's keys, in the order that has been made so far. */
+static void fill(struct mdsq_sort *s, bool first)
+{
+    const struct mdsq_sort_criterion *by = &s->by[s->criterion];
+    const uint64_t *column = s->column[s->criterion];
+
+    if (first)
+        query_radix_init(&s->radix, s->n);
+    for (uint32_t i = 0; i < s->n; i++) {
+        const uint32_t who = first ? i : s->radix.rows[i].who;
+        const uint64_t key = is_text(by->key) ? s->ranks->rank[column[who]] : column[who];
+
+        s->radix.rows[i] = (struct query_radix_row){.key = by->reverse ? ~key : key, .who = who};
+    }
+    query_radix_again(&s->radix);
+}
+
+/* 1 the time is up. */
+static int sort_all(struct mdsq_sort *s, uint64_t until_us)
+{
+    do {
+        while (query_radix_step(&s->radix)) {
+            if (query_os_monotonic_us() >= until_us)
+                return 1;
+        }
+        if (s->criterion == 0)
+            return 0;
+        s->criterion--;
+        fill(s, false);
+    } while (query_os_monotonic_us() < until_us);
+    return 1;
+}
+
+static int step(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
+{
+    int rc = BASE_OK;
+
+    switch (s->stage) {
+    case STAGE_ROWS:
+        rc = collect(s, reader, until_us, err);
+        if (rc == BASE_OK && s->item && s->order == NULL)
+            s->order = query_order_take(reader->archive);
+        break;
+    case STAGE_TEXTS: rc = s->item ? number_all(s, reader, until_us, err) : BASE_OK; break;
+    case STAGE_RANKS:
+        if (s->item && s->ranks == NULL)
+            rc = query_ranking_run(&s->ranking, s->order, s->numbers, until_us, &s->ranks);
+        if (rc == BASE_OK) {
+            s->criterion = s->by_n - 1;
+            fill(s, true);
+        }
+        break;
+    case STAGE_SORT: rc = sort_all(s, until_us); break;
+    case STAGE_DONE: break;
+    }
+    if (rc == BASE_OK && s->stage != STAGE_DONE)
+        s->stage++;
+    return rc;
 }
 
 int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err)
@@ -258,37 +261,20 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
     int rc = BASE_OK;
 
     query_error_init(&e);
-    if (sort->numbers) {
-        rc = query_number_sort_run(sort->numbers, reader->txn, until_us, &e);
-        sort->n = sort->uids->count;
-        sort->merged = rc == 0;
-        return rc < 0 ? query_result(rc, &e, err) : rc;
-    }
-    if (!sort->collected) {
-        rc = collect(sort, reader, until_us, &e);
-        sort->collected = rc == 0;
-    }
-    if (rc == 0 && !sort->merged) {
-        rc = merge(sort, until_us);
-        sort->merged = rc == 0;
-    }
+    while (rc == BASE_OK && sort->stage != STAGE_DONE)
+        rc = step(sort, reader, until_us, &e);
     return rc < 0 ? query_result(rc, &e, err) : rc;
-}
-
-static uint32_t uid_at(const struct mdsq_sort *s, uint32_t i)
-{
-    return s->numbers ? query_number_sort_uids(s->numbers)[i] : s->rows[i].uid;
 }
 
 bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)
 {
-    if (!sort->merged || sort->told >= sort->n)
+    if (sort->stage != STAGE_DONE || sort->told >= sort->n)
         return false;
-    *uid_out = uid_at(sort, sort->told++);
+    *uid_out = sort->uid[sort->radix.rows[sort->told++].who];
     return true;
 }
 
 uint32_t mdsq_sort_last(const struct mdsq_sort *sort)
 {
-    return sort->merged && sort->n ? uid_at(sort, sort->n - 1) : 0;
+    return sort->stage == STAGE_DONE && sort->n ? sort->uid[sort->radix.rows[sort->n - 1].who] : 0;
 }

@@ -5,6 +5,7 @@
  * on a read-only file system.
  */
 #include "change.h"
+#include "order.h"
 
 #include <glib.h>
 
@@ -52,6 +53,7 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
     (void)pthread_mutex_init(&store->lock, NULL);
     store->archives = g_hash_table_new(NULL, NULL);
     store->watcher = query_watcher_new();
+    store->order_budget = query_order_budget_new();
     if (flags & MDSQ_STORE_WRITE)
         store->writer = query_writer_new();
     if (flags & MDSQ_STORE_CREATE) {
@@ -79,6 +81,7 @@ void mdsq_store_close(struct mdsq_store **store)
     query_writer_free(&s->writer);
     query_watcher_free(&s->watcher);
     query_archive_forget_all(s);
+    query_order_budget_unref(&s->order_budget);
     query_auth_free(&s->auth);
     mds_catalogue_close(&s->catalogue);
     (void)pthread_mutex_destroy(&s->lock);

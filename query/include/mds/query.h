@@ -486,6 +486,31 @@ MDSQ_API bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out);
 MDSQ_API uint32_t mdsq_sort_last(const struct mdsq_sort *sort);
 MDSQ_API void mdsq_sort_free(struct mdsq_sort **sort);
 
+/*
+ * Conversations among the members of a set (NULL: of the view) by an algorithm of RFC 5256, or REFS: as REFERENCES, but subjects join nothing and the
+ * conversations stand in the order of their newest messages. Ids and base subjects compare by 64-bit hashes; of a message's references the
+ * first and the newest 99 count. Runs in slices, as a search does. Expunged members stand alone. MDSQ_ERR_LIMIT: references name more
+ * than MDSQ_THREAD_STRANGERS_MAX messages that are not members, and twice as many as there are members.
+ */
+enum mdsq_thread_algorithm { MDSQ_THREAD_ORDEREDSUBJECT, MDSQ_THREAD_REFERENCES, MDSQ_THREAD_REFS };
+#define MDSQ_THREAD_STRANGERS_MAX 4000000
+struct mdsq_thread;
+MDSQ_API int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, enum mdsq_thread_algorithm algorithm, struct mdsq_thread **out, struct mdsq_error *err);
+/* 1 there is more to do, 0 it is done. */
+MDSQ_API int mdsq_thread_run(struct mdsq_thread *thread, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
+/*
+ * Messages after the last run, each before its children; false at the end. The only child of a message goes on in its parent's list;
+ * one of several, and the first message of a conversation, begins a list of its own.
+ */
+struct mdsq_thread_member {
+    uint32_t uid;    /* 0: a message that is not there, the parent of several that are */
+    uint32_t depth;  /* ancestors */
+    bool opens;      /* begins a list */
+    uint32_t closes; /* lists that end with it */
+};
+MDSQ_API bool mdsq_thread_next(struct mdsq_thread *thread, struct mdsq_thread_member *out);
+MDSQ_API void mdsq_thread_free(struct mdsq_thread **thread);
+
 /* ---- changes -------------------------------------------------------------------------- */
 
 /* UIDs added or changed, and expunged, after a modseq. complete false: the log does not reach so far; expunged then holds every UID below UIDNEXT that does not exist. */

@@ -863,3 +863,57 @@ void mdsq_sort_free(struct mdsq_sort **sort)
         mdsq_set_free(&(*sort)->set);
     FREE(sort)
 }
+
+/* ((1 2)(3 ...)): a message that is not there, then members in pairs, whatever is asked for. */
+struct mdsq_thread {
+    struct mdsq_set *set;
+    uint32_t next, last, nth;
+    bool ran;
+};
+
+int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, enum mdsq_thread_algorithm algorithm,
+                    struct mdsq_thread **out, struct mdsq_error *err)
+{
+    (void)algorithm;
+    *out = calloc(1, sizeof **out);
+    fake.objects++;
+    return mdsq_set_in_view(set, view, &(*out)->set, err);
+}
+
+int mdsq_thread_run(struct mdsq_thread *thread, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err)
+{
+    (void)reader;
+    (void)budget_ms;
+    if (fake.thread_result)
+        return fail(err, fake.thread_result);
+    if (!thread->ran) {
+        thread->ran = true;
+        return 1;
+    }
+    thread->last = mdsq_set_last(thread->set);
+    return 0;
+}
+
+bool mdsq_thread_next(struct mdsq_thread *thread, struct mdsq_thread_member *out)
+{
+    *out = (struct mdsq_thread_member){.opens = true};
+    if (thread->last == 0)
+        return false;
+    if (thread->nth++ == 0)
+        return true;
+    while (thread->next <= thread->last && !mdsq_set_has(thread->set, thread->next))
+        thread->next++;
+    if (thread->next > thread->last)
+        return false;
+    *out = (struct mdsq_thread_member){.uid = thread->next++, .depth = 1 + (thread->nth & 1), .opens = (thread->nth & 1) == 0};
+    const bool is_last = out->uid == thread->last;
+    out->closes = (!out->opens || is_last) + is_last;
+    return true;
+}
+
+void mdsq_thread_free(struct mdsq_thread **thread)
+{
+    if (*thread)
+        mdsq_set_free(&(*thread)->set);
+    FREE(thread)
+}

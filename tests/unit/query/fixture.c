@@ -104,6 +104,16 @@ static struct mds_locator write_bytes(struct fixture *f, struct bytes raw, bool 
     return locator;
 }
 
+static void put_references(const struct mime_record *record, struct buf *out)
+{
+    const char *id = (const char *)record->references.p, *end = id + record->references.n;
+
+    for (; id < end; id += strlen(id) + 1)
+        buf_put_u64(out, hash64_of(bytes_str(id)));
+    if (out->n == 0 && record->in_reply_to.n)
+        buf_put_u64(out, hash64_of(record->in_reply_to));
+}
+
 static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes raw, const struct filing *how,
                          struct mime_record *record)
 {
@@ -111,7 +121,7 @@ static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes ra
     struct bytes source_name = bytes_str(textf(how->in_mbox ? "mboxo:%s/box" : "eml-tree:%s", f->vault_dir));
     struct mds_locator locator = write_bytes(f, raw, how->in_mbox);
     struct mds_container container;
-    struct buf sort = {0};
+    struct buf sort = {0}, references = {0};
     uint32_t source;
 
     if (all_headers) {
@@ -131,9 +141,12 @@ static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes ra
         .hash = hash128_of(raw), .size = record->size, .size_crlf = record->size_crlf, .defects = record->defects,
         .thread_id = record->thread_id, .has_sent_date = record->has_sent_date, .sent_date = record->sent_date,
         .sent_zone = record->sent_zone, .parts = record->parts, .crlf_map = record->crlf_map,
-        .locator = locator,
+        .msgid_hash = record->message_id.n ? hash64_of(record->message_id) : 0, .locator = locator,
     };
+    put_references(record, &references);
+
     const struct mds_sort columns = {
+        .subject_is_reply = record->subject_is_reply, .reference_hashes = buf_bytes(&references),
         .base_subject = record->base_subject, .preview = record->preview, .sort_from = record->sort_from,
         .sort_to = record->sort_to, .sort_cc = record->sort_cc, .display_from = record->display_from,
         .display_to = record->display_to};
@@ -145,6 +158,7 @@ static uint64_t add_item(struct fixture *f, struct mds_txn *txn, struct bytes ra
 
     OK(mds_item_add(txn, &item, &words, &err));
     buf_release(&sort);
+    buf_release(&references);
     return item.id;
 }
 

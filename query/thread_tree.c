@@ -1,0 +1,290 @@
+/*
+ * thread_tree: from parents to the tree that is told. Lists of children are made by walking the members in the order of
+ * their sent dates and appending each to its parent's, so that every set of siblings is sorted without being sorted.
+ */
+#include "thread.h"
+
+#include <glib.h>
+
+static void tree_alloc(struct mdsq_thread *t, uint32_t nodes)
+{
+    g_free(t->first);
+    g_free(t->next);
+    g_free(t->tail);
+    t->first = g_new(uint32_t, (size_t)nodes + 1);
+    t->next = g_new(uint32_t, (size_t)nodes + 1);
+    t->tail = g_new(uint32_t, (size_t)nodes + 1);
+    for (uint32_t i = 0; i < nodes; i++)
+        t->first[i] = t->next[i] = t->tail[i] = THREAD_NONE;
+    t->root_first = t->root_tail = THREAD_NONE;
+}
+
+static void append(struct mdsq_thread *t, uint32_t parent, uint32_t node)
+{
+    uint32_t *first = parent == THREAD_NONE ? &t->root_first : &t->first[parent],
+             *tail = parent == THREAD_NONE ? &t->root_tail : &t->tail[parent];
+
+    if (*first == THREAD_NONE)
+        *first = node;
+    else
+        t->next[*tail] = node;
+    *tail = node;
+}
+
+/*
+ * Step 3 without a walk of the trees: the parent of a member is its nearest ancestor that is a member, else the highest
+ * stranger above it. Strangers on the way are left pointing there, so that each is passed once.
+ */
+static uint32_t nearest(struct mdsq_thread *t, uint32_t node)
+{
+    uint32_t found = t->parent[node];
+
+    if (found == THREAD_NONE || thread_is_member(t, found))
+        return found;
+    while (!thread_is_member(t, found) && t->parent[found] != THREAD_NONE)
+        found = t->parent[found];
+    for (uint32_t at = t->parent[node]; at != found;) {
+        const uint32_t above = t->parent[at];
+
+        t->parent[at] = found;
+        at = above;
+    }
+    return found;
+}
+
+/* Steps 2 and 3; then a stranger that has one child alone is no parent. */
+static void prune(struct mdsq_thread *t)
+{
+    uint32_t *count = g_new0(uint32_t, (size_t)t->nodes + 1), *found = g_new(uint32_t, (size_t)t->n + 1);
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        found[i] = nearest(t, i);
+        if (found[i] != THREAD_NONE)
+            count[found[i]]++;
+    }
+    for (uint32_t i = 0; i < t->n; i++) {
+        const bool alone = found[i] != THREAD_NONE && !thread_is_member(t, found[i]) && count[found[i]] == 1;
+
+        t->parent[i] = alone ? THREAD_NONE : found[i];
+    }
+    for (uint32_t i = t->n; i < t->nodes; i++)
+        t->parent[i] = THREAD_NONE;
+    g_free(count);
+    g_free(found);
+}
+
+/* Members below their parents, roots by their own date or that of their first child. */
+static void grow(struct mdsq_thread *t)
+{
+    tree_alloc(t, t->nodes);
+    for (uint32_t i = 0; i < t->n; i++) {
+        const uint32_t node = t->by_rank[i], parent = t->parent[node];
+
+        if (parent != THREAD_NONE && !thread_is_member(t, parent) && t->first[parent] == THREAD_NONE)
+            append(t, THREAD_NONE, parent);
+        append(t, parent, node);
+    }
+}
+
+/* ---- step 5: joining by subject ---------------------------------------------------------------------- */
+
+struct joining {
+    struct mdsq_thread *t;
+    GHashTable *table; /* of u64 subjects (in keys) -> node */
+    uint32_t *joined;  /* of a stranger: the one that took its children; THREAD_NONE */
+};
+
+static uint64_t *subject_of(struct mdsq_thread *t, uint32_t root)
+{
+    return &t->subject[thread_is_member(t, root) ? root : t->first[root]];
+}
+
+static bool is_reply(const struct mdsq_thread *t, uint32_t node)
+{
+    return thread_is_member(t, node) && t->subject[node] & QUERY_SUBJECT_REPLY;
+}
+
+static guint subject_hash(gconstpointer key)
+{
+    return (guint)(query_subject_text(*(const uint64_t *)key) >> 1);
+}
+
+static gboolean subject_equal(gconstpointer a, gconstpointer b)
+{
+    return query_subject_text(*(const uint64_t *)a) == query_subject_text(*(const uint64_t *)b);
+}
+
+static uint32_t look_up(const struct joining *j, const uint64_t *subject)
+{
+    gpointer node = NULL;
+
+    return g_hash_table_lookup_extended(j->table, subject, NULL, &node) ? GPOINTER_TO_UINT(node) : THREAD_NONE;
+}
+
+static void put(const struct joining *j, uint64_t *subject, uint32_t node)
+{
+    (void)g_hash_table_insert(j->table, subject, GUINT_TO_POINTER(node));
+}
+
+/* (B) one message for each subject. */
+static void fill_table(const struct joining *j)
+{
+    struct mdsq_thread *t = j->t;
+
+    for (uint32_t root = t->root_first; root != THREAD_NONE; root = t->next[root]) {
+        uint64_t *subject = subject_of(t, root);
+
+        if (query_subject_text(*subject) == 0)
+            continue;
+
+        const uint32_t there = look_up(j, subject);
+
+        if (there == THREAD_NONE ||
+            (thread_is_member(t, there) && (!thread_is_member(t, root) || (is_reply(t, there) && !is_reply(t, root)))))
+            put(j, subject, root);
+    }
+}
+
+static uint32_t dummy_new(struct joining *j)
+{
+    struct mdsq_thread *t = j->t;
+
+    if (t->nodes == t->nodes_cap) {
+        t->nodes_cap += t->nodes_cap / 2 + 64;
+        t->parent = g_renew(uint32_t, t->parent, t->nodes_cap);
+        j->joined = g_renew(uint32_t, j->joined, t->nodes_cap);
+    }
+    t->parent[t->nodes] = j->joined[t->nodes] = THREAD_NONE;
+    return t->nodes++;
+}
+
+static void join(struct joining *j, uint32_t root, uint32_t there, uint64_t *subject)
+{
+    struct mdsq_thread *t = j->t;
+
+    if (!thread_is_member(t, root) && !thread_is_member(t, there)) {
+        j->joined[root] = there;
+    } else if (!thread_is_member(t, there) || (is_reply(t, root) && !is_reply(t, there))) {
+        t->parent[root] = there;
+    } else {
+        const uint32_t dummy = dummy_new(j);
+
+        t->parent[root] = t->parent[there] = dummy;
+        put(j, subject, dummy);
+    }
+}
+
+/* (C) roots of one subject become one. What was joined to another is no root any more and is passed over. */
+static void join_roots(struct joining *j)
+{
+    struct mdsq_thread *t = j->t;
+
+    for (uint32_t root = t->root_first; root != THREAD_NONE; root = t->next[root]) {
+        uint64_t *subject = subject_of(t, root);
+
+        if (query_subject_text(*subject) == 0 || t->parent[root] != THREAD_NONE)
+            continue;
+
+        const uint32_t there = look_up(j, subject);
+
+        if (there != root)
+            join(j, root, there, subject);
+    }
+}
+
+static void join_subjects(struct mdsq_thread *t)
+{
+    struct joining j = {.t = t, .table = g_hash_table_new(subject_hash, subject_equal)};
+
+    j.joined = g_new(uint32_t, (size_t)t->nodes_cap + 1);
+    for (uint32_t i = 0; i < t->nodes; i++)
+        j.joined[i] = THREAD_NONE;
+    fill_table(&j);
+    join_roots(&j);
+    for (uint32_t i = 0; i < t->n; i++) {
+        while (t->parent[i] != THREAD_NONE && j.joined[t->parent[i]] != THREAD_NONE)
+            t->parent[i] = j.joined[t->parent[i]];
+    }
+    g_hash_table_destroy(j.table);
+    g_free(j.joined);
+}
+
+/* ---- the algorithms ----------------------------------------------------------------------------------- */
+
+/* Roots by the newest message below each: walked in order of date, a root's turn is when its last message has come. */
+static void order_by_newest(struct mdsq_thread *t)
+{
+    uint32_t *root = g_new(uint32_t, (size_t)t->nodes + 1), *left = g_new0(uint32_t, (size_t)t->nodes + 1);
+
+    for (uint32_t i = 0; i < t->nodes; i++)
+        root[i] = t->parent[i] == THREAD_NONE ? i : THREAD_NONE;
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint32_t top = i;
+
+        while (root[top] == THREAD_NONE)
+            top = t->parent[top];
+        top = root[top];
+        for (uint32_t at = i; root[at] == THREAD_NONE; at = t->parent[at])
+            root[at] = top;
+        left[top]++;
+    }
+    t->root_first = t->root_tail = THREAD_NONE;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const uint32_t top = root[t->by_rank[i]];
+
+        if (--left[top] == 0) {
+            t->next[top] = THREAD_NONE;
+            append(t, THREAD_NONE, top);
+        }
+    }
+    g_free(root);
+    g_free(left);
+}
+
+/* The first message of a subject is the parent of all others, be the subject empty or not. */
+static void by_subject(struct mdsq_thread *t)
+{
+    GHashTable *table = g_hash_table_new(subject_hash, subject_equal);
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        const uint32_t node = t->by_rank[i];
+        gpointer first = NULL;
+
+        if (g_hash_table_lookup_extended(table, &t->subject[node], NULL, &first)) {
+            t->parent[node] = GPOINTER_TO_UINT(first);
+        } else {
+            t->parent[node] = THREAD_NONE;
+            (void)g_hash_table_insert(table, &t->subject[node], GUINT_TO_POINTER(node));
+        }
+    }
+    g_hash_table_destroy(table);
+}
+
+enum { TREE_PARENTS, TREE_GROW, TREE_JOIN, TREE_GROW_AGAIN, TREE_NEWEST, TREE_DONE };
+
+bool thread_tree_step(struct mdsq_thread *t)
+{
+    switch (t->tree_step) {
+    case TREE_PARENTS:
+        if (t->algorithm == MDSQ_THREAD_ORDEREDSUBJECT)
+            by_subject(t);
+        else
+            prune(t);
+        break;
+    case TREE_GROW: grow(t); break;
+    case TREE_JOIN:
+        if (t->algorithm == MDSQ_THREAD_REFERENCES)
+            join_subjects(t);
+        break;
+    case TREE_GROW_AGAIN:
+        if (t->algorithm == MDSQ_THREAD_REFERENCES)
+            grow(t);
+        break;
+    case TREE_NEWEST:
+        if (t->algorithm == MDSQ_THREAD_REFS)
+            order_by_newest(t);
+        break;
+    default: break;
+    }
+    return ++t->tree_step < TREE_DONE;
+}
