@@ -459,6 +459,43 @@ class Reader:
             else:
                 r.value[name] = self.number(nz=name != "COUNT", bits=63 if name == "MODSEQ" else 32)
 
+    def thread(self, r):
+        """thread-data = "THREAD" [SP 1*thread-list], without recursion."""
+        r.value = b""
+        if self.at == len(self.data):
+            return
+        self.eat(b" ")
+        begin, open_lists = self.at, []
+        while True:
+            self.eat(b"(")
+            open_lists.append([self.thread_members(), 0])  # has members, lists within
+            while open_lists and not self.has(b"("):
+                members, lists = open_lists[-1]
+                self.eat(b")")
+                if lists == 1 or (not members and lists == 0):
+                    self.fail("a thread of one thread")
+                open_lists.pop()
+                if open_lists:
+                    open_lists[-1][1] += 1
+                elif self.at == len(self.data):
+                    r.value = self.data[begin:]
+                    return
+                else:
+                    break
+
+    def thread_members(self):
+        """nz-number *(SP nz-number) and the SP before a nested list; False: none."""
+        if self.has(b"("):
+            return False
+        self.number(nz=True)
+        while self.opt(b" "):
+            if self.has(b"("):
+                return True
+            self.number(nz=True)
+        if not self.has(b")"):
+            self.fail("thread members")
+        return True
+
     def vanished(self, r):
         r.earlier = self.opt(b" (EARLIER)")
         self.eat(b" ")
@@ -549,6 +586,8 @@ class Reader:
                 r.value.append(self.number(nz=True))
         elif kind == "ESEARCH":
             self.esearch(r)
+        elif kind == "THREAD":
+            self.thread(r)
         elif kind == "VANISHED":
             self.vanished(r)
         elif kind == "ENABLED":
