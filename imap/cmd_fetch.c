@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "fetch_att.h"
+#include "search_key.h"
 #include "wire/writer.h"
 
 enum { CHUNK_BYTES = 64 << 10, SEEN_AT_ONCE = 500 };
@@ -21,8 +22,9 @@ enum { CHUNK_BYTES = 64 << 10, SEEN_AT_ONCE = 500 };
 struct fetch_args {
     struct bytes set_text;
     struct imap_fetch_atts atts;
-    bool has_since, wants_vanished;
+    bool has_since, wants_vanished, has_partial;
     uint64_t since;
+    struct imap_partial partial;
     /* where it stands */
     struct mdsq_set *set, *vanished;
     uint64_t vanished_at;
@@ -39,8 +41,9 @@ struct fetch_args {
     bool gone, unreadable, corrupt, unknown_encoding, too_large;
 };
 
-/* SP "(" fetch-modifier *(SP fetch-modifier) ")": "CHANGEDSINCE" SP mod-sequence-value, "VANISHED" */
-static bool take_modifiers(struct imap_cursor *at, struct fetch_args *a)
+/* SP "(" fetch-modifier *(SP fetch-modifier) ")": "CHANGEDSINCE" SP mod-sequence-value, "VANISHED", "PARTIAL" SP
+ * partial-range (of UID FETCH) */
+static bool take_modifiers(struct imap_cursor *at, bool uid, struct fetch_args *a)
 {
     if (!imap_take_sp(at) || !imap_take_byte(at, '('))
         return false;
@@ -53,6 +56,10 @@ static bool take_modifiers(struct imap_cursor *at, struct fetch_args *a)
         } else if (imap_at_word(at, "VANISHED") && !a->wants_vanished) {
             a->wants_vanished = true;
             if (!imap_take_word(at, "VANISHED"))
+                return false;
+        } else if (imap_at_word(at, "PARTIAL") && uid && !a->has_partial) {
+            a->has_partial = true;
+            if (!imap_take_word(at, "PARTIAL") || !imap_take_sp(at) || !imap_take_partial(at, &a->partial))
                 return false;
         } else {
             return imap_cursor_fail(at, "unknown FETCH modifier");
@@ -70,7 +77,7 @@ IMAP_PARSE(imap_parse_fetch)
     if (!a || !imap_take_sp(at) || !imap_take_sequence_set(at, &a->set_text) || !imap_take_sp(at) ||
         !imap_take_fetch_atts(at, &a->atts))
         return false;
-    if (!imap_at_end(at) && !take_modifiers(at, a))
+    if (!imap_at_end(at) && !take_modifiers(at, c->uid, a))
         return false;
     if (a->wants_vanished && (!c->uid || !a->has_since || !(s->enabled & IMAP_ENABLED_QRESYNC)))
         return imap_cursor_fail(at, "VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC enabled");
@@ -408,6 +415,16 @@ static int find_vanished(struct imap_session *s, struct fetch_args *a, const str
     return rc;
 }
 
+/* RFC 9394 3.3: of the set a part, before anything else is asked of it. */
+static int keep_part(struct fetch_args *a, struct mdsq_error *err)
+{
+    struct mdsq_set *part = NULL;
+    int rc = mdsq_set_part(a->set, a->partial.first, a->partial.last, a->partial.from_end, &part, err);
+    if (rc >= 0)
+        replace(&a->set, &part);
+    return rc;
+}
+
 /* Of the set what changed; a log that was pruned gives all, and next_message looks at each. */
 static int keep_changed(struct imap_session *s, struct fetch_args *a, struct mdsq_error *err)
 {
@@ -433,7 +450,7 @@ static enum imap_step begin(struct imap_session *s, struct imap_command *c, stru
     if (a->atts.attrs & MDSQ_FETCH_MODSEQ)
         imap_enable_condstore(s);
     if (!imap_session_reader(s, &err) || imap_set_parse(s, a->set_text, c->uid, &a->set, &err) < 0 ||
-        (a->has_since && keep_changed(s, a, &err) < 0) ||
+        (a->has_partial && keep_part(a, &err) < 0) || (a->has_since && keep_changed(s, a, &err) < 0) ||
         mdsq_fetch_new(s->reader, s->view, a->set, attrs, &a->fetch, &err) < 0)
         return imap_reply_error(s, c, &err);
     if (a->atts.attrs & MDSQ_FETCH_FLAGS)

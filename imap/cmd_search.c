@@ -9,6 +9,7 @@
 #include "session_private.h"
 
 #include "base/log.h"
+#include "context.h"
 #include "search_key.h"
 #include "system.h"
 #include "wire/writer.h"
@@ -24,6 +25,8 @@ struct search_args {
     uint32_t next, last;      /* the range being said */
     bool any;                 /* of ALL: something was said */
     uint64_t unreadable;
+    struct mdsq_set *part; /* PARTIAL: the members of its range */
+    uint32_t left;         /* of an order: so many are still to be said */
     /* SORT */
     bool sorts;
     struct imap_sort_order order;
@@ -31,7 +34,7 @@ struct search_args {
     uint32_t first_sorted;
 };
 
-enum { STAND_SEARCH, STAND_MODSEQ, STAND_SORT, STAND_HEAD, STAND_NUMBERS };
+enum { STAND_SEARCH, STAND_SORT, STAND_KEEP, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS };
 
 static struct search_args *new_args(const struct imap_session *s, struct imap_command *c)
 {
@@ -70,6 +73,7 @@ void imap_release_search(struct imap_command *c)
     mdsq_search_free(&a->search);
     mdsq_sort_free(&a->sort);
     mdsq_set_free(&a->result);
+    mdsq_set_free(&a->part);
 }
 
 /* RFC 5182 2.1: a search that was to be saved and fails leaves nothing saved. */
@@ -118,7 +122,7 @@ static enum imap_step sort(struct imap_session *s, struct imap_command *c, struc
         return fail(s, c, &err);
     if (!mdsq_sort_next(a->sort, &a->first_sorted))
         a->first_sorted = 0;
-    c->where = STAND_HEAD;
+    c->where = STAND_KEEP;
     return IMAP_STEP_DONE;
 }
 
@@ -131,29 +135,78 @@ static uint32_t lowest(const struct mdsq_set *set)
     return mdsq_set_next_range(set, NULL, &at, &first, &last) ? first : 0;
 }
 
-/* Only the first and the last are asked for: they are also what is saved and whose modseqs count (RFC 5182 2.1, RFC
- * 7162 3.1.5). */
-static bool ends_only(const struct search_args *a)
+static uint32_t first_of(const struct search_args *a)
 {
-    return a->program.returns & (IMAP_SEARCH_MIN | IMAP_SEARCH_MAX) &&
+    return a->sorts ? a->first_sorted : lowest(a->result);
+}
+
+static uint32_t last_of(const struct search_args *a)
+{
+    return a->sorts ? mdsq_sort_last(a->sort) : mdsq_set_last(a->result);
+}
+
+/* Only ends or a part are asked for: they are also what is saved and whose modseqs count (RFC 5182 2.1, RFC 7162 3.1.5,
+ * RFC 9394 3.2). */
+static bool some_only(const struct search_args *a)
+{
+    return a->program.returns & (IMAP_SEARCH_MIN | IMAP_SEARCH_MAX | IMAP_SEARCH_PARTIAL) &&
            !(a->program.returns & (IMAP_SEARCH_ALL | IMAP_SEARCH_COUNT));
 }
 
-/* The set that MIN and MAX leave. */
-static int take_ends(const struct search_args *a, struct mdsq_set **out, struct mdsq_error *err)
+/* Places of an order, from 0, that a part has: [*from, *to). */
+static void part_places(const struct search_args *a, uint32_t *from, uint32_t *to)
 {
-    char text[32] = "";
-    const uint32_t min = lowest(a->result), max = mdsq_set_last(a->result);
-    const bool both = (a->program.returns & IMAP_SEARCH_MIN) && (a->program.returns & IMAP_SEARCH_MAX);
-    if (min)
-        snprintf(text, sizeof text, both ? "%u,%u" : "%u", a->program.returns & IMAP_SEARCH_MIN ? min : max, max);
-    return mdsq_set_numbers(text, strlen(text), 0, out, err);
+    const uint32_t n = (uint32_t)mdsq_set_count(a->result);
+    const struct imap_partial *p = &a->program.partial;
+    uint32_t low = p->first < p->last ? p->first : p->last, high = p->first < p->last ? p->last : p->first;
+    high = high < n ? high : n;
+    low = low <= high ? low - 1 : high;
+    *from = p->from_end ? n - high : low;
+    *to = p->from_end ? n - low : high;
+}
+
+/* The members of the part; of an order, its next number is the part's first. */
+static int take_part(struct search_args *a, struct mdsq_error *err)
+{
+    const struct imap_partial *p = &a->program.partial;
+    uint32_t from, to;
+    if (!a->sorts)
+        return mdsq_set_part(a->result, p->first, p->last, p->from_end, &a->part, err);
+    part_places(a, &from, &to);
+    uint32_t *uids = malloc(((size_t)(to - from) + 1) * sizeof *uids);
+    ASSERT(uids);
+    mdsq_sort_seek(a->sort, from);
+    for (uint32_t i = 0; i < to - from; i++)
+        (void)mdsq_sort_next(a->sort, &uids[i]);
+    int rc = mdsq_set_of(uids, to - from, &a->part, err);
+    free(uids);
+    return rc;
+}
+
+/* The set that MIN, MAX and PARTIAL leave. */
+static int take_some(const struct search_args *a, struct mdsq_set **out, struct mdsq_error *err)
+{
+    uint32_t ends[2];
+    size_t n = 0;
+    struct mdsq_set *set = NULL;
+    if (a->program.returns & IMAP_SEARCH_MIN && first_of(a))
+        ends[n++] = first_of(a);
+    if (a->program.returns & IMAP_SEARCH_MAX && last_of(a))
+        ends[n++] = last_of(a);
+    int rc = mdsq_set_of(ends, n, &set, err);
+    if (rc >= 0 && a->part) {
+        rc = mdsq_set_or(set, a->part, out, err);
+        mdsq_set_free(&set);
+    } else {
+        *out = set;
+    }
+    return rc;
 }
 
 static int save(struct imap_session *s, const struct search_args *a, struct mdsq_error *err)
 {
     struct mdsq_set *saved = NULL;
-    int rc = ends_only(a) ? take_ends(a, &saved, err) : mdsq_set_in_view(a->result, s->view, &saved, err);
+    int rc = some_only(a) ? take_some(a, &saved, err) : mdsq_set_in_view(a->result, s->view, &saved, err);
     mdsq_set_free(&s->saved);
     s->saved = saved;
     return rc;
@@ -161,11 +214,11 @@ static int save(struct imap_session *s, const struct search_args *a, struct mdsq
 
 static int begin_modseq(struct imap_session *s, struct search_args *a, struct mdsq_error *err)
 {
-    struct mdsq_set *ends = NULL;
-    int rc = ends_only(a) ? take_ends(a, &ends, err) : 0;
+    struct mdsq_set *some = NULL;
+    int rc = some_only(a) ? take_some(a, &some, err) : 0;
     if (rc >= 0)
-        rc = mdsq_fetch_new(s->reader, s->view, ends ? ends : a->result, MDSQ_FETCH_MODSEQ, &a->fetch, err);
-    mdsq_set_free(&ends);
+        rc = mdsq_fetch_new(s->reader, s->view, some ? some : a->result, MDSQ_FETCH_MODSEQ, &a->fetch, err);
+    mdsq_set_free(&some);
     return rc;
 }
 
@@ -224,24 +277,38 @@ static void put_head(struct imap_session *s, const struct imap_command *c, const
     imap_write_string(&s->out, c->tag);
     buf_append_str(&s->out, c->uid ? ") UID" : ")");
     if (returns & IMAP_SEARCH_MIN && count)
-        put_number(s, c, "MIN", a->sorts ? a->first_sorted : lowest(a->result));
+        put_number(s, c, "MIN", first_of(a));
     if (returns & IMAP_SEARCH_MAX && count)
-        put_number(s, c, "MAX", a->sorts ? mdsq_sort_last(a->sort) : mdsq_set_last(a->result));
+        put_number(s, c, "MAX", last_of(a));
     if (returns & IMAP_SEARCH_COUNT) {
         buf_append_str(&s->out, " COUNT ");
         buf_append_u64_dec(&s->out, count);
     }
 }
 
+/* From here on numbers are said: of the part, or of all. */
+static void begin_numbers(struct search_args *a)
+{
+    uint32_t from = 0, to = (uint32_t)mdsq_set_count(a->result);
+    if (!a->sorts)
+        return;
+    if (a->part)
+        part_places(a, &from, &to);
+    mdsq_sort_seek(a->sort, from);
+    a->left = to - from;
+    if (a->left == 0 || !mdsq_sort_next(a->sort, &a->first_sorted))
+        a->first_sorted = 0;
+}
+
 /* The next range of the result, or the next numbers of the order that make one. */
 static bool take_range(struct imap_session *s, const struct imap_command *c, struct search_args *a)
 {
     if (!a->sorts)
-        return mdsq_set_next_range(a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last);
+        return mdsq_set_next_range(a->part ? a->part : a->result, c->uid ? NULL : s->view, &a->at, &a->next, &a->last);
     if (!a->first_sorted)
         return false;
     a->next = a->last = c->uid ? a->first_sorted : mdsq_view_seq(s->view, a->first_sorted);
-    while (mdsq_sort_next(a->sort, &a->first_sorted)) {
+    while (--a->left && mdsq_sort_next(a->sort, &a->first_sorted)) {
         if ((c->uid ? a->first_sorted : mdsq_view_seq(s->view, a->first_sorted)) != a->last + 1)
             return true;
         a->last++;
@@ -250,13 +317,27 @@ static bool take_range(struct imap_session *s, const struct imap_command *c, str
     return true;
 }
 
+static void put_before_first(struct imap_session *s, const struct search_args *a)
+{
+    if (!(returns_of(a) & IMAP_SEARCH_PARTIAL)) {
+        buf_append_str(&s->out, " ALL ");
+        return;
+    }
+    buf_append_str(&s->out, " PARTIAL (");
+    buf_append_bytes(&s->out, a->program.partial.text);
+    buf_append_byte(&s->out, ' ');
+}
+
 /* One more of the result as its form has it: a number, or a range. False: there is none. */
 static bool put_next(struct imap_session *s, const struct imap_command *c, struct search_args *a)
 {
     const bool extended = is_extended(s, a);
     if (a->next == 0 && !take_range(s, c, a))
         return false;
-    buf_append_str(&s->out, !extended ? " " : a->any ? "," : " ALL ");
+    if (extended && !a->any)
+        put_before_first(s, a);
+    else
+        buf_append_byte(&s->out, extended ? ',' : ' ');
     a->any = true;
     if (extended) {
         imap_write_range(&s->out, a->next, a->last);
@@ -268,16 +349,28 @@ static bool put_next(struct imap_session *s, const struct imap_command *c, struc
     return true;
 }
 
+static void end_part(struct imap_session *s, const struct search_args *a)
+{
+    if (!(returns_of(a) & IMAP_SEARCH_PARTIAL))
+        return;
+    if (!a->any) {
+        put_before_first(s, a);
+        buf_append_str(&s->out, "NIL");
+    }
+    buf_append_byte(&s->out, ')');
+}
+
 static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     enum { NUMBERS_A_LOOK = 256 }; /* the clock is asked now and then */
-    bool more = !is_extended(s, a) || returns_of(a) & IMAP_SEARCH_ALL;
+    bool more = !is_extended(s, a) || returns_of(a) & (IMAP_SEARCH_ALL | IMAP_SEARCH_PARTIAL);
     while (more) {
         for (int i = 0; i < NUMBERS_A_LOOK && more; i++)
             more = put_next(s, c, a);
         if (more && imap_session_should_yield(s))
             return IMAP_STEP_MORE;
     }
+    end_part(s, a);
     if (is_extended(s, a))
         put_modseq(s, a, " MODSEQ ", "");
     else
@@ -287,38 +380,62 @@ static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c
     return imap_reply(c, IMAP_OK, NULL, a->sorts ? "SORT completed" : "SEARCH completed");
 }
 
+/* What the result is for besides being said: it is saved, and its changes are told from now on. */
+static enum imap_step keep(struct imap_session *s, struct imap_command *c, struct search_args *a)
+{
+    struct mdsq_error err = {0};
+    if (a->program.returns & IMAP_SEARCH_PARTIAL && take_part(a, &err) < 0)
+        return fail(s, c, &err);
+    if (a->program.returns & IMAP_SEARCH_SAVE && save(s, a, &err) < 0)
+        return fail(s, c, &err);
+    if (a->program.returns & IMAP_SEARCH_UPDATE) {
+        const struct imap_context_request request = {.tag = c->tag,
+                                                     .uid = c->uid,
+                                                     .key = a->program.key,
+                                                     .order = a->sorts ? &a->order : NULL,
+                                                     .sort = a->sort,
+                                                     .result = a->result};
+        imap_context_begin(s, &request);
+    }
+    c->where = STAND_MODSEQ;
+    if (a->program.returns == IMAP_SEARCH_SAVE) /* nothing is told but that it was done */
+        return imap_reply(c, IMAP_OK, NULL, "SEARCH completed, result saved");
+    return IMAP_STEP_MORE;
+}
+
 IMAP_RUN(imap_cmd_search)
 {
     struct search_args *a = c->args;
-    struct mdsq_error err = {0};
+    enum imap_step step;
     if (a->program.bad_charset) {
         forget_saved(s, a);
         return imap_reply(c, IMAP_NO, "BADCHARSET (UTF-8 US-ASCII)", "Charset is not supported");
     }
     if (c->where == STAND_SEARCH) {
-        enum imap_step step = search(s, c, a);
+        if (a->program.returns & IMAP_SEARCH_UPDATE && imap_context_has(s, c->tag))
+            return imap_reply(c, IMAP_BAD, NULL, "Tag reuse");
+        step = search(s, c, a);
         if (step != IMAP_STEP_DONE || !a->result)
             return step;
         if (a->program.has_modseq)
             imap_enable_condstore(s);
-        if (a->program.returns & IMAP_SEARCH_SAVE && save(s, a, &err) < 0)
-            return fail(s, c, &err);
-        if (a->program.returns == IMAP_SEARCH_SAVE) /* nothing is told but that it was done */
-            return imap_reply(c, IMAP_OK, NULL, "SEARCH completed, result saved");
-        c->where = STAND_MODSEQ;
-    }
-    if (c->where == STAND_MODSEQ) {
-        if (a->program.has_modseq && find_modseq(s, a) == IMAP_STEP_MORE)
-            return IMAP_STEP_MORE;
-        c->where = a->sorts ? STAND_SORT : STAND_HEAD;
+        c->where = a->sorts ? STAND_SORT : STAND_KEEP;
     }
     if (c->where == STAND_SORT) {
-        enum imap_step step = sort(s, c, a);
+        step = sort(s, c, a);
         if (step != IMAP_STEP_DONE || c->where == STAND_SORT)
             return step;
     }
+    if (c->where == STAND_KEEP && (step = keep(s, c, a)) == IMAP_STEP_DONE)
+        return step;
+    if (c->where == STAND_MODSEQ) {
+        if (a->program.has_modseq && find_modseq(s, a) == IMAP_STEP_MORE)
+            return IMAP_STEP_MORE;
+        c->where = STAND_HEAD;
+    }
     if (c->where == STAND_HEAD) {
         put_head(s, c, a);
+        begin_numbers(a);
         s->mid_response = true;
         c->where = STAND_NUMBERS;
     }

@@ -28,6 +28,8 @@ static const struct imap_row rows[] = {
     {"SORT", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_sort, imap_cmd_search, imap_release_search},
     {"THREAD", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_thread, imap_cmd_thread,
      imap_release_thread},
+    {"ESEARCH", IMAP_STATES_AUTH, IMAP_ROW_NO_EXPUNGE, imap_parse_esearch, imap_cmd_esearch, imap_release_esearch},
+    {"CANCELUPDATE", IMAP_STATE_SELECTED, 0, imap_parse_cancelupdate, imap_cmd_cancelupdate, NULL},
     {"IDLE", IMAP_STATES_AUTH, 0, NULL, imap_cmd_idle, NULL},
     {"STORE", IMAP_STATE_SELECTED, IMAP_ROW_NO_EXPUNGE | IMAP_ROW_UID, imap_parse_store, imap_cmd_store, imap_release_store},
     {"COPY", IMAP_STATE_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_cmd_copy, imap_release_copy},

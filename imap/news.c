@@ -7,6 +7,7 @@
 #include "session_private.h"
 
 #include "base/log.h"
+#include "context.h"
 
 enum { RUNS_AT_ONCE = 1000 }; /* of a fetch, of a line of VANISHED */
 
@@ -35,6 +36,8 @@ static int note_expunged(uint32_t seq, uint32_t uid, void *arg)
 {
     struct imap_news *news = arg;
     news->expunged_count++;
+    if (news->keep_gone)
+        buf_append(&news->gone, &(struct imap_gone){seq, uid}, sizeof(struct imap_gone));
     if (news->vanish) {
         note_vanished(news, uid);
         return 0;
@@ -114,6 +117,7 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
         return fail(s, may_go, &err);
     const struct mdsq_news told = {note_expunged, s->notify_flags_off ? NULL : note_changed, news};
     news->vanish = s->enabled & IMAP_ENABLED_QRESYNC;
+    news->keep_gone = s->contexts != NULL;
     take_own(s, news);
     int rc = mdsq_view_advance(s->reader, s->view, allow_expunge, &told, &err);
     if (rc < 0)
@@ -127,6 +131,8 @@ static bool collect(struct imap_session *s, struct imap_news *news, bool allow_e
     s->told_exists = count;
     if (news->exists)
         imap_recent_take(s);
+    imap_contexts_say_gone(s, &news->gone);
+    buf_release(&news->gone);
     return true;
 }
 
@@ -247,7 +253,7 @@ bool imap_news_step(struct imap_session *s, struct imap_news *news, bool allow_e
     }
     if (s->recent)
         imap_recent_say(s, false);
-    return say_changed(s, news);
+    return say_changed(s, news) && imap_contexts_say_changed(s);
 }
 
 void imap_news_release(struct imap_news *news)
@@ -257,4 +263,5 @@ void imap_news_release(struct imap_news *news)
     buf_release(&news->expunged);
     buf_release(&news->vanished);
     buf_release(&news->changed);
+    buf_release(&news->gone);
 }

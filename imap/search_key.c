@@ -335,26 +335,57 @@ static bool take_charset(struct parser *p, bool *known_out)
     return imap_take_word(p->at, "CHARSET") && imap_take_sp(p->at) && take_charset_name(p, known_out);
 }
 
+/* ["-"] nz-number; both ends have the "-" or none. */
+static bool take_partial_end(struct imap_cursor *at, bool *minus, uint32_t *out)
+{
+    *minus = imap_at_byte(at, '-');
+    at->p += *minus;
+    return imap_take_nz_number(at, out);
+}
+
+bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out)
+{
+    const uint8_t *begin = at->p;
+    bool minus;
+    if (!take_partial_end(at, &out->from_end, &out->first) || !imap_take_byte(at, ':') ||
+        !take_partial_end(at, &minus, &out->last))
+        return false;
+    if (minus != out->from_end)
+        return imap_cursor_fail(at, "a partial range counts from one end");
+    out->text = bytes_of(begin, (size_t)(at->p - begin));
+    return true;
+}
+
+static bool take_return_option(struct imap_cursor *at, struct imap_search_program *out)
+{
+    static const char *const names[] = {"MIN", "MAX", "ALL", "COUNT", "SAVE", "UPDATE", "CONTEXT", "PARTIAL"};
+    const unsigned both = IMAP_SEARCH_ALL | IMAP_SEARCH_PARTIAL;
+    struct bytes name;
+    size_t k = 0;
+    if (!imap_take_atom(at, &name))
+        return false;
+    while (k < sizeof names / sizeof names[0] && !bytes_equal_nocase(name, bytes_str(names[k])))
+        k++;
+    if (k == sizeof names / sizeof names[0])
+        return imap_cursor_fail(at, "unknown RETURN option");
+    if ((1u << k) == IMAP_SEARCH_PARTIAL &&
+        (out->returns & IMAP_SEARCH_PARTIAL || !imap_take_sp(at) || !imap_take_partial(at, &out->partial)))
+        return imap_cursor_fail(at, "PARTIAL twice");
+    out->returns |= 1u << k;
+    return (out->returns & both) != both || imap_cursor_fail(at, "ALL and PARTIAL exclude each other");
+}
+
 /* "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP */
 static bool take_return(struct imap_cursor *at, struct imap_search_program *out)
 {
-    static const char *const names[] = {"MIN", "MAX", "ALL", "COUNT", "SAVE"};
     if (!imap_at_word(at, "RETURN"))
         return true;
     out->has_return = true;
     if (!imap_take_word(at, "RETURN") || !imap_take_sp(at) || !imap_take_byte(at, '('))
         return false;
-    for (bool first = true; !imap_at_byte(at, ')'); first = false) {
-        struct bytes name;
-        size_t k = 0;
-        if ((!first && !imap_take_sp(at)) || !imap_take_atom(at, &name))
+    for (bool first = true; !imap_at_byte(at, ')'); first = false)
+        if ((!first && !imap_take_sp(at)) || !take_return_option(at, out))
             return false;
-        while (k < sizeof names / sizeof names[0] && !bytes_equal_nocase(name, bytes_str(names[k])))
-            k++;
-        if (k == sizeof names / sizeof names[0])
-            return imap_cursor_fail(at, "unknown RETURN option");
-        out->returns |= 1u << k;
-    }
     if (out->returns == 0)
         out->returns = IMAP_SEARCH_ALL;
     return imap_take_byte(at, ')') && imap_take_sp(at);
@@ -383,11 +414,16 @@ static struct parser begin(struct imap_cursor *at, unsigned depth_max, struct im
     return (struct parser){.at = at, .depth_max = depth_max < deepest ? depth_max : deepest, .program = out};
 }
 
-bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
+bool imap_take_search_rest(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
 {
     struct parser p = begin(at, depth_max, out);
     bool known;
-    return imap_take_sp(at) && take_return(at, out) && take_charset(&p, &known) && take_program(&p, known);
+    return take_return(at, out) && take_charset(&p, &known) && take_program(&p, known);
+}
+
+bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out)
+{
+    return imap_take_sp(at) && imap_take_search_rest(at, depth_max, out);
 }
 
 /* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")"; sort-criterion = ["REVERSE" SP] sort-key */

@@ -11,13 +11,24 @@
 #include "mds/query.h"
 #include "wire/cursor.h"
 
-/* RFC 4731, RFC 5182 */
+/* partial-range (RFC 9394): the first-th to the last-th, from 1, counted from the end if both have a "-". */
+struct imap_partial {
+    uint32_t first, last;
+    bool from_end;
+    struct bytes text; /* as it was said */
+};
+bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out);
+
+/* RFC 4731, RFC 5182, RFC 5267, RFC 9394 */
 enum imap_search_return {
     IMAP_SEARCH_MIN = 1 << 0,
     IMAP_SEARCH_MAX = 1 << 1,
     IMAP_SEARCH_ALL = 1 << 2,
     IMAP_SEARCH_COUNT = 1 << 3,
     IMAP_SEARCH_SAVE = 1 << 4,
+    IMAP_SEARCH_UPDATE = 1 << 5,
+    IMAP_SEARCH_CONTEXT = 1 << 6, /* a hint: taken and not needed */
+    IMAP_SEARCH_PARTIAL = 1 << 7,
 };
 
 struct imap_search_program {
@@ -32,10 +43,23 @@ struct imap_search_program {
     bool has_modseq;  /* some key is MODSEQ: the answer tells the highest one */
     bool has_return;  /* the answer is ESEARCH */
     unsigned returns; /* enum imap_search_return; "RETURN ()" is ALL */
+    struct imap_partial partial;
 };
 
 /* [SP "RETURN" SP "(" ... ")"] [SP "CHARSET" SP astring] 1*(SP search-key), to the end of the command. */
 bool imap_take_search(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out);
+
+/* The same from RETURN or CHARSET on, without a space before: what ESEARCH has after its sources. */
+bool imap_take_search_rest(struct imap_cursor *at, unsigned depth_max, struct imap_search_program *out);
+
+/*
+ * A copy of a key that lives on: what depends on the moment (sequence numbers, "$", \Recent) becomes sets of UIDs,
+ * which are added to *sets
+ * (*sets_n of them) and are the caller's, also after a failure. NULL: err says why.
+ */
+const struct mdsq_key *imap_search_key_keep(struct arena *arena, const struct mdsq_key *key,
+                                            const struct mdsq_view *view, struct mdsq_reader *reader,
+                                            struct mdsq_set ***sets, size_t *sets_n, struct mdsq_error *err);
 
 /* RFC 5256, RFC 5957 */
 struct imap_sort_order {
@@ -44,9 +68,11 @@ struct imap_sort_order {
 };
 
 /* [SP "RETURN" ...] SP "(" criteria ")" SP charset 1*(SP search-key), to the end of the command. */
-bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort_order *order, struct imap_search_program *out);
+bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort_order *order,
+                    struct imap_search_program *out);
 
 /* SP thread-alg SP charset 1*(SP search-key), to the end of the command. */
-bool imap_take_thread(struct imap_cursor *at, unsigned depth_max, enum mdsq_thread_algorithm *algorithm, struct imap_search_program *out);
+bool imap_take_thread(struct imap_cursor *at, unsigned depth_max, enum mdsq_thread_algorithm *algorithm,
+                      struct imap_search_program *out);
 
 #endif

@@ -9,6 +9,7 @@
 #include "session_private.h"
 
 #include "base/log.h"
+#include "context.h"
 #include "system.h"
 
 #include <ctype.h>
@@ -74,6 +75,7 @@ void imap_session_allow_login(struct imap_session *s)
 
 void imap_session_unselect(struct imap_session *s)
 {
+    imap_contexts_free(s);
     mdsq_view_close(&s->view);
     mdsq_set_free(&s->saved);
     mdsq_set_free(&s->recent);
@@ -118,6 +120,7 @@ void imap_session_free(struct imap_session **session)
     *session = NULL;
     imap_command_free(&s->command);
     imap_idle_release(s);
+    imap_contexts_free(s);
     mdsq_reader_end(&s->reader);
     mdsq_view_close(&s->view);
     mdsq_set_free(&s->recent);

@@ -78,6 +78,8 @@ struct imap_news {
     struct buf expunged; /* struct imap_expunge_run, in the order they are said */
     struct buf changed;  /* struct imap_uid_run, upwards */
     struct buf vanished; /* struct imap_uid_run, downwards: instead of expunged where the client knows QRESYNC */
+    struct buf gone;     /* struct imap_gone, highest first: if there are contexts */
+    bool keep_gone;
     uint32_t changed_last_seq;
     uint32_t expunged_count;
     size_t at;       /* byte in expunged */
@@ -179,6 +181,7 @@ struct imap_session {
     struct mdsq_set *saved; /* "$" (RFC 5182): UIDs, may hold some that are gone; NULL: empty */
     struct mdsq_set *recent; /* UIDs that are \Recent here; may hold some that are gone; NULL: none */
     uint64_t told_recent;    /* their count that the client knows */
+    struct imap_context *contexts; /* searches whose results are kept up to date (context.h) */
     uint32_t told_keywords; /* names of the archive that FLAGS has told */
     uint64_t tick;        /* of the archive when the view was last advanced */
     bool expunge_untold;  /* it was advanced when no EXPUNGE could be said */
@@ -371,6 +374,11 @@ void imap_release_search(struct imap_command *c);
 IMAP_PARSE(imap_parse_thread);
 IMAP_RUN(imap_cmd_thread);
 void imap_release_thread(struct imap_command *c);
+IMAP_PARSE(imap_parse_esearch);
+IMAP_RUN(imap_cmd_esearch);
+void imap_release_esearch(struct imap_command *c);
+IMAP_PARSE(imap_parse_cancelupdate);
+IMAP_RUN(imap_cmd_cancelupdate);
 IMAP_RUN(imap_cmd_idle);
 
 #endif

@@ -51,6 +51,41 @@ int mdsq_set_in_view(const struct mdsq_set *set, const struct mdsq_view *view, s
     return give(roaring_bitmap_and(set->uids->bitmap, view->uids->bitmap), out);
 }
 
+int mdsq_set_part(const struct mdsq_set *set, uint32_t first, uint32_t last, bool from_end, struct mdsq_set **out,
+                  struct mdsq_error *err)
+{
+    const uint32_t n = set->uids->count;
+    roaring_bitmap_t *part = roaring_bitmap_create();
+    uint32_t low = 0, high = 0;
+
+    (void)err;
+    if (first > last) {
+        const uint32_t swapped = first;
+
+        first = last;
+        last = swapped;
+    }
+    if (first == 0)
+        first = 1;
+    if (last > n)
+        last = n;
+    if (first <= last) {
+        const uint32_t from = from_end ? n - last : first - 1, to = from_end ? n - first : last - 1;
+
+        (void)roaring_bitmap_select(set->uids->bitmap, from, &low);
+        (void)roaring_bitmap_select(set->uids->bitmap, to, &high);
+        roaring_bitmap_add_range(part, low, (uint64_t)high + 1);
+        roaring_bitmap_and_inplace(part, set->uids->bitmap);
+    }
+    return give(part, out);
+}
+
+int mdsq_set_of(const uint32_t *uids, size_t n, struct mdsq_set **out, struct mdsq_error *err)
+{
+    (void)err;
+    return give(roaring_bitmap_of_ptr(n, uids), out);
+}
+
 uint32_t mdsq_set_last(const struct mdsq_set *set)
 {
     return set->uids->count ? roaring_bitmap_maximum(set->uids->bitmap) : 0;

@@ -1,33 +1,26 @@
 /*
- * SORT (RFC 5256, RFC 5957), in slices: each message's row, then the numbers of its texts (order.h), then how these
+ * SORT (RFC 5256, RFC 5957), in slices: the members' columns, then the numbers of their texts (order.h), then how these
  * texts compare; by then every criterion is a column of numbers, and a stable sort by each, the last one first, gives
  * the order. What is equal in all criteria stays in the order of the view.
  *
  * A message takes 44 bytes and 8 for each criterion.
  */
 #include "change.h"
+#include "members.h"
 #include "order.h"
 #include "radix.h"
 
 #include <glib.h>
 
-#define ROWS_BETWEEN_CLOCKS 256u
-
-enum stage { STAGE_ROWS, STAGE_TEXTS, STAGE_RANKS, STAGE_SORT, STAGE_DONE };
+enum stage { STAGE_MEMBERS, STAGE_TEXTS, STAGE_RANKS, STAGE_SORT, STAGE_DONE };
 
 struct mdsq_sort {
     struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
     size_t by_n;
-    uint32_t folder;
-    struct query_uids *uids;
+    bool has_texts;
     enum stage stage;
-    /* rows */
-    uint64_t next_uid;
-    uint32_t n;
-    uint32_t *uid;  /* [n] */
-    uint64_t *item; /* [n]: 0: gone; NULL without texts */
-    uint64_t last_item;
-    uint64_t *column[MDSQ_SORT_MAX]; /* [n] of each criterion: its key, or the number of its text */
+    struct query_members members; /* a column a criterion: its value, or the item and later the number of its text */
+    int64_t last_item;
     /* texts */
     struct query_order *order;
     struct query_ranking *ranking;
@@ -44,11 +37,20 @@ static bool is_text(enum mdsq_sort_key key)
     return key != MDSQ_SORT_ARRIVAL && key != MDSQ_SORT_DATE && key != MDSQ_SORT_SIZE;
 }
 
+static enum mds_column column_of(enum mdsq_sort_key key)
+{
+    switch (key) {
+    case MDSQ_SORT_ARRIVAL: return MDS_COLUMN_INTERNAL;
+    case MDSQ_SORT_DATE: return MDS_COLUMN_SENT;
+    case MDSQ_SORT_SIZE: return MDS_COLUMN_SIZE;
+    default: return MDS_COLUMN_ITEM;
+    }
+}
+
 int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, const struct mdsq_sort_criterion *by,
                   size_t by_n, struct mdsq_sort **out, struct mdsq_error *err)
 {
     struct error e;
-    bool has_texts = false;
 
     query_error_init(&e);
     *out = NULL;
@@ -57,18 +59,15 @@ int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, cons
             error_set(&e, BASE_ERR_LIMIT, 0, "%zu criteria: 1 to %d can be sorted by", by_n, MDSQ_SORT_MAX), &e, err);
 
     struct mdsq_sort *s = g_new0(struct mdsq_sort, 1);
+    enum mds_column columns[MDSQ_SORT_MAX];
 
     memcpy(s->by, by, by_n * sizeof *by);
     s->by_n = by_n;
-    s->folder = view->folder;
-    s->uids = query_uids_ref(set ? set->uids : view->uids);
-    s->uid = g_new(uint32_t, (size_t)s->uids->count + 1);
     for (size_t i = 0; i < by_n; i++) {
-        has_texts |= is_text(by[i].key);
-        s->column[i] = g_new(uint64_t, (size_t)s->uids->count + 1);
+        s->has_texts |= is_text(by[i].key);
+        columns[i] = column_of(by[i].key);
     }
-    if (has_texts)
-        s->item = g_new(uint64_t, (size_t)s->uids->count + 1);
+    query_members_init(&s->members, view->folder, set ? set->uids : view->uids, columns, by_n);
     *out = s;
     return MDSQ_OK;
 }
@@ -80,100 +79,55 @@ void mdsq_sort_free(struct mdsq_sort **sort)
     *sort = NULL;
     if (s == NULL)
         return;
-    query_uids_unref(&s->uids);
+    query_members_release(&s->members);
     query_ranking_free(&s->ranking);
     query_ranks_unref(&s->ranks);
     query_order_unref(&s->order);
     query_radix_release(&s->radix);
-    for (size_t i = 0; i < s->by_n; i++)
-        g_free(s->column[i]);
-    g_free(s->item);
-    g_free(s->uid);
     g_free(s);
-}
-
-/* ---- rows --------------------------------------------------------------------------------------- */
-
-static uint64_t number_key(const struct mds_message *m, enum mdsq_sort_key key)
-{
-    switch (key) {
-    case MDSQ_SORT_ARRIVAL: return query_radix_signed(m->internal_date);
-    case MDSQ_SORT_DATE: return query_radix_signed(m->sent_date);
-    case MDSQ_SORT_SIZE: return m->size_crlf;
-    default: return 0;
-    }
-}
-
-/* A message that is gone sorts as one without anything. */
-static int collect_one(struct mdsq_sort *s, struct mdsq_reader *reader, uint32_t uid, struct error *err)
-{
-    struct mds_message m;
-    const int rc = mds_message_next(reader->txn, s->folder, uid, &m, err);
-
-    if (rc < 0)
-        return rc;
-    if (rc == 0 || m.uid != uid)
-        m = (struct mds_message){0};
-    s->uid[s->n] = uid;
-    for (size_t i = 0; i < s->by_n; i++)
-        s->column[i][s->n] = number_key(&m, s->by[i].key);
-    if (s->item)
-        s->item[s->n] = m.item;
-    if (m.item > s->last_item)
-        s->last_item = m.item;
-    s->n++;
-    return BASE_OK;
-}
-
-/* 1 the time is up. */
-static int collect(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
-{
-    roaring_uint32_iterator_t it;
-    unsigned rows = 0;
-
-    roaring_init_iterator(s->uids->bitmap, &it);
-    if (s->next_uid > UINT32_MAX || !it.has_value ||
-        !roaring_move_uint32_iterator_equalorlarger(&it, (uint32_t)s->next_uid))
-        return BASE_OK;
-    do {
-        const int rc = collect_one(s, reader, it.current_value, err);
-
-        if (rc < 0)
-            return rc;
-        s->next_uid = (uint64_t)it.current_value + 1;
-        if (++rows % ROWS_BETWEEN_CLOCKS == 0 && query_os_monotonic_us() >= until_us)
-            return 1;
-    } while (roaring_advance_uint32_iterator(&it));
-    return BASE_OK;
 }
 
 /* ---- texts ------------------------------------------------------------------------------------------ */
 
-/* The numbers of one criterion's texts; 1 the time is up. A call gets a block further at least. */
+/* The highest item, so that the newest block is read as far as it is needed. */
+static void find_last_item(struct mdsq_sort *s, const int64_t *items)
+{
+    for (uint32_t i = 0; i < s->members.n; i++) {
+        if (items[i] > s->last_item)
+            s->last_item = items[i];
+    }
+}
+
+/* The numbers of one criterion's texts take the place of items; 1 the time is up. A call gets a block further at least.
+ */
 static int number_texts(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
 {
     const struct query_number_block *block = NULL;
-    uint64_t *column = s->column[s->criterion];
+    int64_t *column = s->members.value[s->criterion];
 
-    for (; s->at < s->n; s->at++) {
-        const uint64_t item = s->item[s->at];
+    if (s->at == 0)
+        find_last_item(s, column);
+    for (; s->at < s->members.n; s->at++) {
+        const uint64_t item = (uint64_t)column[s->at];
 
-        column[s->at] = 0;
         if (item == 0)
             continue;
         if (block == NULL || item < block->first || item - block->first >= block->n) {
             if (block && query_os_monotonic_us() >= until_us)
                 return 1;
 
-            const int rc =
-                query_order_numbers(s->order, reader, s->by[s->criterion].key, item, s->last_item, &block, err);
+            const int rc = query_order_numbers(s->order, reader, s->by[s->criterion].key, item, (uint64_t)s->last_item,
+                                               &block, err);
 
             if (rc < 0)
                 return rc;
         }
-        column[s->at] = block->v[item - block->first];
-        if (column[s->at] >= s->numbers)
-            s->numbers = (uint32_t)column[s->at] + 1;
+
+        const uint32_t number = block->v[item - block->first];
+
+        column[s->at] = number;
+        if (number >= s->numbers)
+            s->numbers = number + 1;
     }
     return BASE_OK;
 }
@@ -198,13 +152,13 @@ static int number_all(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t 
 static void fill(struct mdsq_sort *s, bool first)
 {
     const struct mdsq_sort_criterion *by = &s->by[s->criterion];
-    const uint64_t *column = s->column[s->criterion];
+    const int64_t *column = s->members.value[s->criterion];
 
     if (first)
-        query_radix_init(&s->radix, s->n);
-    for (uint32_t i = 0; i < s->n; i++) {
+        query_radix_init(&s->radix, s->members.n);
+    for (uint32_t i = 0; i < s->members.n; i++) {
         const uint32_t who = first ? i : s->radix.rows[i].who;
-        const uint64_t key = is_text(by->key) ? s->ranks->rank[column[who]] : column[who];
+        const uint64_t key = is_text(by->key) ? s->ranks->rank[column[who]] : query_radix_signed(column[who]);
 
         s->radix.rows[i] = (struct query_radix_row){.key = by->reverse ? ~key : key, .who = who};
     }
@@ -232,14 +186,14 @@ static int step(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_
     int rc = BASE_OK;
 
     switch (s->stage) {
-    case STAGE_ROWS:
-        rc = collect(s, reader, until_us, err);
-        if (rc == BASE_OK && s->item && s->order == NULL)
+    case STAGE_MEMBERS:
+        rc = query_members_run(&s->members, reader, until_us, err);
+        if (rc == BASE_OK && s->has_texts)
             s->order = query_order_take(reader->archive);
         break;
-    case STAGE_TEXTS: rc = s->item ? number_all(s, reader, until_us, err) : BASE_OK; break;
+    case STAGE_TEXTS: rc = s->has_texts ? number_all(s, reader, until_us, err) : BASE_OK; break;
     case STAGE_RANKS:
-        if (s->item && s->ranks == NULL)
+        if (s->has_texts)
             rc = query_ranking_run(&s->ranking, s->order, s->numbers, until_us, &s->ranks);
         if (rc == BASE_OK) {
             s->criterion = s->by_n - 1;
@@ -266,15 +220,25 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
     return rc < 0 ? query_result(rc, &e, err) : rc;
 }
 
+static uint32_t uid_at(const struct mdsq_sort *s, uint32_t place)
+{
+    return s->members.uid[s->radix.rows[place].who];
+}
+
 bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)
 {
-    if (sort->stage != STAGE_DONE || sort->told >= sort->n)
+    if (sort->stage != STAGE_DONE || sort->told >= sort->members.n)
         return false;
-    *uid_out = sort->uid[sort->radix.rows[sort->told++].who];
+    *uid_out = uid_at(sort, sort->told++);
     return true;
+}
+
+void mdsq_sort_seek(struct mdsq_sort *sort, uint32_t place)
+{
+    sort->told = place;
 }
 
 uint32_t mdsq_sort_last(const struct mdsq_sort *sort)
 {
-    return sort->stage == STAGE_DONE && sort->n ? sort->uid[sort->radix.rows[sort->n - 1].who] : 0;
+    return sort->stage == STAGE_DONE && sort->members.n ? uid_at(sort, sort->members.n - 1) : 0;
 }

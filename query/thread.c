@@ -2,16 +2,14 @@
  * THREAD (RFC 5256) in slices: each message's row, its ids and subject (order.h), the order of sent dates, links
  * between parents and children, the tree. See thread.h.
  *
- * A message takes some 110 bytes, and 8 for each reference; a stranger 40.
+ * A message takes some 120 bytes, and 8 for each reference; a stranger 40.
  */
 #include "thread.h"
 #include "change.h"
 
 #include <glib.h>
 
-#define ROWS_BETWEEN_CLOCKS 256u
-
-enum stage { STAGE_ROWS, STAGE_WORDS, STAGE_DATES, STAGE_IDS, STAGE_LINKS, STAGE_TREE, STAGE_DONE };
+enum stage { STAGE_MEMBERS, STAGE_WORDS, STAGE_DATES, STAGE_IDS, STAGE_LINKS, STAGE_TREE, STAGE_DONE };
 
 int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, enum mdsq_thread_algorithm algorithm,
                     struct mdsq_thread **out, struct mdsq_error *err)
@@ -26,18 +24,14 @@ int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, en
     struct mdsq_thread *t = g_new0(struct mdsq_thread, 1);
 
     t->algorithm = algorithm;
-    t->folder = view->folder;
-    t->uids = query_uids_ref(set ? set->uids : view->uids);
 
-    const size_t n = t->uids->count;
+    struct query_uids *uids = set ? set->uids : view->uids;
 
-    if (n >= THREAD_NONE / 4) {
+    if (uids->count >= THREAD_NONE / 4) {
         mdsq_thread_free(&t);
-        return query_result(error_set(&e, BASE_ERR_LIMIT, 0, "%zu messages are too many for threads", n), &e, err);
+        return query_result(error_set(&e, BASE_ERR_LIMIT, 0, "too many messages for threads"), &e, err);
     }
-    t->uid = g_new(uint32_t, n + 1);
-    t->item = g_new(uint64_t, n + 1);
-    query_radix_init(&t->radix, (uint32_t)n);
+    query_members_init(&t->members, view->folder, uids, (const enum mds_column[]){MDS_COLUMN_ITEM, MDS_COLUMN_SENT}, 2);
     *out = t;
     return MDSQ_OK;
 }
@@ -49,13 +43,11 @@ void mdsq_thread_free(struct mdsq_thread **thread)
     *thread = NULL;
     if (t == NULL)
         return;
-    query_uids_unref(&t->uids);
+    query_members_release(&t->members);
     query_order_unref(&t->order);
     query_radix_release(&t->radix);
     thread_ids_release(t);
     buf_release(&t->refs);
-    g_free(t->uid);
-    g_free(t->item);
     g_free(t->id);
     g_free(t->subject);
     g_free(t->refs_at);
@@ -68,38 +60,28 @@ void mdsq_thread_free(struct mdsq_thread **thread)
     g_free(t);
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- members ------------------------------------------------------------------------------------ */
 
-/* 1 the time is up. A message that is gone has no item and the earliest of dates. */
+static void take_members(struct mdsq_thread *t)
+{
+    t->n = t->members.n;
+    t->uid = t->members.uid;
+    query_radix_init(&t->radix, t->n);
+    for (uint32_t i = 0; i < t->n; i++) {
+        t->radix.rows[i] = (struct query_radix_row){.key = query_radix_signed(t->members.value[1][i]), .who = i};
+        if (t->members.value[0][i] > t->last_item)
+            t->last_item = t->members.value[0][i];
+    }
+}
+
+/* 1 the time is up. */
 static int collect(struct mdsq_thread *t, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
 {
-    roaring_uint32_iterator_t it;
-    unsigned rows = 0;
+    const int rc = query_members_run(&t->members, reader, until_us, err);
 
-    roaring_init_iterator(t->uids->bitmap, &it);
-    if (t->next_uid > UINT32_MAX || !it.has_value ||
-        !roaring_move_uint32_iterator_equalorlarger(&it, (uint32_t)t->next_uid))
-        return BASE_OK;
-    do {
-        struct mds_message m;
-        const uint32_t uid = it.current_value;
-        const int rc = mds_message_next(reader->txn, t->folder, uid, &m, err);
-
-        if (rc < 0)
-            return rc;
-        if (rc == 0 || m.uid != uid)
-            m = (struct mds_message){.sent_date = INT64_MIN};
-        t->uid[t->n] = uid;
-        t->item[t->n] = m.item;
-        t->radix.rows[t->n] = (struct query_radix_row){.key = query_radix_signed(m.sent_date), .who = t->n};
-        t->n++;
-        if (m.item > t->last_item)
-            t->last_item = m.item;
-        t->next_uid = (uint64_t)uid + 1;
-        if (++rows % ROWS_BETWEEN_CLOCKS == 0 && query_os_monotonic_us() >= until_us)
-            return 1;
-    } while (roaring_advance_uint32_iterator(&it));
-    return BASE_OK;
+    if (rc == BASE_OK)
+        take_members(t);
+    return rc;
 }
 
 /* ---- ids, subjects, references --------------------------------------------------------------------- */
@@ -132,7 +114,7 @@ static int collect_words(struct mdsq_thread *t, struct mdsq_reader *reader, uint
 
     words_begin(t, reader);
     for (; t->at < t->n; t->at++) {
-        const uint64_t item = t->item[t->at];
+        const uint64_t item = (uint64_t)t->members.value[0][t->at];
 
         t->refs_at[t->at] = (uint32_t)(t->refs.n / sizeof(uint64_t));
         if (item == 0)
@@ -141,7 +123,7 @@ static int collect_words(struct mdsq_thread *t, struct mdsq_reader *reader, uint
             if (block && query_os_monotonic_us() >= until_us)
                 return 1;
 
-            const int rc = query_order_thread(t->order, reader, item, t->last_item, &block, err);
+            const int rc = query_order_thread(t->order, reader, item, (uint64_t)t->last_item, &block, err);
 
             if (rc < 0)
                 return rc;
@@ -151,8 +133,6 @@ static int collect_words(struct mdsq_thread *t, struct mdsq_reader *reader, uint
             return error_set(err, BASE_ERR_LIMIT, 0, "too many references for threads");
     }
     t->refs_at[t->n] = (uint32_t)(t->refs.n / sizeof(uint64_t));
-    g_free(t->item);
-    t->item = NULL;
     query_order_unref(&t->order);
     return BASE_OK;
 }
@@ -214,7 +194,7 @@ static int step(struct mdsq_thread *t, struct mdsq_reader *reader, uint64_t unti
     int rc = BASE_OK;
 
     switch ((enum stage)t->stage) {
-    case STAGE_ROWS: rc = collect(t, reader, until_us, err); break;
+    case STAGE_MEMBERS: rc = collect(t, reader, until_us, err); break;
     case STAGE_WORDS: rc = collect_words(t, reader, until_us, err); break;
     case STAGE_DATES: rc = order_dates(t, until_us); break;
     case STAGE_IDS: begin_nodes(t); break;

@@ -11,6 +11,7 @@
 #ifndef QUERY_THREAD_H
 #define QUERY_THREAD_H
 
+#include "members.h"
 #include "order.h"
 #include "radix.h"
 
@@ -28,17 +29,14 @@ struct thread_ids {
 struct mdsq_thread {
     /* permanent */
     enum mdsq_thread_algorithm algorithm;
-    uint32_t folder;
-    struct query_uids *uids;
+    struct query_members members; /* columns: item, sent date */
     /* where it stands */
     unsigned stage; /* thread.c */
-    uint64_t next_uid;
     uint32_t at;
     /* members, [n] */
     uint32_t n;
-    uint32_t *uid;
-    uint64_t *item; /* 0: gone; until their rows are there */
-    uint64_t last_item;
+    const uint32_t *uid; /* of members */
+    int64_t last_item;
     uint64_t *id, *subject;   /* as thread rows have them */
     uint32_t *refs_at;        /* [n + 1]: into refs */
     struct buf refs;          /* u64 each */

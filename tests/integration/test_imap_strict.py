@@ -25,6 +25,8 @@ GOOD = [
     b"* 1 FETCH (MODSEQ (12) EMAILID (M1) THREADID (T1) SAVEDATE \" 1-Jan-2004 00:35:13 +0000\" PREVIEW {2}\r\n\xc3\xa9)",
     b"* 1 FETCH (THREADID NIL SAVEDATE NIL PREVIEW NIL)", b"* 1 FETCH (BINARY[1.2]<7> ~{3}\r\na\0b BINARY.SIZE[] 4294967296 BINARY[3] \"\")",
     b"* 1 FETCH (BODY (\"IMAGE\" \"GIF\" NIL NIL NIL \"7BIT\" 4294967296))",
+    b"* ESEARCH (TAG \"a\" MAILBOX \"a b\" UIDVALIDITY 7) UID ALL 1", b"* ESEARCH (TAG \"a\") PARTIAL (1:2 4:5)", b"* ESEARCH (TAG \"a\") PARTIAL (-1:-9 NIL)",
+    b"* ESEARCH (TAG \"a\") UID ADDTO (0 1:2)", b"* ESEARCH (TAG \"a\") REMOVEFROM (1 4 7 2,1) ADDTO (1 2733 1 2732)", b"* NO [NOUPDATE \"a\"] x",
     b"* THREAD", b"* THREAD (2)(3 6 (4 23)(44 7 96))", b"* THREAD ((3)(5))", b"* THREAD ((1 2 (3)(4))(5))(6)",
 ]
 BAD = [
@@ -48,6 +50,9 @@ BAD = [
     b"* STATUS a (MAILBOXID 7)", b"* STATUS a (SIZE -1)", b"* LIST () \"/\" a (\"OLDNAME\" (b c))", b"* LIST () \"/\" a ()", b"* LIST () \"/\" a (\"FROB\" (b))",
     b"* 1 FETCH (MODSEQ 12)", b"* 1 FETCH (MODSEQ (0))", b"* 1 FETCH (EMAILID NI)", b"* 1 FETCH (PREVIEW abc)", b"* 1 FETCH (PREVIEW \"\xc3\xa9\")",
     b"* 1 FETCH (BINARY[TEXT] NIL)", b"* 1 FETCH (BINARY.SIZE[1]<0> 4)", b"* 1 FETCH (BINARY[1] ~{3}\r\nab)", b"* 1 FETCH (BODY[] ~{1}\r\na)",
+    b"* ESEARCH (TAG \"a\" TAG \"b\")", b"* ESEARCH (TAG \"a\" MAILBOX)", b"* ESEARCH (UIDVALIDITY 0)", b"* ESEARCH ()", b"* ESEARCH PARTIAL (1:-2 3)",
+    b"* ESEARCH PARTIAL (0:2 3)", b"* ESEARCH PARTIAL (1:2)", b"* ESEARCH PARTIAL 1:2", b"* ESEARCH (TAG \"a\") ADDTO ()", b"* ESEARCH (TAG \"a\") ADDTO (1)",
+    b"* ESEARCH ADDTO (0 1)", b"* ESEARCH (TAG \"a\") ADDTO (0 1 2)", b"* ESEARCH ALL 1 PARTIAL (1:2 1)", b"* NO [NOUPDATE a] x", b"* NO [NOUPDATE] x",
     b"* THREAD ", b"* THREAD ()", b"* THREAD (2) (3)", b"* THREAD (2 (3))", b"* THREAD ((3))", b"* THREAD (2(3)(4))", b"* THREAD (2 )", b"* THREAD (0)",
     b"* THREAD (2", b"* THREAD (2))", b"* THREAD (2 (3)(4)5)", b"* THREAD 2", b"* THREAD ((2)(3) )",
     b"* LIST () \"/\" \"\xc3\xa9\"", b"* FROB", b"a OKAY x", b"a BYE x", b"a+b OK x", b"* OK \xc3\xa9",

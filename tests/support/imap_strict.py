@@ -6,7 +6,7 @@
 
 A response that the grammar does not give raises Malformed, with the place. Extensions are known by name only: ID (RFC 2971),
 NAMESPACE (RFC 2342), ENABLED (RFC 5161), LIST attributes of RFC 3348, RFC 5258 and RFC 6154 with CHILDINFO and OLDNAME, response codes of
-RFC 5530, RFC 4315, RFC 7162, RFC 8474 and RFC 9051, ESEARCH (RFC 4731), VANISHED, MODSEQ (RFC 7162), BINARY (RFC 3516), EMAILID and THREADID
+RFC 5530, RFC 4315, RFC 7162, RFC 8474, RFC 5267 and RFC 9051, ESEARCH (RFC 4731, RFC 5267, RFC 7377, RFC 9394), SORT and THREAD (RFC 5256), VANISHED, MODSEQ (RFC 7162), BINARY (RFC 3516), EMAILID and THREADID
 (RFC 8474), SAVEDATE (RFC 8514), PREVIEW (RFC 8970), STATUS items of RFC 8438, RFC 7889 and RFC 9051.
 parse(data, utf8=True) is for a client that has enabled UTF8=ACCEPT or IMAP4rev2: quoted strings may hold UTF-8.
 Strings come as bytes, NIL as None, numbers as int, lists as list.
@@ -40,6 +40,7 @@ TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 QUOTED = re.compile(rb'"((?:[^\x00\r\n"\\\x80-\xff]|\\["\\])*)"')
 QUOTED_UTF8 = re.compile(rb'"((?:[^\x00\r\n"\\]|\\["\\])*)"')
 UID_SET = re.compile(rb"[1-9]\d*(?::[1-9]\d*)?(?:,[1-9]\d*(?::[1-9]\d*)?)*")
+PARTIAL = re.compile(rb"[1-9]\d*:[1-9]\d*|-[1-9]\d*:-[1-9]\d*")
 OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
 NUMBER = re.compile(rb"\d+")
@@ -400,6 +401,9 @@ class Reader:
                 for _ in range(1 if name == b"APPENDUID" else 2):
                     self.eat(b" ")
                     r.value.append(self.match(UID_SET, "set").group(0))
+            elif name == b"NOUPDATE":
+                self.eat(b" ")
+                r.value = self.match(QUOTED, "quoted").group(1)
             elif name == b"BADEVENT":
                 self.eat(b" (")
                 self.atom()
@@ -442,22 +446,64 @@ class Reader:
             self.eat(b")")
         r.value = (flags, delimiter, name)
 
+    def correlators(self, r):
+        """search-correlator (RFC 7377): each at most once."""
+        while True:
+            name = self.atom().decode()
+            if name in r.value:
+                self.fail("correlator twice")
+            self.eat(b" ")
+            if name == "TAG":
+                r.value[name] = self.string()
+            elif name == "MAILBOX":
+                r.value[name] = self.astring()
+            elif name == "UIDVALIDITY":
+                r.value[name] = self.number(nz=True)
+            else:
+                self.fail("correlator")
+            if not self.opt(b" "):
+                return self.eat(b")")
+
+    def places(self):
+        """Pairs of a context position and a set (RFC 5267)."""
+        self.eat(b"(")
+        pairs = []
+        while True:
+            place = self.number()
+            self.eat(b" ")
+            pairs.append((place, self.match(UID_SET, "set").group(0)))
+            if not self.opt(b" "):
+                self.eat(b")")
+                return pairs
+
     def esearch(self, r):
         r.value = {}
-        if self.opt(b" (TAG "):
-            r.value["TAG"] = self.string()
-            self.eat(b")")
+        r.updates = []
+        if self.opt(b" ("):
+            self.correlators(r)
         if self.opt(b" UID"):
             r.value["UID"] = True
         while self.opt(b" "):
             name = self.atom().decode()
-            if name in r.value or name not in ("MIN", "MAX", "COUNT", "ALL", "MODSEQ"):
+            if name in r.value or name not in ("MIN", "MAX", "COUNT", "ALL", "MODSEQ", "PARTIAL", "ADDTO", "REMOVEFROM"):
                 self.fail("search return")
             self.eat(b" ")
             if name == "ALL":
                 r.value[name] = self.match(UID_SET, "set").group(0)
+            elif name == "PARTIAL":
+                self.eat(b"(")
+                found = self.match(PARTIAL, "partial range")
+                self.eat(b" ")
+                r.value[name] = found.group(0), None if self.opt(b"NIL") else self.match(UID_SET, "set").group(0)
+                self.eat(b")")
+                if "ALL" in r.value:
+                    self.fail("ALL and PARTIAL")
+            elif name in ("ADDTO", "REMOVEFROM"):
+                r.updates.append((name, self.places()))
             else:
                 r.value[name] = self.number(nz=name != "COUNT", bits=63 if name == "MODSEQ" else 32)
+        if r.updates and "TAG" not in r.value:
+            self.fail("an update of no search")
 
     def thread(self, r):
         """thread-data = "THREAD" [SP 1*thread-list], without recursion."""

@@ -108,8 +108,10 @@ DATE = re.compile(rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +)?(\d{1,2}) (Jan|Feb|M
                   rb"(\d\d):(\d\d):(\d\d) ([+-])(\d\d)([0-5]\d)(?: \([A-Za-z ]+\))?")
 MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-ADDRESS = re.compile(rb"\s*(?:(?:\"([^\"\\\r\n]*)\"|((?:%s|=\?[!->@-~?]+\?=)(?: (?:%s|=\?[!->@-~?]+\?=))*))\s*<(%s(?:\.%s)*)@(%s(?:\.%s)*)>|(%s(?:\.%s)*)@(%s(?:\.%s)*))\s*(?:,|\Z)"
-                     % ((ATOM,) * 10))
+# RFC 2047 section 5 (3): in a phrase an encoded word has fewer characters.
+PHRASE_WORD = rb"(?:%s|=\?[A-Za-z0-9-]+\?[BbQq]\?[A-Za-z0-9!*+/=_-]*\?=)" % ATOM
+ADDRESS = re.compile(rb"\s*(?:(?:\"([^\"\\\r\n]*)\"|(%s(?: %s)*))\s*<(%s(?:\.%s)*)@(%s(?:\.%s)*)>|(%s(?:\.%s)*)@(%s(?:\.%s)*))\s*(?:,|\Z)"
+                     % ((PHRASE_WORD,) * 2 + (ATOM,) * 8))
 
 
 class Message:

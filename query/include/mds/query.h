@@ -333,6 +333,10 @@ MDSQ_API int mdsq_set_or(const struct mdsq_set *a, const struct mdsq_set *b, str
 MDSQ_API int mdsq_set_minus(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_set **out, struct mdsq_error *err);
 /* The members that are in the view. */
 MDSQ_API int mdsq_set_in_view(const struct mdsq_set *set, const struct mdsq_view *view, struct mdsq_set **out, struct mdsq_error *err);
+/* Of the members in order the first-th to the last-th, from 1; from_end: counted from the highest. As many of them as there are. */
+MDSQ_API int mdsq_set_part(const struct mdsq_set *set, uint32_t first, uint32_t last, bool from_end, struct mdsq_set **out, struct mdsq_error *err);
+/* UIDs in any order; twice is once. */
+MDSQ_API int mdsq_set_of(const uint32_t *uids, size_t n, struct mdsq_set **out, struct mdsq_error *err);
 /* The highest member, 0 if empty. */
 MDSQ_API uint32_t mdsq_set_last(const struct mdsq_set *set);
 
@@ -482,6 +486,8 @@ MDSQ_API int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *
 MDSQ_API int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
 /* In order, after the last run; false at the end. */
 MDSQ_API bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out);
+/* The next one will be the member at this place of the order, from 0. */
+MDSQ_API void mdsq_sort_seek(struct mdsq_sort *sort, uint32_t place);
 /* The last one in order, 0 if there is none. */
 MDSQ_API uint32_t mdsq_sort_last(const struct mdsq_sort *sort);
 MDSQ_API void mdsq_sort_free(struct mdsq_sort **sort);

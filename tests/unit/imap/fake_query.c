@@ -595,6 +595,34 @@ int mdsq_set_or(const struct mdsq_set *a, const struct mdsq_set *b, struct mdsq_
     return 0;
 }
 
+int mdsq_set_part(const struct mdsq_set *set, uint32_t first, uint32_t last, bool from_end, struct mdsq_set **out,
+                  struct mdsq_error *err)
+{
+    (void)err;
+    *out = set_new(set->n);
+    for (uint32_t i = 0; i < set->n; i++) {
+        const uint32_t place = from_end ? set->n - i : i + 1;
+        if ((place >= first && place <= last) || (place >= last && place <= first))
+            (*out)->uids[(*out)->n++] = set->uids[i];
+    }
+    return 0;
+}
+
+int mdsq_set_of(const uint32_t *uids, size_t n, struct mdsq_set **out, struct mdsq_error *err)
+{
+    struct mdsq_set *one = NULL, *sum = NULL;
+    *out = set_new(0);
+    for (size_t i = 0; i < n; i++) {
+        one = set_new(1);
+        one->uids[one->n++] = uids[i];
+        mdsq_set_or(*out, one, &sum, err);
+        mdsq_set_free(&one);
+        mdsq_set_free(out);
+        *out = sum;
+    }
+    return 0;
+}
+
 /* Numbers up to the star, or the largest UID that there can be. */
 int mdsq_set_numbers(const char *text, size_t n, uint32_t star, struct mdsq_set **out, struct mdsq_error *err)
 {
@@ -848,6 +876,14 @@ bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)
         sort->next--;
     *uid_out = sort->next;
     return sort->next && sort->next--;
+}
+
+void mdsq_sort_seek(struct mdsq_sort *sort, uint32_t place)
+{
+    uint32_t uid;
+    sort->next = mdsq_set_last(sort->set);
+    while (place-- && mdsq_sort_next(sort, &uid))
+        ;
 }
 
 uint32_t mdsq_sort_last(const struct mdsq_sort *sort)

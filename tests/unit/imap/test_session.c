@@ -511,6 +511,48 @@ Test(session, search)
         {"a SORT (REVERSE) UTF-8 ALL\r\n", "a BAD missing space\r\n"},
         {"a SORT (WEIGHT) UTF-8 ALL\r\n", "a BAD unknown sort criterion\r\n"},
         {"a SORT (CC CC CC CC CC CC CC CC CC CC) UTF-8 ALL\r\n", "a BAD too many sort criteria\r\n"},
+        {"a THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD ((1 2)(3))\r\na OK THREAD completed\r\n"},
+        {"a UID THREAD refs US-ASCII ALL\r\n", "* THREAD ((10 20)(30))\r\na OK THREAD completed\r\n"},
+        {"a THREAD ORDEREDSUBJECT UTF-8 NONE\r\n", "a BAD unknown search key\r\n"},
+        {"a THREAD REFERENCES KOI8-R ALL\r\n", "a NO [BADCHARSET (UTF-8 US-ASCII)] Charset is not supported\r\n"},
+        {"a THREAD X UTF-8 ALL\r\n", "a BAD unknown thread algorithm\r\n"},
+        {"a THREAD REFERENCES UTF-8\r\n", "a BAD missing argument\r\n"},
+        {"a THREAD RETURN (ALL) REFERENCES UTF-8 ALL\r\n", "a BAD unknown thread algorithm\r\n"},
+        {"a SEARCH RETURN (PARTIAL 1:2) ALL\r\n",
+         "* ESEARCH (TAG \"a\") PARTIAL (1:2 1:2)\r\na OK SEARCH completed\r\n"},
+        {"a UID SEARCH RETURN (PARTIAL 9:2 COUNT) ALL\r\n",
+         "* ESEARCH (TAG \"a\") UID COUNT 3 PARTIAL (9:2 20,30)\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (PARTIAL -1:-2) ALL\r\n",
+         "* ESEARCH (TAG \"a\") PARTIAL (-1:-2 2:3)\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (PARTIAL 4:5) ALL\r\n",
+         "* ESEARCH (TAG \"a\") PARTIAL (4:5 NIL)\r\na OK SEARCH completed\r\n"},
+        {"a SORT RETURN (PARTIAL 1:2) (SIZE) UTF-8 ALL\r\n",
+         "* ESEARCH (TAG \"a\") PARTIAL (1:2 3,2)\r\na OK SORT completed\r\n"},
+        {"a SORT RETURN (PARTIAL -1:-2 MIN) (SIZE) UTF-8 ALL\r\n",
+         "* ESEARCH (TAG \"a\") MIN 3 PARTIAL (-1:-2 2,1)\r\na OK SORT completed\r\n"},
+        {"a UID SORT RETURN (PARTIAL 7:8) (SIZE) UTF-8 ALL\r\n",
+         "* ESEARCH (TAG \"a\") UID PARTIAL (7:8 NIL)\r\na OK SORT completed\r\n"},
+        {"a SEARCH RETURN (PARTIAL 1:2 ALL) ALL\r\n", "a BAD ALL and PARTIAL exclude each other\r\n"},
+        {"a SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL\r\n", "a BAD PARTIAL twice\r\n"},
+        {"a SEARCH RETURN (PARTIAL 1:-2) ALL\r\n", "a BAD a partial range counts from one end\r\n"},
+        {"a SEARCH RETURN (PARTIAL 0:2) ALL\r\n", "a BAD expected a number above 0\r\n"},
+        {"a SEARCH RETURN (PARTIAL 1:*) ALL\r\n", "a BAD expected a number\r\n"},
+        {"a SEARCH RETURN (SAVE PARTIAL 2:3) ALL\r\n",
+         "* ESEARCH (TAG \"a\") PARTIAL (2:3 2:3)\r\na OK SEARCH completed\r\n"},
+        {"a UID FETCH $ UID\r\n", "* 2 FETCH (UID 20)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
+        {"a SORT RETURN (SAVE PARTIAL 1:1 MAX) (SIZE) UTF-8 ALL\r\n",
+         "* ESEARCH (TAG \"a\") MAX 1 PARTIAL (1:1 3)\r\na OK SORT completed\r\n"},
+        {"a UID FETCH $ UID\r\n", "* 1 FETCH (UID 10)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
+        {"a SEARCH RETURN (SAVE PARTIAL 1:1 COUNT) ALL\r\n",
+         "* ESEARCH (TAG \"a\") COUNT 3 PARTIAL (1:1 1)\r\na OK SEARCH completed\r\n"},
+        {"a UID FETCH $ UID\r\n",
+         "* 1 FETCH (UID 10)\r\n* 2 FETCH (UID 20)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
+        {"a UID FETCH 1:* UID (PARTIAL -1:-2)\r\n",
+         "* 2 FETCH (UID 20)\r\n* 3 FETCH (UID 30)\r\na OK FETCH completed\r\n"},
+        {"a UID FETCH 1:* UID (PARTIAL 1:1)\r\n", "* 1 FETCH (UID 10)\r\na OK FETCH completed\r\n"},
+        {"a UID FETCH 1:* UID (PARTIAL 5:6)\r\n", "a OK FETCH completed\r\n"},
+        {"a FETCH 1:* UID (PARTIAL 1:1)\r\n", "a BAD unknown FETCH modifier\r\n"},
+        {"a UID FETCH 1:* UID (PARTIAL 1:1 PARTIAL 1:1)\r\n", "a BAD unknown FETCH modifier\r\n"},
         {"a SEARCH RECENT\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
         {"a SEARCH 4\r\n", "a BAD No such message\r\n"},
         {"a SEARCH CHARSET KOI8-R TEXT {3+}\r\n\xff\xfe\xfd\r\n",
@@ -519,7 +561,11 @@ Test(session, search)
         {"a SEARCH\r\n", "a BAD missing argument\r\n"},
     };
     EXPECT_ALL(s, table);
+    fake.thread_result = MDSQ_ERR_LIMIT;
+    cr_expect_str_eq(talk(s, "a THREAD REFS UTF-8 ALL\r\n"), "a NO [LIMIT] Too much asked for in one command\r\n");
     fake.search_result = MDSQ_ERR_IO;
+    cr_expect_str_eq(talk(s, "a THREAD REFS UTF-8 ALL\r\n"),
+                     "a NO [UNAVAILABLE] Temporary failure, try again later\r\n");
     cr_expect_str_eq(talk(s, "a SEARCH ALL\r\n"), "a NO [UNAVAILABLE] Temporary failure, try again later\r\n");
     end(&s);
 }
@@ -635,7 +681,7 @@ Test(session, local_session_is_logged_in)
 
 Test(session, archive_that_is_gone_ends_it)
 {
-    static const char *const commands[] = {"a NOOP\r\n",  "a IDLE\r\n",        "a FETCH 1 UID\r\n",
+    static const char *const commands[] = {"a NOOP\r\n",  "a IDLE\r\n",         "a FETCH 1 UID\r\n",
                                            "a CLOSE\r\n", "a SELECT INBOX\r\n", "a NOOP\r\nb NOOP\r\n"};
     static const char bye[] = "* BYE [UNAVAILABLE] Archive was disabled or removed\r\n";
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {

@@ -276,8 +276,9 @@ static struct mdsq_thread *deep(const struct mdsq_view *view, uint32_t n, const 
     struct mdsq_thread *t = NULL;
 
     cr_assert_eq(mdsq_thread_new(view, NULL, MDSQ_THREAD_REFERENCES, &t, &e), 0);
-    free(t->uid);
-    t->uid = malloc((n + 1) * sizeof *t->uid);
+    uint32_t *uid = malloc((n + 1) * sizeof *uid);
+    free(t->members.uid);
+    t->uid = t->members.uid = uid;
     t->id = calloc(n + 1, sizeof *t->id);
     t->subject = calloc(n + 1, sizeof *t->subject);
     t->refs_at = calloc(n + 1, sizeof *t->refs_at);
@@ -287,7 +288,7 @@ static struct mdsq_thread *deep(const struct mdsq_view *view, uint32_t n, const 
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t reference = order[i] - 1;
 
-        t->uid[i] = order[i];
+        uid[i] = order[i];
         t->id[i] = order[i];
         t->refs_at[i] = (uint32_t)(t->refs.n / 8);
         if (reference)
