@@ -1,13 +1,17 @@
 /*
- * radix: a stable sort of numbers in steps, each of which is a walk of all of them.
+ * radix: a stable sort by columns of numbers in steps, each of which is a walk of one column or two.
  *
  *     struct query_radix r;
  *     query_radix_init(&r, n);
- *     for each i in the order that equal keys keep: r.rows[i] = (struct query_radix_row){key, who};
+ *     query_radix_by(&r, sizes, NULL, false);      // the last criterion first
  *     while (query_radix_step(&r))
- *         ...                              // time for others
- *     ... r.rows ...
+ *         ...                                      // time for others
+ *     query_radix_by(&r, numbers, ranks, true);
+ *     ...
+ *     r.order[0] is the index of the first
  *     query_radix_release(&r);
+ *
+ * Takes 20 bytes a row.
  */
 #ifndef QUERY_RADIX_H
 #define QUERY_RADIX_H
@@ -15,30 +19,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct query_radix_row {
-    uint64_t key;
-    uint32_t who;
-};
-
 struct query_radix {
-    struct query_radix_row *rows, *other; /* [n] */
     uint32_t n;
-    /* while it is sorted */
-    uint64_t differing; /* bits in which keys differ */
-    unsigned shift;
-    bool began;
+    uint32_t *order; /* [n] indexes, in order by what has been sorted so far */
+    /* while it is sorted by a column */
+    const int64_t *values;
+    const uint32_t *ranks;
+    bool reverse, began;
+    uint64_t least, most;    /* of the keys */
+    unsigned bits, done;     /* of most - least: all, and those sorted by */
+    uint64_t *pairs, *other; /* 32 bits of a key, then an index */
 };
 
+/* In the order of indexes. */
 void query_radix_init(struct query_radix *r, uint32_t n);
 void query_radix_release(struct query_radix *r);
-/* The rows may be filled anew, to be sorted by another key. */
-void query_radix_again(struct query_radix *r);
-/* False: rows are in order. A step takes some 8 ms a million rows. */
+/* Next by values[index], or ranks[values[index]]; both are needed until the last step. reverse: the largest first. */
+void query_radix_by(struct query_radix *r, const int64_t *values, const uint32_t *ranks, bool reverse);
+/* False: the order is there. A step takes some 10 ms a million rows. */
 bool query_radix_step(struct query_radix *r);
-/* A number with a sign as a key. */
-static inline uint64_t query_radix_signed(int64_t v)
-{
-    return (uint64_t)v ^ UINT64_C(1) << 63;
-}
 
 #endif

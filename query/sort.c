@@ -3,7 +3,7 @@
  * texts compare; by then every criterion is a column of numbers, and a stable sort by each, the last one first, gives
  * the order. What is equal in all criteria stays in the order of the view.
  *
- * A message takes 44 bytes and 8 for each criterion.
+ * A message takes 24 bytes and 8 for each criterion.
  */
 #include "change.h"
 #include "members.h"
@@ -18,6 +18,7 @@ struct mdsq_sort {
     struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
     size_t by_n;
     bool has_texts;
+    const struct mdsq_fuzzy *fuzzy; /* the caller's, or NULL */
     enum stage stage;
     struct query_members members; /* a column a criterion: its value, or the item and later the number of its text */
     int64_t last_item;
@@ -34,7 +35,7 @@ struct mdsq_sort {
 
 static bool is_text(enum mdsq_sort_key key)
 {
-    return key != MDSQ_SORT_ARRIVAL && key != MDSQ_SORT_DATE && key != MDSQ_SORT_SIZE;
+    return key != MDSQ_SORT_ARRIVAL && key != MDSQ_SORT_DATE && key != MDSQ_SORT_SIZE && key != MDSQ_SORT_RELEVANCE;
 }
 
 static enum mds_column column_of(enum mdsq_sort_key key)
@@ -85,6 +86,20 @@ void mdsq_sort_free(struct mdsq_sort **sort)
     query_order_unref(&s->order);
     query_radix_release(&s->radix);
     g_free(s);
+}
+
+void mdsq_sort_by_relevance(struct mdsq_sort *sort, const struct mdsq_fuzzy *fuzzy)
+{
+    sort->fuzzy = fuzzy;
+}
+
+/* A score takes the place of the item. */
+static void fill_relevance(struct mdsq_sort *s)
+{
+    for (size_t i = 0; i < s->by_n; i++) {
+        for (uint32_t k = 0; s->by[i].key == MDSQ_SORT_RELEVANCE && k < s->members.n; k++)
+            s->members.value[i][k] = s->fuzzy ? -(int64_t)mdsq_fuzzy_score(s->fuzzy, s->members.uid[k]) : 0;
+    }
 }
 
 /* ---- texts ------------------------------------------------------------------------------------------ */
@@ -148,37 +163,27 @@ static int number_all(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t 
 
 /* ---- sorting ----------------------------------------------------------------------------------------- */
 
-/* The next criterion's keys, in the order that has been made so far. */
-static void fill(struct mdsq_sort *s, bool first)
+/* By the criterion in hand: the order so far is kept where it leaves things equal. */
+static void sort_by(struct mdsq_sort *s)
 {
     const struct mdsq_sort_criterion *by = &s->by[s->criterion];
-    const int64_t *column = s->members.value[s->criterion];
 
-    if (first)
-        query_radix_init(&s->radix, s->members.n);
-    for (uint32_t i = 0; i < s->members.n; i++) {
-        const uint32_t who = first ? i : s->radix.rows[i].who;
-        const uint64_t key = is_text(by->key) ? s->ranks->rank[column[who]] : query_radix_signed(column[who]);
-
-        s->radix.rows[i] = (struct query_radix_row){.key = by->reverse ? ~key : key, .who = who};
-    }
-    query_radix_again(&s->radix);
+    query_radix_by(&s->radix, s->members.value[s->criterion], is_text(by->key) ? s->ranks->rank : NULL, by->reverse);
 }
 
 /* 1 the time is up. */
 static int sort_all(struct mdsq_sort *s, uint64_t until_us)
 {
-    do {
+    for (;;) {
         while (query_radix_step(&s->radix)) {
             if (query_os_monotonic_us() >= until_us)
                 return 1;
         }
         if (s->criterion == 0)
-            return 0;
+            return BASE_OK;
         s->criterion--;
-        fill(s, false);
-    } while (query_os_monotonic_us() < until_us);
-    return 1;
+        sort_by(s);
+    }
 }
 
 static int step(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_us, struct error *err)
@@ -188,6 +193,8 @@ static int step(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_
     switch (s->stage) {
     case STAGE_MEMBERS:
         rc = query_members_run(&s->members, reader, until_us, err);
+        if (rc == BASE_OK)
+            fill_relevance(s);
         if (rc == BASE_OK && s->has_texts)
             s->order = query_order_take(reader->archive);
         break;
@@ -197,7 +204,8 @@ static int step(struct mdsq_sort *s, struct mdsq_reader *reader, uint64_t until_
             rc = query_ranking_run(&s->ranking, s->order, s->numbers, until_us, &s->ranks);
         if (rc == BASE_OK) {
             s->criterion = s->by_n - 1;
-            fill(s, true);
+            query_radix_init(&s->radix, s->members.n);
+            sort_by(s);
         }
         break;
     case STAGE_SORT: rc = sort_all(s, until_us); break;
@@ -222,7 +230,7 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
 
 static uint32_t uid_at(const struct mdsq_sort *s, uint32_t place)
 {
-    return s->members.uid[s->radix.rows[place].who];
+    return s->members.uid[s->radix.order[place]];
 }
 
 bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)

@@ -46,7 +46,7 @@ void mdsq_thread_free(struct mdsq_thread **thread)
     query_members_release(&t->members);
     query_order_unref(&t->order);
     query_radix_release(&t->radix);
-    thread_ids_release(t);
+    thread_ids_release(&t->ids);
     buf_release(&t->refs);
     g_free(t->id);
     g_free(t->subject);
@@ -67,8 +67,8 @@ static void take_members(struct mdsq_thread *t)
     t->n = t->members.n;
     t->uid = t->members.uid;
     query_radix_init(&t->radix, t->n);
+    query_radix_by(&t->radix, t->members.value[1], NULL, false);
     for (uint32_t i = 0; i < t->n; i++) {
-        t->radix.rows[i] = (struct query_radix_row){.key = query_radix_signed(t->members.value[1][i]), .who = i};
         if (t->members.value[0][i] > t->last_item)
             t->last_item = t->members.value[0][i];
     }
@@ -146,9 +146,8 @@ static int order_dates(struct mdsq_thread *t, uint64_t until_us)
         if (query_os_monotonic_us() >= until_us)
             return 1;
     }
-    t->by_rank = g_new(uint32_t, (size_t)t->n + 1);
-    for (uint32_t i = 0; i < t->n; i++)
-        t->by_rank[i] = t->radix.rows[i].who;
+    t->by_rank = t->radix.order;
+    t->radix.order = NULL;
     query_radix_release(&t->radix);
     return BASE_OK;
 }
@@ -171,7 +170,7 @@ static int link_all(struct mdsq_thread *t, uint64_t until_us, struct error *err)
     const int rc = t->algorithm == MDSQ_THREAD_ORDEREDSUBJECT ? BASE_OK : thread_link(t, until_us, err);
 
     if (rc == BASE_OK) {
-        thread_ids_release(t);
+        thread_ids_release(&t->ids);
         buf_release(&t->refs);
         g_free(t->children);
         t->children = NULL;

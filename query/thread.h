@@ -17,7 +17,7 @@
 
 #define THREAD_NONE UINT32_MAX
 
-/* Ids and the nodes that bear them. */
+/* Ids, or subjects, and the nodes that bear them. */
 struct thread_ids {
     struct thread_id {
         uint64_t hash; /* 0: free */
@@ -62,13 +62,19 @@ static inline bool thread_is_member(const struct mdsq_thread *t, uint32_t node)
     return node < t->n;
 }
 
+/* ---- thread_link.c: a table of hashes -----------------------------------------------------------
+ * The slot of a hash (not 0), or the free one where it belongs; views until the next put. put: of a free slot. */
+void thread_ids_init(struct thread_ids *ids, uint32_t n);
+struct thread_id *thread_ids_find(const struct thread_ids *ids, uint64_t hash);
+void thread_ids_put(struct thread_ids *ids, struct thread_id *slot, uint64_t hash, uint32_t node);
+void thread_ids_release(struct thread_ids *ids);
+
 /* ---- thread_link.c ---------------------------------------------------------------------------- */
 
 /* Every member's id; of several with the same, the first one's. Members without get none. */
 void thread_ids_begin(struct mdsq_thread *t);
 /* Members t->at and following; 1 the time is up. BASE_ERR_LIMIT. */
 int thread_link(struct mdsq_thread *t, uint64_t until_us, struct error *err);
-void thread_ids_release(struct mdsq_thread *t);
 
 /* ---- thread_tree.c ----------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 
 /* ---- ids ---------------------------------------------------------------------------------------- */
 
-static void ids_init(struct thread_ids *ids, uint32_t n)
+void thread_ids_init(struct thread_ids *ids, uint32_t n)
 {
     uint32_t slots = 64;
 
@@ -19,7 +19,7 @@ static void ids_init(struct thread_ids *ids, uint32_t n)
     *ids = (struct thread_ids){.slots = g_new0(struct thread_id, slots), .slots_n = slots};
 }
 
-static struct thread_id *ids_find(const struct thread_ids *ids, uint64_t hash)
+struct thread_id *thread_ids_find(const struct thread_ids *ids, uint64_t hash)
 {
     uint32_t i = (uint32_t)hash & (ids->slots_n - 1);
 
@@ -36,12 +36,12 @@ static void ids_grow(struct thread_ids *ids)
         .slots = g_new0(struct thread_id, (size_t)old.slots_n * 2), .slots_n = old.slots_n * 2, .used = old.used};
     for (uint32_t i = 0; i < old.slots_n; i++) {
         if (old.slots[i].hash)
-            *ids_find(ids, old.slots[i].hash) = old.slots[i];
+            *thread_ids_find(ids, old.slots[i].hash) = old.slots[i];
     }
     g_free(old.slots);
 }
 
-static void ids_put(struct thread_ids *ids, struct thread_id *slot, uint64_t hash, uint32_t node)
+void thread_ids_put(struct thread_ids *ids, struct thread_id *slot, uint64_t hash, uint32_t node)
 {
     *slot = (struct thread_id){.hash = hash, .node = node};
     if (++ids->used > ids->slots_n / 2)
@@ -50,24 +50,24 @@ static void ids_put(struct thread_ids *ids, struct thread_id *slot, uint64_t has
 
 void thread_ids_begin(struct mdsq_thread *t)
 {
-    ids_init(&t->ids, t->n);
+    thread_ids_init(&t->ids, t->n);
     for (uint32_t i = 0; i < t->n; i++) {
         if (t->id[i] == 0)
             continue;
         if (i + PREFETCH_MEMBERS < t->n)
             __builtin_prefetch(&t->ids.slots[(uint32_t)t->id[i + PREFETCH_MEMBERS] & (t->ids.slots_n - 1)]);
 
-        struct thread_id *slot = ids_find(&t->ids, t->id[i]);
+        struct thread_id *slot = thread_ids_find(&t->ids, t->id[i]);
 
         if (slot->hash == 0)
-            ids_put(&t->ids, slot, t->id[i], i);
+            thread_ids_put(&t->ids, slot, t->id[i], i);
     }
 }
 
-void thread_ids_release(struct mdsq_thread *t)
+void thread_ids_release(struct thread_ids *ids)
 {
-    g_free(t->ids.slots);
-    t->ids = (struct thread_ids){0};
+    g_free(ids->slots);
+    *ids = (struct thread_ids){0};
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------------- */
@@ -93,7 +93,7 @@ static int node_new(struct mdsq_thread *t, uint32_t *out, struct error *err)
 
 static int node_of(struct mdsq_thread *t, uint64_t id, uint32_t *out, struct error *err)
 {
-    struct thread_id *slot = ids_find(&t->ids, id);
+    struct thread_id *slot = thread_ids_find(&t->ids, id);
 
     if (slot->hash) {
         *out = slot->node;
@@ -103,7 +103,7 @@ static int node_of(struct mdsq_thread *t, uint64_t id, uint32_t *out, struct err
     const int rc = node_new(t, out, err);
 
     if (rc == BASE_OK)
-        ids_put(&t->ids, slot, id, *out);
+        thread_ids_put(&t->ids, slot, id, *out);
     return rc;
 }
 
@@ -153,7 +153,7 @@ static int link_member(struct mdsq_thread *t, uint32_t member, struct error *err
 
     /* (A) each reference is the parent of the next one, unless that has a parent. */
     for (uint32_t i = t->refs_at[member]; i < t->refs_at[member + 1]; i++) {
-        uint32_t node;
+        uint32_t node = THREAD_NONE;
         const int rc = node_of(t, ref_at(t, i), &node, err);
 
         if (rc < 0)

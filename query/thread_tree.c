@@ -90,13 +90,14 @@ static void grow(struct mdsq_thread *t)
 
 struct joining {
     struct mdsq_thread *t;
-    GHashTable *table; /* of u64 subjects (in keys) -> node */
-    uint32_t *joined;  /* of a stranger: the one that took its children; THREAD_NONE */
+    struct thread_ids table; /* subjects and the root of each */
+    uint32_t *joined;        /* of a stranger: the one that took its children; THREAD_NONE */
 };
 
-static uint64_t *subject_of(struct mdsq_thread *t, uint32_t root)
+/* 0: empty. */
+static uint64_t subject_of(const struct mdsq_thread *t, uint32_t root)
 {
-    return &t->subject[thread_is_member(t, root) ? root : t->first[root]];
+    return query_subject_text(t->subject[thread_is_member(t, root) ? root : t->first[root]]);
 }
 
 static bool is_reply(const struct mdsq_thread *t, uint32_t node)
@@ -104,44 +105,24 @@ static bool is_reply(const struct mdsq_thread *t, uint32_t node)
     return thread_is_member(t, node) && t->subject[node] & QUERY_SUBJECT_REPLY;
 }
 
-static guint subject_hash(gconstpointer key)
-{
-    return (guint)(query_subject_text(*(const uint64_t *)key) >> 1);
-}
-
-static gboolean subject_equal(gconstpointer a, gconstpointer b)
-{
-    return query_subject_text(*(const uint64_t *)a) == query_subject_text(*(const uint64_t *)b);
-}
-
-static uint32_t look_up(const struct joining *j, const uint64_t *subject)
-{
-    gpointer node = NULL;
-
-    return g_hash_table_lookup_extended(j->table, subject, NULL, &node) ? GPOINTER_TO_UINT(node) : THREAD_NONE;
-}
-
-static void put(const struct joining *j, uint64_t *subject, uint32_t node)
-{
-    (void)g_hash_table_insert(j->table, subject, GUINT_TO_POINTER(node));
-}
-
 /* (B) one message for each subject. */
-static void fill_table(const struct joining *j)
+static void fill_table(struct joining *j)
 {
     struct mdsq_thread *t = j->t;
 
     for (uint32_t root = t->root_first; root != THREAD_NONE; root = t->next[root]) {
-        uint64_t *subject = subject_of(t, root);
+        const uint64_t subject = subject_of(t, root);
 
-        if (query_subject_text(*subject) == 0)
+        if (subject == 0)
             continue;
 
-        const uint32_t there = look_up(j, subject);
+        struct thread_id *slot = thread_ids_find(&j->table, subject);
 
-        if (there == THREAD_NONE ||
-            (thread_is_member(t, there) && (!thread_is_member(t, root) || (is_reply(t, there) && !is_reply(t, root)))))
-            put(j, subject, root);
+        if (slot->hash == 0)
+            thread_ids_put(&j->table, slot, subject, root);
+        else if (thread_is_member(t, slot->node) &&
+                 (!thread_is_member(t, root) || (is_reply(t, slot->node) && !is_reply(t, root))))
+            slot->node = root;
     }
 }
 
@@ -158,19 +139,18 @@ static uint32_t dummy_new(struct joining *j)
     return t->nodes++;
 }
 
-static void join(struct joining *j, uint32_t root, uint32_t there, uint64_t *subject)
+static void join(struct joining *j, uint32_t root, struct thread_id *slot)
 {
     struct mdsq_thread *t = j->t;
+    const uint32_t there = slot->node;
 
     if (!thread_is_member(t, root) && !thread_is_member(t, there)) {
         j->joined[root] = there;
     } else if (!thread_is_member(t, there) || (is_reply(t, root) && !is_reply(t, there))) {
         t->parent[root] = there;
     } else {
-        const uint32_t dummy = dummy_new(j);
-
-        t->parent[root] = t->parent[there] = dummy;
-        put(j, subject, dummy);
+        slot->node = dummy_new(j);
+        t->parent[root] = t->parent[there] = slot->node;
     }
 }
 
@@ -180,22 +160,23 @@ static void join_roots(struct joining *j)
     struct mdsq_thread *t = j->t;
 
     for (uint32_t root = t->root_first; root != THREAD_NONE; root = t->next[root]) {
-        uint64_t *subject = subject_of(t, root);
+        const uint64_t subject = subject_of(t, root);
 
-        if (query_subject_text(*subject) == 0 || t->parent[root] != THREAD_NONE)
+        if (subject == 0 || t->parent[root] != THREAD_NONE)
             continue;
 
-        const uint32_t there = look_up(j, subject);
+        struct thread_id *slot = thread_ids_find(&j->table, subject);
 
-        if (there != root)
-            join(j, root, there, subject);
+        if (slot->node != root)
+            join(j, root, slot);
     }
 }
 
 static void join_subjects(struct mdsq_thread *t)
 {
-    struct joining j = {.t = t, .table = g_hash_table_new(subject_hash, subject_equal)};
+    struct joining j = {.t = t};
 
+    thread_ids_init(&j.table, t->n);
     j.joined = g_new(uint32_t, (size_t)t->nodes_cap + 1);
     for (uint32_t i = 0; i < t->nodes; i++)
         j.joined[i] = THREAD_NONE;
@@ -205,7 +186,7 @@ static void join_subjects(struct mdsq_thread *t)
         while (t->parent[i] != THREAD_NONE && j.joined[t->parent[i]] != THREAD_NONE)
             t->parent[i] = j.joined[t->parent[i]];
     }
-    g_hash_table_destroy(j.table);
+    thread_ids_release(&j.table);
     g_free(j.joined);
 }
 
@@ -244,20 +225,20 @@ static void order_by_newest(struct mdsq_thread *t)
 /* The first message of a subject is the parent of all others, be the subject empty or not. */
 static void by_subject(struct mdsq_thread *t)
 {
-    GHashTable *table = g_hash_table_new(subject_hash, subject_equal);
+    const uint64_t empty = 1; /* no text's: they are even */
+    struct thread_ids table;
 
+    thread_ids_init(&table, t->n);
     for (uint32_t i = 0; i < t->n; i++) {
         const uint32_t node = t->by_rank[i];
-        gpointer first = NULL;
+        const uint64_t text = query_subject_text(t->subject[node]), subject = text ? text : empty;
+        struct thread_id *slot = thread_ids_find(&table, subject);
 
-        if (g_hash_table_lookup_extended(table, &t->subject[node], NULL, &first)) {
-            t->parent[node] = GPOINTER_TO_UINT(first);
-        } else {
-            t->parent[node] = THREAD_NONE;
-            (void)g_hash_table_insert(table, &t->subject[node], GUINT_TO_POINTER(node));
-        }
+        t->parent[node] = slot->hash ? slot->node : THREAD_NONE;
+        if (slot->hash == 0)
+            thread_ids_put(&table, slot, subject, node);
     }
-    g_hash_table_destroy(table);
+    thread_ids_release(&table);
 }
 
 enum { TREE_PARENTS, TREE_GROW, TREE_JOIN, TREE_GROW_AGAIN, TREE_NEWEST, TREE_DONE };

@@ -1,11 +1,11 @@
 /*
- * query_sessions: sessions of one process over one archive while a writer adds, flags and expunges, another thread logs in
- * and changes passwords, and archives are opened and closed all the time.
+ * query_sessions: sessions of one process over one archive while a writer adds, flags and expunges, another thread logs
+ * in and changes passwords, and archives are opened and closed all the time.
  *
  *     stress_query_sessions [commits]        SEED= repeats
  *
- * A plain main, so that it runs under TSan too. Checks: a view's numbers and UIDs agree, news keep it equal to the folder,
- * every message that is there has its own bytes, a search finds what it must.
+ * A plain main, so that it runs under TSan too. Checks: a view's numbers and UIDs agree, news keep it equal to the
+ * folder, every message that is there has its own bytes, a search finds what it must, an order is one.
  */
 #include "mds/mds.h"
 #include "mds/query.h"
@@ -43,7 +43,7 @@ struct stress {
 struct session {
     struct stress *stress;
     uint64_t seed;
-    uint64_t fetched, bodies, searches, told;
+    uint64_t fetched, bodies, searches, orders, told;
 };
 
 /* ---- the writer ------------------------------------------------------------------------------------ */
@@ -67,13 +67,25 @@ static void add_message(struct stress *s, struct mds_txn *txn, uint32_t folder, 
     CHECK(mds_source_id(txn, bytes_str(source_name), true, &source, &err) == 0, "%s", err.text);
     CHECK(mds_container_find(txn, source, BYTES_LIT(""), true, &container, &err) == 0, "%s", err.text);
 
-    struct mds_item item = {.hash = hash128_of(bytes_of(raw, (size_t)n)), .size = record.size, .size_crlf = record.size_crlf,
-                            .defects = record.defects, .parts = record.parts,
+    struct mds_item item = {.hash = hash128_of(bytes_of(raw, (size_t)n)),
+                            .size = record.size,
+                            .size_crlf = record.size_crlf,
+                            .defects = record.defects,
+                            .parts = record.parts,
                             .locator = {.source = source, .container = container.id, .name = bytes_str(name)}};
-    const struct mds_item_words words = {.envelope = record.envelope, .bodystructure = record.bodystructure, .headers = record.headers};
+    const struct mds_sort columns = {.base_subject = record.base_subject};
+    struct buf sort = {0};
+
+    mds_sort_encode(&columns, &sort);
+
+    const struct mds_item_words words = {.envelope = record.envelope,
+                                         .bodystructure = record.bodystructure,
+                                         .headers = record.headers,
+                                         .sort = buf_bytes(&sort)};
     struct mds_message m = {.folder = folder, .size_crlf = record.size_crlf};
 
     CHECK(mds_item_add(txn, &item, &words, &err) == 0, "%s", err.text);
+    buf_release(&sort);
     m.item = item.id;
     CHECK(mds_message_add(txn, &m, &err) == 0, "%s", err.text);
     CHECK(m.uid == k, "%u, not %u", m.uid, k);
@@ -90,7 +102,8 @@ static void change_some(struct rng *rng, struct mds_txn *txn, uint32_t folder, u
     if (rng_once_in(rng, 3))
         CHECK(mds_message_remove(txn, folder, m.uid, NULL, &err) == 0, "%s", err.text);
     else
-        CHECK(mds_message_set_flags(txn, folder, m.uid, (uint32_t)rng_below(rng, 64), (struct bytes){0}, &err) == 0, "%s", err.text);
+        CHECK(mds_message_set_flags(txn, folder, m.uid, (uint32_t)rng_below(rng, 64), (struct bytes){0}, &err) == 0,
+              "%s", err.text);
 }
 
 static void *writer(void *arg)
@@ -194,6 +207,50 @@ static void check_search(struct session *x, struct mdsq_reader *reader, const st
     x->searches++;
 }
 
+static int compare_subjects(uint32_t a, uint32_t b)
+{
+    char x[32], y[32];
+
+    snprintf(x, sizeof x, "m%u", a);
+    snprintf(y, sizeof y, "m%u", b);
+    return strcmp(x, y);
+}
+
+/* Columns that all sessions share: by subject ("m" and the UID), and each message alone in its thread. */
+static void check_order(struct session *x, struct mdsq_reader *reader, const struct mdsq_view *view)
+{
+    const struct mdsq_sort_criterion by = {.key = MDSQ_SORT_SUBJECT};
+    struct mdsq_error e;
+    struct mdsq_sort *sort = NULL;
+    struct mdsq_thread *thread = NULL;
+    struct mdsq_thread_member m;
+    uint32_t uid, before = 0, n = 0;
+    int rc;
+
+    CHECK(mdsq_sort_new(view, NULL, &by, 1, &sort, &e) == 0, "%s", e.text);
+    while ((rc = mdsq_sort_run(sort, reader, 1, &e)) > 0)
+        ;
+    CHECK(rc == 0, "%s", e.text);
+    for (; mdsq_sort_next(sort, &uid); n++) {
+        /* An expunged message may have lost its subject. */
+        if (before && !mdsq_view_has_untold(view))
+            CHECK(compare_subjects(before, uid) < 0, "%u before %u", before, uid);
+        before = uid;
+    }
+    CHECK(n == mdsq_view_count(view), "%u of %u", n, mdsq_view_count(view));
+    mdsq_sort_free(&sort);
+
+    CHECK(mdsq_thread_new(view, NULL, MDSQ_THREAD_REFERENCES, &thread, &e) == 0, "%s", e.text);
+    while ((rc = mdsq_thread_run(thread, reader, 1, &e)) > 0)
+        ;
+    CHECK(rc == 0, "%s", e.text);
+    for (n = 0; mdsq_thread_next(thread, &m); n++)
+        CHECK(m.uid && m.opens && m.closes == 1, "UID %u in a thread with others", m.uid);
+    CHECK(n == mdsq_view_count(view), "%u of %u", n, mdsq_view_count(view));
+    mdsq_thread_free(&thread);
+    x->orders++;
+}
+
 static void one_life(struct session *x, struct rng *rng)
 {
     struct stress *s = x->stress;
@@ -216,13 +273,15 @@ static void one_life(struct session *x, struct rng *rng)
             check_body(x, reader, view, mdsq_view_uid(view, 1 + (uint32_t)rng_below(rng, n)));
             check_fetch(x, reader, view);
         }
+        if (n && rng_once_in(rng, 3))
+            check_order(x, reader, view);
         if (n && rng_once_in(rng, 10))
             check_search(x, reader, view, mdsq_view_uid(view, n));
         CHECK(mdsq_reader_renew(reader, &e) == 0, "%s", e.text);
         CHECK(mdsq_view_advance(reader, view, expunge, &news, &e) >= 0, "%s", e.text);
         CHECK(mdsq_status(reader, "INBOX", &status, &e) == 0, "%s", e.text);
-        CHECK(expunge ? mdsq_view_count(view) == status.messages : mdsq_view_count(view) >= status.messages, "%u and %u",
-              mdsq_view_count(view), status.messages);
+        CHECK(expunge ? mdsq_view_count(view) == status.messages : mdsq_view_count(view) >= status.messages,
+              "%u and %u", mdsq_view_count(view), status.messages);
     }
     mdsq_view_close(&view);
     mdsq_reader_end(&reader);
@@ -289,8 +348,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < SESSIONS + 2; i++)
         pthread_join(threads[i], NULL);
     for (int i = 0; i < SESSIONS; i++) {
-        printf("session %d: %llu rows, %llu bodies, %llu searches, %llu news\n", i, (unsigned long long)sessions[i].fetched,
-               (unsigned long long)sessions[i].bodies, (unsigned long long)sessions[i].searches, (unsigned long long)sessions[i].told);
+        printf("session %d: %llu rows, %llu bodies, %llu searches, %llu news\n", i,
+               (unsigned long long)sessions[i].fetched, (unsigned long long)sessions[i].bodies,
+               (unsigned long long)sessions[i].searches, (unsigned long long)sessions[i].told);
         CHECK(sessions[i].fetched && sessions[i].bodies, "session %d saw nothing", i);
     }
     mdsq_store_close(&s.store);

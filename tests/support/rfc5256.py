@@ -5,7 +5,7 @@
     thread(messages, "REFERENCES")                                  # the text of a THREAD response
 
 Header fields are read from the message's own bytes. `Message.plain` says whether they are such that every reader
-must read the same out of them; broken ones are the business of other tests.
+must read the same out of them, and `.plain_addresses` of its addresses; broken ones are the business of other tests.
 """
 import base64
 import binascii
@@ -117,7 +117,7 @@ ADDRESS = re.compile(rb"\s*(?:(?:\"([^\"\\\r\n]*)\"|(%s(?: %s)*))\s*<(%s(?:\.%s)
 class Message:
     def __init__(self, uid, data, internal_date, size):
         self.uid, self.internal_date, self.size = uid, internal_date, size
-        self.plain = True
+        self.plain = self.plain_addresses = True
         header = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[0] if not re.match(rb"\r?\n", data) else b""
         fields = {}
         for line in re.findall(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", header):
@@ -132,7 +132,8 @@ class Message:
         for name in (b"subject", b"message-id", b"references", b"in-reply-to", b"date", b"from", b"to", b"cc"):
             values = fields.get(name, [])
             if len(values) > 1 or not all(v.isascii() and not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)", v) for v in values):
-                self.plain = False
+                self.plain_addresses = False
+                self.plain &= name in (b"from", b"to", b"cc")
         self.read_subject()
         self.read_ids()
         self.read_date()
@@ -184,15 +185,15 @@ class Message:
             return b"", b""
         match = ADDRESS.match(value)
         if not match:
-            self.plain = False
+            self.plain_addresses = False
             return b"", b""
         quoted, words, local, host, bare, bare_host = match.group(1, 2, 3, 4, 5, 6)
         local, host = local or bare, host or bare_host
         name = quoted if quoted is not None else words
         if name is not None and b"=?" in name and quoted is not None:
-            self.plain = False
+            self.plain_addresses = False
         text, good = decode_words(name) if name else ("", True)
-        self.plain &= good and text == text.strip()
+        self.plain_addresses &= good and text == text.strip()
         shown = text or (local + b"@" + host).decode()
         return casemap(local.decode()), casemap(shown)
 

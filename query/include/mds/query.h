@@ -441,6 +441,7 @@ enum mdsq_key_kind {
     MDSQ_KEY_OLDER, MDSQ_KEY_YOUNGER, /* internal date; number: seconds since 1970 as an int64_t: at or before, at or after */
     MDSQ_KEY_SAVEDBEFORE, MDSQ_KEY_SAVEDON, MDSQ_KEY_SAVEDSINCE, /* when it was filed; number: days as BEFORE, in UTC */
     MDSQ_KEY_EMAILID, MDSQ_KEY_THREADID, /* text: as fetch gives them */
+    MDSQ_KEY_FUZZY, /* one child: for mdsq_fuzzy_new alone */
 };
 
 /* A tree of keys; text is UTF-8. All memory is the caller's. */
@@ -473,15 +474,39 @@ MDSQ_API int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out,
 MDSQ_API void mdsq_search_free(struct mdsq_search **search);
 
 /*
+ * Keys that need not match exactly (RFC 6203): texts below an MDSQ_KEY_FUZZY match if one of their words does, and each match gets a score from 1 to
+ * 100: how many of the words it has, rare ones counting more, and whether it has them as they were said. All other keys match exactly. Scores tell the
+ * matches of one search apart and mean nothing else.
+ *
+ *     mdsq_fuzzy_new(&key, &fuzzy, &err);
+ *     ... a search by mdsq_fuzzy_key(fuzzy), which lives as long as fuzzy, gives result ...
+ *     while ((rc = mdsq_fuzzy_rank(fuzzy, view, result, reader, 20, &err)) > 0) ...
+ *     mdsq_fuzzy_score(fuzzy, uid)
+ */
+struct mdsq_fuzzy;
+/* LIMIT and USAGE as mdsq_search_new has them. Sets of keys are not copied. */
+MDSQ_API int mdsq_fuzzy_new(const struct mdsq_key *key, struct mdsq_fuzzy **out, struct mdsq_error *err);
+MDSQ_API const struct mdsq_key *mdsq_fuzzy_key(const struct mdsq_fuzzy *fuzzy);
+/* Once, in slices: 1 there is more to do. A search for each word among the result, and one for each text of several. */
+MDSQ_API int mdsq_fuzzy_rank(struct mdsq_fuzzy *fuzzy, const struct mdsq_view *view, const struct mdsq_set *result, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
+/* 1 of what is no match. */
+MDSQ_API unsigned mdsq_fuzzy_score(const struct mdsq_fuzzy *fuzzy, uint32_t uid);
+MDSQ_API void mdsq_fuzzy_free(struct mdsq_fuzzy **fuzzy);
+
+/*
  * Puts the members of a set (NULL: of the view) in order (RFC 5256, RFC 5957): by the first criterion, equal ones by the next, at last by number. Dates
  * are instants; texts (base subject, the mailbox or the name to be shown of the first address) compare as i;unicode-casemap has them, 512 bytes of each.
- * Runs in slices, as a search does. Expunged members sort as if they had nothing.
+ * Runs in slices, as a search does. Expunged members sort as if they had nothing, or by what they had. What was read of texts is kept in memory for
+ * the next time (decisions/0042).
  */
-enum mdsq_sort_key { MDSQ_SORT_ARRIVAL, MDSQ_SORT_CC, MDSQ_SORT_DATE, MDSQ_SORT_FROM, MDSQ_SORT_SIZE, MDSQ_SORT_SUBJECT, MDSQ_SORT_TO, MDSQ_SORT_DISPLAYFROM, MDSQ_SORT_DISPLAYTO };
+enum mdsq_sort_key { MDSQ_SORT_ARRIVAL, MDSQ_SORT_CC, MDSQ_SORT_DATE, MDSQ_SORT_FROM, MDSQ_SORT_SIZE, MDSQ_SORT_SUBJECT, MDSQ_SORT_TO, MDSQ_SORT_DISPLAYFROM, MDSQ_SORT_DISPLAYTO,
+    MDSQ_SORT_RELEVANCE /* the highest score first: mdsq_sort_by_relevance */ };
 struct mdsq_sort_criterion { enum mdsq_sort_key key; bool reverse; };
 #define MDSQ_SORT_MAX 9 /* criteria; more is MDSQ_ERR_LIMIT */
 struct mdsq_sort;
 MDSQ_API int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, const struct mdsq_sort_criterion *by, size_t by_n, struct mdsq_sort **out, struct mdsq_error *err);
+/* Before the first run: whose scores MDSQ_SORT_RELEVANCE means. Ranked; needed until the sort is done. Without it all are equal. */
+MDSQ_API void mdsq_sort_by_relevance(struct mdsq_sort *sort, const struct mdsq_fuzzy *fuzzy);
 /* 1 there is more to do, 0 it is sorted. */
 MDSQ_API int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
 /* In order, after the last run; false at the end. */

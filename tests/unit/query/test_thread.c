@@ -258,7 +258,9 @@ Test(thread, members_alone_count)
     while ((rc = mdsq_thread_run(thread, f->reader, 1000, &e)) > 0)
         ;
     cr_assert_eq(rc, 0, "%s", e.text);
-    cr_expect_str_eq(told(thread), "(2)(1 (3)(4 5))", "it is expunged but in the view");
+    const char *with_gone = told(thread); /* by its former date, or by none */
+    cr_expect(strcmp(with_gone, "(2)(1 (3)(4 5))") == 0 || strcmp(with_gone, "(1 (3)(4 5))(2)") == 0,
+              "it is expunged but in the view: %s", with_gone);
     mdsq_thread_free(&thread);
     mdsq_view_close(&view);
     cr_expect_str_eq(threaded(f, MDSQ_THREAD_REFERENCES, NULL), "(1 (3)(4 5))");
@@ -282,8 +284,10 @@ static struct mdsq_thread *deep(const struct mdsq_view *view, uint32_t n, const 
     t->id = calloc(n + 1, sizeof *t->id);
     t->subject = calloc(n + 1, sizeof *t->subject);
     t->refs_at = calloc(n + 1, sizeof *t->refs_at);
-    query_radix_release(&t->radix);
+    free(t->members.value[1]);
+    t->members.value[1] = malloc((n + 1) * sizeof *t->members.value[1]);
     query_radix_init(&t->radix, n);
+    query_radix_by(&t->radix, t->members.value[1], NULL, false);
     t->n = n;
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t reference = order[i] - 1;
@@ -293,7 +297,7 @@ static struct mdsq_thread *deep(const struct mdsq_view *view, uint32_t n, const 
         t->refs_at[i] = (uint32_t)(t->refs.n / 8);
         if (reference)
             buf_append(&t->refs, &reference, sizeof reference);
-        t->radix.rows[i] = (struct query_radix_row){.key = order[i], .who = i};
+        t->members.value[1][i] = order[i];
     }
     t->refs_at[n] = (uint32_t)(t->refs.n / 8);
     t->stage = 2; /* dates are next */
