@@ -42,15 +42,17 @@ struct esearch_args {
     char selected[33];                /* MAILBOXID of what is selected, "": it is no source */
     struct mdsq_view *view;           /* of the mailbox at hand, if it is not the selected one */
     char *name;                       /* its name; NULL: none is at hand */
+    struct mdsq_fuzzy *fuzzy;         /* of this mailbox; NULL: no key is FUZZY */
     struct mdsq_search *search;
     struct mdsq_set *result, *part;
     uint64_t at;
+    uint32_t next, last; /* of the range whose scores are being told */
     bool any;
     uint64_t modseq;
     struct mdsq_fetch *fetch;
 };
 
-enum { STAND_NEXT, STAND_SEARCH, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS };
+enum { STAND_NEXT, STAND_SEARCH, STAND_RANK, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
 
 /* ---- grammar ------------------------------------------------------------------------------------ */
 
@@ -163,6 +165,7 @@ static void drop_mailbox(struct esearch_args *a)
 {
     mdsq_fetch_free(&a->fetch);
     mdsq_search_free(&a->search);
+    mdsq_fuzzy_free(&a->fuzzy);
     mdsq_set_free(&a->result);
     mdsq_set_free(&a->part);
     mdsq_view_close(&a->view);
@@ -170,6 +173,7 @@ static void drop_mailbox(struct esearch_args *a)
     a->name = NULL;
     a->at_selected = a->any = false;
     a->at = a->modseq = 0;
+    a->next = 0;
 }
 
 void imap_release_esearch(struct imap_command *c)
@@ -280,6 +284,11 @@ static const struct mdsq_view *view_of(const struct imap_session *s, const struc
     return a->at_selected ? s->view : a->view;
 }
 
+static const struct mdsq_key *key_of(const struct esearch_args *a)
+{
+    return a->fuzzy ? mdsq_fuzzy_key(a->fuzzy) : a->program.key;
+}
+
 static int save(struct imap_session *s, const struct esearch_args *a, struct mdsq_error *err)
 {
     const unsigned returns = a->program.returns;
@@ -313,8 +322,10 @@ static int search(struct imap_session *s, struct imap_command *c, struct esearch
     const struct imap_partial *p = &a->program.partial;
     uint64_t unreadable = 0;
     int rc = imap_session_reader(s, err) ? 0 : -1;
+    if (rc >= 0 && a->program.has_fuzzy && !a->fuzzy)
+        rc = mdsq_fuzzy_new(a->program.key, &a->fuzzy, err);
     if (rc >= 0 && !a->search)
-        rc = mdsq_search_new(view_of(s, a), a->program.key, &a->search, err);
+        rc = mdsq_search_new(view_of(s, a), key_of(a), &a->search, err);
     if (rc >= 0)
         rc = mdsq_search_run(a->search, s->reader, s->limits.slice_ms, err);
     if (rc != 0)
@@ -327,8 +338,7 @@ static int search(struct imap_session *s, struct imap_command *c, struct esearch
     if (rc >= 0 && a->program.returns & IMAP_SEARCH_SAVE)
         rc = save(s, a, err);
     if (rc >= 0 && a->program.returns & IMAP_SEARCH_UPDATE) {
-        const struct imap_context_request request = {
-            .tag = c->tag, .uid = true, .key = a->program.key, .result = a->result};
+        const struct imap_context_request request = {.tag = c->tag, .uid = true, .key = key_of(a), .result = a->result};
         imap_context_begin(s, &request);
     }
     return rc;
@@ -391,6 +401,23 @@ static int put_head(struct imap_session *s, const struct imap_command *c, const 
     return 0;
 }
 
+/* Likewise: the scores of what was listed, or would be. */
+static bool put_scores(struct imap_session *s, struct esearch_args *a)
+{
+    enum { SCORES_A_LOOK = 256 };
+    for (unsigned i = 1;; i++) {
+        if (a->next == 0 && !mdsq_set_next_range(a->part ? a->part : a->result, NULL, &a->at, &a->next, &a->last))
+            break;
+        buf_printf(&s->out, a->any ? " %u" : "%u", mdsq_fuzzy_score(a->fuzzy, a->next));
+        a->any = true;
+        a->next = a->next == a->last ? 0 : a->next + 1;
+        if (i % SCORES_A_LOOK == 0 && imap_session_should_yield(s))
+            return false;
+    }
+    buf_append_str(&s->out, ")\r\n");
+    return true;
+}
+
 /* False: call again in the next run. */
 static bool put_numbers(struct imap_session *s, struct esearch_args *a)
 {
@@ -409,7 +436,9 @@ static bool put_numbers(struct imap_session *s, struct esearch_args *a)
     }
     if (returns & IMAP_SEARCH_PARTIAL)
         buf_append_str(&s->out, a->any ? ")" : "NIL)");
-    buf_append_str(&s->out, "\r\n");
+    a->any = false;
+    a->at = 0;
+    buf_append_str(&s->out, returns & IMAP_SEARCH_RELEVANCY ? " RELEVANCY (" : "\r\n");
     return true;
 }
 
@@ -429,6 +458,14 @@ static enum imap_step fail(struct imap_session *s, struct imap_command *c, const
     return imap_reply_error(s, c, err);
 }
 
+/* There is no response without matches, nor where nothing is to be said. */
+static int after_search(const struct esearch_args *a)
+{
+    if (mdsq_set_count(a->result) == 0 || a->program.returns == IMAP_SEARCH_SAVE)
+        return STAND_NEXT;
+    return a->program.returns & IMAP_SEARCH_RELEVANCY ? STAND_RANK : STAND_MODSEQ;
+}
+
 /* One step of the mailbox at hand, or to the next one. DONE: there is an answer. */
 static enum imap_step step_mailbox(struct imap_session *s, struct imap_command *c, struct esearch_args *a)
 {
@@ -446,13 +483,18 @@ static enum imap_step step_mailbox(struct imap_session *s, struct imap_command *
         return IMAP_STEP_MORE;
     case STAND_SEARCH:
         rc = search(s, c, a, &err);
-        if (rc == 0) /* no response without matches, nor where nothing is to be said */
-            c->where = mdsq_set_count(a->result) == 0 || a->program.returns == IMAP_SEARCH_SAVE ? STAND_NEXT
-                       : a->program.has_modseq                                                  ? STAND_MODSEQ
-                                                                                                : STAND_HEAD;
+        if (rc == 0)
+            c->where = after_search(a);
+        break;
+    case STAND_RANK:
+        rc = imap_session_reader(s, &err)
+                 ? mdsq_fuzzy_rank(a->fuzzy, view_of(s, a), a->result, s->reader, s->limits.slice_ms, &err)
+                 : -1;
+        if (rc == 0)
+            c->where = STAND_MODSEQ;
         break;
     case STAND_MODSEQ:
-        rc = find_modseq(s, a, &err);
+        rc = a->program.has_modseq ? find_modseq(s, a, &err) : 0;
         if (rc == 0)
             c->where = STAND_HEAD;
         break;
@@ -464,10 +506,11 @@ static enum imap_step step_mailbox(struct imap_session *s, struct imap_command *
         }
         break;
     default:
-        if (put_numbers(s, a)) {
-            s->mid_response = false;
+        if (c->where == STAND_NUMBERS && put_numbers(s, a))
+            c->where = a->program.returns & IMAP_SEARCH_RELEVANCY ? STAND_SCORES : STAND_NEXT;
+        else if (c->where == STAND_SCORES && put_scores(s, a))
             c->where = STAND_NEXT;
-        }
+        s->mid_response = c->where != STAND_NEXT;
         break;
     }
     if (rc < 0 && is_gone(a, &err))

@@ -17,6 +17,7 @@
 struct search_args {
     struct imap_search_program program;
     /* where it stands */
+    struct mdsq_fuzzy *fuzzy; /* NULL: no key is FUZZY */
     struct mdsq_search *search;
     struct mdsq_set *result;
     struct mdsq_fetch *fetch; /* looks for the highest modseq */
@@ -34,7 +35,7 @@ struct search_args {
     uint32_t first_sorted;
 };
 
-enum { STAND_SEARCH, STAND_SORT, STAND_KEEP, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS };
+enum { STAND_SEARCH, STAND_RANK, STAND_SORT, STAND_KEEP, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
 
 static struct search_args *new_args(const struct imap_session *s, struct imap_command *c)
 {
@@ -72,6 +73,7 @@ void imap_release_search(struct imap_command *c)
     mdsq_fetch_free(&a->fetch);
     mdsq_search_free(&a->search);
     mdsq_sort_free(&a->sort);
+    mdsq_fuzzy_free(&a->fuzzy);
     mdsq_set_free(&a->result);
     mdsq_set_free(&a->part);
 }
@@ -89,11 +91,18 @@ static enum imap_step fail(struct imap_session *s, struct imap_command *c, const
     return imap_reply_error(s, c, err);
 }
 
+static const struct mdsq_key *key_of(const struct search_args *a)
+{
+    return a->fuzzy ? mdsq_fuzzy_key(a->fuzzy) : a->program.key;
+}
+
 /* MORE, or DONE: the answer if it failed, else the result is there. */
 static enum imap_step search(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     struct mdsq_error err = {0};
-    if (!a->search && mdsq_search_new(s->view, a->program.key, &a->search, &err) < 0)
+    if (a->program.has_fuzzy && !a->fuzzy && mdsq_fuzzy_new(a->program.key, &a->fuzzy, &err) < 0)
+        return fail(s, c, &err);
+    if (!a->search && mdsq_search_new(s->view, key_of(a), &a->search, &err) < 0)
         return fail(s, c, &err);
     if (!imap_session_reader(s, &err))
         return fail(s, c, &err);
@@ -107,12 +116,33 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
     return IMAP_STEP_DONE;
 }
 
+static bool wants_scores(const struct search_args *a)
+{
+    return a->fuzzy && (a->order.by_relevance || a->program.returns & IMAP_SEARCH_RELEVANCY);
+}
+
+/* MORE, or DONE: the answer if it failed, else each member of the result has its score. */
+static enum imap_step rank(struct imap_session *s, struct imap_command *c, struct search_args *a)
+{
+    struct mdsq_error err = {0};
+    if (!imap_session_reader(s, &err))
+        return fail(s, c, &err);
+    int rc = mdsq_fuzzy_rank(a->fuzzy, s->view, a->result, s->reader, s->limits.slice_ms, &err);
+    if (rc > 0)
+        return IMAP_STEP_MORE;
+    if (rc < 0)
+        return fail(s, c, &err);
+    c->where = a->sorts ? STAND_SORT : STAND_KEEP;
+    return IMAP_STEP_DONE;
+}
+
 /* MORE, or DONE: the answer if it failed, else the order is there. */
 static enum imap_step sort(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     struct mdsq_error err = {0};
     if (!a->sort && mdsq_sort_new(s->view, a->result, a->order.by, a->order.n, &a->sort, &err) < 0)
         return fail(s, c, &err);
+    mdsq_sort_by_relevance(a->sort, a->fuzzy);
     if (!imap_session_reader(s, &err))
         return fail(s, c, &err);
     int rc = mdsq_sort_run(a->sort, s->reader, s->limits.slice_ms, &err);
@@ -360,6 +390,45 @@ static void end_part(struct imap_session *s, const struct search_args *a)
     buf_append_byte(&s->out, ')');
 }
 
+static enum imap_step finish(struct imap_session *s, struct imap_command *c, const struct search_args *a)
+{
+    if (is_extended(s, a))
+        put_modseq(s, a, " MODSEQ ", "");
+    else
+        put_modseq(s, a, " (MODSEQ ", ")");
+    buf_append_str(&s->out, "\r\n");
+    s->mid_response = false;
+    return imap_reply(c, IMAP_OK, NULL, a->sorts ? "SORT completed" : "SEARCH completed");
+}
+
+/* The scores of what was listed, or would be, in its order. */
+static enum imap_step put_scores(struct imap_session *s, struct imap_command *c, struct search_args *a)
+{
+    enum { SCORES_A_LOOK = 256 };
+    for (unsigned i = 1;; i++) {
+        uint32_t uid = a->next;
+        if (!a->sorts && a->next == 0 &&
+            !mdsq_set_next_range(a->part ? a->part : a->result, NULL, &a->at, &a->next, &a->last))
+            break;
+        if (a->sorts && a->left == 0)
+            break;
+        if (a->sorts) {
+            uid = a->first_sorted;
+            if (--a->left && !mdsq_sort_next(a->sort, &a->first_sorted))
+                a->left = 0;
+        } else {
+            uid = a->next;
+            a->next = a->next == a->last ? 0 : a->next + 1;
+        }
+        buf_printf(&s->out, a->any ? " %u" : "%u", mdsq_fuzzy_score(a->fuzzy, uid));
+        a->any = true;
+        if (i % SCORES_A_LOOK == 0 && imap_session_should_yield(s))
+            return IMAP_STEP_MORE;
+    }
+    buf_append_byte(&s->out, ')');
+    return finish(s, c, a);
+}
+
 static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     enum { NUMBERS_A_LOOK = 256 }; /* the clock is asked now and then */
@@ -371,13 +440,14 @@ static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c
             return IMAP_STEP_MORE;
     }
     end_part(s, a);
-    if (is_extended(s, a))
-        put_modseq(s, a, " MODSEQ ", "");
-    else
-        put_modseq(s, a, " (MODSEQ ", ")");
-    buf_append_str(&s->out, "\r\n");
-    s->mid_response = false;
-    return imap_reply(c, IMAP_OK, NULL, a->sorts ? "SORT completed" : "SEARCH completed");
+    if (!(returns_of(a) & IMAP_SEARCH_RELEVANCY))
+        return finish(s, c, a);
+    buf_append_str(&s->out, " RELEVANCY (");
+    a->any = false;
+    a->at = 0;
+    begin_numbers(a);
+    c->where = STAND_SCORES;
+    return IMAP_STEP_MORE;
 }
 
 /* What the result is for besides being said: it is saved, and its changes are told from now on. */
@@ -391,7 +461,7 @@ static enum imap_step keep(struct imap_session *s, struct imap_command *c, struc
     if (a->program.returns & IMAP_SEARCH_UPDATE) {
         const struct imap_context_request request = {.tag = c->tag,
                                                      .uid = c->uid,
-                                                     .key = a->program.key,
+                                                     .key = key_of(a),
                                                      .order = a->sorts ? &a->order : NULL,
                                                      .sort = a->sort,
                                                      .result = a->result};
@@ -419,7 +489,12 @@ IMAP_RUN(imap_cmd_search)
             return step;
         if (a->program.has_modseq)
             imap_enable_condstore(s);
-        c->where = a->sorts ? STAND_SORT : STAND_KEEP;
+        c->where = wants_scores(a) ? STAND_RANK : a->sorts ? STAND_SORT : STAND_KEEP;
+    }
+    if (c->where == STAND_RANK) {
+        step = rank(s, c, a);
+        if (step != IMAP_STEP_DONE || c->where == STAND_RANK)
+            return step;
     }
     if (c->where == STAND_SORT) {
         step = sort(s, c, a);
@@ -439,5 +514,5 @@ IMAP_RUN(imap_cmd_search)
         s->mid_response = true;
         c->where = STAND_NUMBERS;
     }
-    return put_numbers(s, c, a);
+    return c->where == STAND_SCORES ? put_scores(s, c, a) : put_numbers(s, c, a);
 }

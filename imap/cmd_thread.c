@@ -8,6 +8,7 @@
 struct thread_args {
     struct imap_search_program program;
     enum mdsq_thread_algorithm algorithm;
+    struct mdsq_fuzzy *fuzzy; /* NULL: no key is FUZZY */
     struct mdsq_search *search;
     struct mdsq_set *result;
     struct mdsq_thread *thread;
@@ -31,6 +32,7 @@ void imap_release_thread(struct imap_command *c)
 {
     struct thread_args *a = c->args;
     mdsq_search_free(&a->search);
+    mdsq_fuzzy_free(&a->fuzzy);
     mdsq_thread_free(&a->thread);
     mdsq_set_free(&a->result);
 }
@@ -40,7 +42,10 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
 {
     struct mdsq_error err = {0};
     uint64_t unreadable = 0;
-    if (!a->search && mdsq_search_new(s->view, a->program.key, &a->search, &err) < 0)
+    if (a->program.has_fuzzy && !a->fuzzy && mdsq_fuzzy_new(a->program.key, &a->fuzzy, &err) < 0)
+        return imap_reply_error(s, c, &err);
+    if (!a->search &&
+        mdsq_search_new(s->view, a->fuzzy ? mdsq_fuzzy_key(a->fuzzy) : a->program.key, &a->search, &err) < 0)
         return imap_reply_error(s, c, &err);
     if (!imap_session_reader(s, &err))
         return imap_reply_error(s, c, &err);

@@ -106,6 +106,8 @@ static bool is_too_much(const struct imap_session *s, const struct imap_context_
     unsigned n = 0;
     for (const struct imap_context *x = s->contexts; x; x = x->next)
         n++;
+    if (request->order && request->order->by_relevance) /* scores are those of one result */
+        return true;
     return n >= IMAP_CONTEXTS_MAX || (request->order && mdsq_set_count(request->result) > IMAP_CONTEXT_SORTED_MAX);
 }
 

@@ -16,6 +16,7 @@ enum argument {
     ARG_NEW,      /* none: what is \Recent and not \Seen */
     ARG_MODSEQ,   /* [SP entry-name SP entry-type-req] SP mod-sequence-valzer */
     ARG_OBJECT_ID,
+    ARG_FUZZY, /* search-key */
 };
 
 enum { FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16 };
@@ -38,6 +39,7 @@ static const struct word {
     {"EMAILID", ARG_OBJECT_ID, MDSQ_KEY_EMAILID, 0, false},
     {"FLAGGED", ARG_NONE, MDSQ_KEY_FLAG, FLAG_FLAGGED, false},
     {"FROM", ARG_TEXT, MDSQ_KEY_FROM, 0, false},
+    {"FUZZY", ARG_FUZZY, MDSQ_KEY_FUZZY, 0, false},
     {"HEADER", ARG_FIELD_TEXT, MDSQ_KEY_HEADER, 0, false},
     {"KEYWORD", ARG_KEYWORD, MDSQ_KEY_KEYWORD, 0, false},
     {"LARGER", ARG_NUMBER, MDSQ_KEY_LARGER, 0, false},
@@ -249,6 +251,7 @@ static bool take_argument(struct parser *p, const struct word *word, unsigned de
     case ARG_TEXT: return take_text(p, &out->text);
     case ARG_FIELD_TEXT: return take_text(p, &out->field) && take_text(p, &out->text);
     case ARG_NOT: return take_operands(p, depth, 1, out);
+    case ARG_FUZZY: p->program->has_fuzzy = true; return take_operands(p, depth, 1, out);
     case ARG_OR: return take_operands(p, depth, 2, out);
     case ARG_DATE:
         if (!imap_take_sp(p->at) || !imap_take_date(p->at, &days))
@@ -358,7 +361,8 @@ bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out)
 
 static bool take_return_option(struct imap_cursor *at, struct imap_search_program *out)
 {
-    static const char *const names[] = {"MIN", "MAX", "ALL", "COUNT", "SAVE", "UPDATE", "CONTEXT", "PARTIAL"};
+    static const char *const names[] = {"MIN",    "MAX",     "ALL",     "COUNT",    "SAVE",
+                                        "UPDATE", "CONTEXT", "PARTIAL", "RELEVANCY"};
     const unsigned both = IMAP_SEARCH_ALL | IMAP_SEARCH_PARTIAL;
     struct bytes name;
     size_t k = 0;
@@ -403,6 +407,8 @@ static bool take_program(struct parser *p, bool charset_known)
     if (!key || !take_all(p, 0, 0, key))
         return false;
     p->program->key = key;
+    if (p->program->returns & IMAP_SEARCH_RELEVANCY && !p->program->has_fuzzy)
+        return imap_cursor_fail(p->at, "RELEVANCY without FUZZY");
     return true;
 }
 
@@ -439,6 +445,7 @@ static bool take_criteria(struct imap_cursor *at, struct imap_sort_order *out)
         [MDSQ_SORT_TO] = "TO",
         [MDSQ_SORT_DISPLAYFROM] = "DISPLAYFROM",
         [MDSQ_SORT_DISPLAYTO] = "DISPLAYTO",
+        [MDSQ_SORT_RELEVANCE] = "RELEVANCY",
     };
     if (!imap_take_byte(at, '('))
         return false;
@@ -458,6 +465,7 @@ static bool take_criteria(struct imap_cursor *at, struct imap_sort_order *out)
         if (k == sizeof names / sizeof names[0])
             return imap_cursor_fail(at, "unknown sort criterion");
         by->key = (enum mdsq_sort_key)k;
+        out->by_relevance |= by->key == MDSQ_SORT_RELEVANCE;
     }
     return imap_take_byte(at, ')') && imap_take_sp(at);
 }
@@ -467,8 +475,12 @@ bool imap_take_sort(struct imap_cursor *at, unsigned depth_max, struct imap_sort
 {
     struct parser p = begin(at, depth_max, out);
     bool known;
-    return imap_take_sp(at) && take_return(at, out) && take_criteria(at, order) && take_charset_name(&p, &known) &&
-           take_program(&p, known);
+    if (!imap_take_sp(at) || !take_return(at, out) || !take_criteria(at, order) || !take_charset_name(&p, &known) ||
+        !take_program(&p, known))
+        return false;
+    if (order->by_relevance && known && !out->has_fuzzy)
+        return imap_cursor_fail(at, "RELEVANCY without FUZZY");
+    return true;
 }
 
 bool imap_take_thread(struct imap_cursor *at, unsigned depth_max, enum mdsq_thread_algorithm *algorithm,

@@ -1,6 +1,6 @@
 /*
- * search_key: search criteria (RFC 3501 section 9, search-key; RFC 5032, 5182, 7162, 8474, 8514) as a tree for query/.
- * Pure.
+ * search_key: search criteria (RFC 3501 section 9, search-key; RFC 5032, 5182, 6203, 7162, 8474, 8514) as a tree for
+ * query/. Pure.
  *
  * Keys and their texts are UTF-8 in the cursor's arena or views of the command. The tree is no deeper than
  * the given depth (at most MDSQ_KEY_DEPTH_MAX), parentheses, NOT and OR counted.
@@ -29,6 +29,7 @@ enum imap_search_return {
     IMAP_SEARCH_UPDATE = 1 << 5,
     IMAP_SEARCH_CONTEXT = 1 << 6, /* a hint: taken and not needed */
     IMAP_SEARCH_PARTIAL = 1 << 7,
+    IMAP_SEARCH_RELEVANCY = 1 << 8, /* RFC 6203 */
 };
 
 struct imap_search_program {
@@ -40,6 +41,7 @@ struct imap_search_program {
     const struct mdsq_key *key;
     bool bad_charset; /* the rest was not looked at: NO [BADCHARSET] */
     bool has_charset;
+    bool has_fuzzy;   /* some key is FUZZY: mdsq_fuzzy_new makes of it what can be searched */
     bool has_modseq;  /* some key is MODSEQ: the answer tells the highest one */
     bool has_return;  /* the answer is ESEARCH */
     unsigned returns; /* enum imap_search_return; "RETURN ()" is ALL */
@@ -65,6 +67,7 @@ const struct mdsq_key *imap_search_key_keep(struct arena *arena, const struct md
 struct imap_sort_order {
     struct mdsq_sort_criterion by[MDSQ_SORT_MAX];
     size_t n;
+    bool by_relevance; /* RELEVANCY is among them */
 };
 
 /* [SP "RETURN" ...] SP "(" criteria ")" SP charset 1*(SP search-key), to the end of the command. */

@@ -27,6 +27,7 @@ GOOD = [
     b"* 1 FETCH (BODY (\"IMAGE\" \"GIF\" NIL NIL NIL \"7BIT\" 4294967296))",
     b"* ESEARCH (TAG \"a\" MAILBOX \"a b\" UIDVALIDITY 7) UID ALL 1", b"* ESEARCH (TAG \"a\") PARTIAL (1:2 4:5)", b"* ESEARCH (TAG \"a\") PARTIAL (-1:-9 NIL)",
     b"* ESEARCH (TAG \"a\") UID ADDTO (0 1:2)", b"* ESEARCH (TAG \"a\") REMOVEFROM (1 4 7 2,1) ADDTO (1 2733 1 2732)", b"* NO [NOUPDATE \"a\"] x",
+    b"* ESEARCH (TAG \"a\") ALL 1,5,10 RELEVANCY (4 99 42)", b"* ESEARCH (TAG \"a\") RELEVANCY ()",
     b"* THREAD", b"* THREAD (2)(3 6 (4 23)(44 7 96))", b"* THREAD ((3)(5))", b"* THREAD ((1 2 (3)(4))(5))(6)",
 ]
 BAD = [
@@ -53,6 +54,7 @@ BAD = [
     b"* ESEARCH (TAG \"a\" TAG \"b\")", b"* ESEARCH (TAG \"a\" MAILBOX)", b"* ESEARCH (UIDVALIDITY 0)", b"* ESEARCH ()", b"* ESEARCH PARTIAL (1:-2 3)",
     b"* ESEARCH PARTIAL (0:2 3)", b"* ESEARCH PARTIAL (1:2)", b"* ESEARCH PARTIAL 1:2", b"* ESEARCH (TAG \"a\") ADDTO ()", b"* ESEARCH (TAG \"a\") ADDTO (1)",
     b"* ESEARCH ADDTO (0 1)", b"* ESEARCH (TAG \"a\") ADDTO (0 1 2)", b"* ESEARCH ALL 1 PARTIAL (1:2 1)", b"* NO [NOUPDATE a] x", b"* NO [NOUPDATE] x",
+    b"* ESEARCH RELEVANCY (0)", b"* ESEARCH RELEVANCY (101)", b"* ESEARCH RELEVANCY 4", b"* ESEARCH RELEVANCY (4 )",
     b"* THREAD ", b"* THREAD ()", b"* THREAD (2) (3)", b"* THREAD (2 (3))", b"* THREAD ((3))", b"* THREAD (2(3)(4))", b"* THREAD (2 )", b"* THREAD (0)",
     b"* THREAD (2", b"* THREAD (2))", b"* THREAD (2 (3)(4)5)", b"* THREAD 2", b"* THREAD ((2)(3) )",
     b"* LIST () \"/\" \"\xc3\xa9\"", b"* FROB", b"a OKAY x", b"a BYE x", b"a+b OK x", b"* OK \xc3\xa9",

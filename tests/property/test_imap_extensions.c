@@ -1004,7 +1004,7 @@ Test(imap_extensions, searching_is_announced)
 {
     static const char *const names[] = {
         "SORT",           "SORT=DISPLAY", "ESORT",   "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
-        "CONTEXT=SEARCH", "CONTEXT=SORT", "PARTIAL", "MULTISEARCH",           "I18NLEVEL=1"};
+        "CONTEXT=SEARCH", "CONTEXT=SORT", "PARTIAL", "MULTISEARCH",           "I18NLEVEL=1",       "SEARCH=FUZZY"};
     struct client *c = client_new(NULL);
     const char *got = say(c, "a CAPABILITY\r\n");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -1122,8 +1122,8 @@ Test(imap_extensions, contexts_of_searches)
     /* Those of others: of flags, and new ones after their EXISTS. */
     say(d, "a STORE 4 +FLAGS (\\Flagged)\r\n");
     expect_one(c, "a NOOP\r\n",
-               "* 4 FETCH (UID 4 FLAGS (\\Answered \\Flagged))\r\n* ESEARCH (TAG \"u2\") REMOVEFROM (0 4)\r\na OK NOOP "
-               "completed\r\n");
+               "* 4 FETCH (UID 4 FLAGS (\\Answered \\Flagged))\r\n* ESEARCH (TAG \"u2\") REMOVEFROM (0 4)\r\na OK "
+               "Completed\r\n");
     say(d, "a STORE 3 -FLAGS (\\Flagged)\r\n");
     append(d, "INBOX", "", "Subject: six\r\n\r\nx\r\n");
     append(d, "INBOX", "\\Seen", "Subject: seven\r\n\r\nx\r\n");
@@ -1253,6 +1253,42 @@ Test(imap_extensions, searches_of_many_mailboxes)
         {"b STORE 1 -FLAGS.SILENT (\\Seen)\r\n",
          "* 1 FETCH (MODSEQ (~))\r\n* ESEARCH (TAG \"a\") UID ADDTO (0 1)\r\nb OK STORE completed\r\n"},
         {"a ESEARCH RETURN (UPDATE) ALL\r\n", "a BAD Tag reuse\r\n"},
+    };
+    EXPECT_ALL(c, table);
+    client_free(&c);
+}
+
+Test(imap_extensions, fuzzy_searches_are_ranked)
+{
+    struct client *c = client_new(NULL);
+    static const char *const subjects[] = {"broken IMAP", "IMAP break", "break IMAP is",
+                                           "nothing",     "imap",       "imap imap"};
+    for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)
+        append(c, "INBOX", i == 2 ? "\\Seen" : "", textf("Subject: %s\r\n\r\nx\r\n", subjects[i]));
+    say(c, "s SELECT INBOX\r\n");
+    static const struct exchange table[] = {
+        {"a SEARCH FUZZY SUBJECT \"IMAP break\"\r\n", "* SEARCH 1 2 3 5 6\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (RELEVANCY ALL) FUZZY SUBJECT \"IMAP break\"\r\n",
+         "* ESEARCH (TAG \"a\") ALL 1:3,5:6 RELEVANCY (~ 100 ~)\r\na OK SEARCH completed\r\n"},
+        {"a SORT (RELEVANCY) UTF-8 FUZZY SUBJECT \"IMAP break\"\r\n", "* SORT 2 3 1 5 6\r\na OK SORT completed\r\n"},
+        {"a UID SORT RETURN (RELEVANCY PARTIAL 1:1) (RELEVANCY) UTF-8 FUZZY (SUBJECT \"IMAP break\")\r\n",
+         "* ESEARCH (TAG \"a\") UID PARTIAL (1:1 2) RELEVANCY (100)\r\na OK SORT completed\r\n"},
+        {"a SORT (REVERSE RELEVANCY) UTF-8 FUZZY SUBJECT \"IMAP break\" UNSEEN\r\n",
+         "* SORT 1 5 6 2\r\na OK SORT completed\r\n"},
+        {"a SEARCH FUZZY SUBJECT \"...\"\r\n", "* SEARCH\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH NOT FUZZY SUBJECT \"IMAP break\"\r\n", "* SEARCH 4\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (RELEVANCY ALL) FUZZY SEEN\r\n",
+         "* ESEARCH (TAG \"a\") ALL 3 RELEVANCY (100)\r\na OK SEARCH completed\r\n"},
+        {"a SEARCH RETURN (RELEVANCY ALL) FUZZY SUBJECT absent\r\n",
+         "* ESEARCH (TAG \"a\") RELEVANCY ()\r\na OK SEARCH completed\r\n"},
+        {"a THREAD REFS UTF-8 FUZZY SUBJECT \"nothing much\"\r\n", "* THREAD (4)\r\na OK THREAD completed\r\n"},
+        {"a ESEARCH IN (personal) RETURN (RELEVANCY ALL) FUZZY SUBJECT \"nothing much\"\r\n",
+         "* ESEARCH (TAG \"a\" MAILBOX INBOX UIDVALIDITY ~) UID ALL 4 RELEVANCY (100)\r\na OK ESEARCH "
+         "completed\r\n"},
+        {"u SORT RETURN (UPDATE COUNT) (RELEVANCY) UTF-8 FUZZY SUBJECT imap\r\n",
+         "* NO [NOUPDATE \"u\"] ~\r\n* ESEARCH (TAG \"u\") COUNT 5\r\nu OK SORT completed\r\n"},
+        {"a SEARCH RETURN (RELEVANCY) ALL\r\n", "a BAD RELEVANCY without FUZZY\r\n"},
+        {"a SORT (RELEVANCY) UTF-8 ALL\r\n", "a BAD RELEVANCY without FUZZY\r\n"},
     };
     EXPECT_ALL(c, table);
     client_free(&c);

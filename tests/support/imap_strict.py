@@ -485,7 +485,7 @@ class Reader:
             r.value["UID"] = True
         while self.opt(b" "):
             name = self.atom().decode()
-            if name in r.value or name not in ("MIN", "MAX", "COUNT", "ALL", "MODSEQ", "PARTIAL", "ADDTO", "REMOVEFROM"):
+            if name in r.value or name not in ("MIN", "MAX", "COUNT", "ALL", "MODSEQ", "PARTIAL", "ADDTO", "REMOVEFROM", "RELEVANCY"):
                 self.fail("search return")
             self.eat(b" ")
             if name == "ALL":
@@ -498,6 +498,15 @@ class Reader:
                 self.eat(b")")
                 if "ALL" in r.value:
                     self.fail("ALL and PARTIAL")
+            elif name == "RELEVANCY":
+                self.eat(b"(")
+                r.value[name] = []
+                while not self.opt(b")"):
+                    if r.value[name]:
+                        self.eat(b" ")
+                    r.value[name].append(self.number(nz=True))
+                    if r.value[name][-1] > 100:
+                        self.fail("score")
             elif name in ("ADDTO", "REMOVEFROM"):
                 r.updates.append((name, self.places()))
             else:

@@ -8,11 +8,11 @@
 
 static void describe(const struct mdsq_key *k, struct buf *to)
 {
-    static const char *const names[] = {"ALL",     "AND",     "OR",     "NOT",    "FLAG",       "KEYWORD", "SEQ",
-                                        "UID",     "BEFORE",  "ON",     "SINCE",  "SENTBEFORE", "SENTON",  "SENTSINCE",
-                                        "LARGER",  "SMALLER", "HEADER", "FROM",   "TO",         "CC",      "BCC",
-                                        "SUBJECT", "BODY",    "TEXT",   "MODSEQ", "NONE",       "SET",     "OLDER",
-                                        "YOUNGER", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE", "EMAILID", "THREADID"};
+    static const char *const names[] = {
+        "ALL",   "AND",     "OR",          "NOT",     "FLAG",       "KEYWORD", "SEQ",      "UID",    "BEFORE",
+        "ON",    "SINCE",   "SENTBEFORE",  "SENTON",  "SENTSINCE",  "LARGER",  "SMALLER",  "HEADER", "FROM",
+        "TO",    "CC",      "BCC",         "SUBJECT", "BODY",       "TEXT",    "MODSEQ",   "NONE",   "SET",
+        "OLDER", "YOUNGER", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE", "EMAILID", "THREADID", "FUZZY"};
     buf_append_str(to, names[k->kind]);
     if (k->number)
         buf_printf(to, "=%lld", (long long)k->number); /* days are signed */
@@ -139,7 +139,12 @@ Test(search_key, every_key)
         {" RETURN (MIN) SEEN", "FLAG=1 return=1"},
         {" return (min MAX all Count SAVE) CHARSET UTF-8 ALL", "ALL return=1f"},
         {" RETURN (MIN MIN) ALL", "ALL return=1"},
-        {" RETURN (PARTIAL 1:2) ALL", NULL},
+        {" RETURN (PARTIAL 1:2) ALL", "ALL return=80"},
+        {" RETURN (PARTIAL 1) ALL", NULL},
+        {" RETURN (MIN ALL PARTIAL -1:-2) ALL", NULL},
+        {" RETURN (UPDATE COUNT CONTEXT) ALL", "ALL return=68"},
+        {" RETURN (RELEVANCY) ALL", NULL},
+        {" RETURN (RELEVANCY ALL) FUZZY ALL", "FUZZY(ALL) return=104"},
         {" RETURN (MIN  MAX) ALL", NULL},
         {" RETURN MIN ALL", NULL},
         {" RETURN (MIN)", NULL},
