@@ -239,3 +239,45 @@ Test(set_algebra, lists_select)
     mdsq_lister_free(&lister);
     fixture_free(&f);
 }
+
+/* The set is freed. */
+static const char *text_taken(struct mdsq_set **set)
+{
+    const char *text = text_of(*set);
+    mdsq_set_free(set);
+    return text;
+}
+
+Test(set_algebra, parts_and_numbers_in_any_order)
+{
+    static const struct {
+        uint32_t first, last;
+        bool from_end;
+        const char *expect;
+    } rows[] = {
+        {1, 1, false, "3"},
+        {2, 4, false, "4:5,70000"},
+        {4, 2, false, "4:5,70000"},
+        {1, 900, false, "3:5,70000:70001"},
+        {5, UINT32_MAX, false, "70001"},
+        {6, 7, false, ""},
+        {1, 2, true, "70000:70001"},
+        {2, 1, true, "70000:70001"},
+        {5, 99, true, "3"},
+        {6, 6, true, ""},
+        {UINT32_MAX, UINT32_MAX, true, ""},
+    };
+    static const uint32_t uids[] = {70001, 4, 3, 70000, 5, 4};
+    struct mdsq_set *set = NULL, *part = NULL;
+
+    cr_assert_eq(mdsq_set_of(uids, sizeof uids / sizeof uids[0], &set, &e), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cr_assert_eq(mdsq_set_part(set, rows[i].first, rows[i].last, rows[i].from_end, &part, &e), 0);
+        cr_expect_str_eq(text_taken(&part), rows[i].expect, "row %zu", i);
+    }
+    cr_expect_str_eq(text_taken(&set), "3:5,70000:70001");
+    cr_assert_eq(mdsq_set_of(NULL, 0, &set, &e), 0);
+    cr_assert_eq(mdsq_set_part(set, 1, 9, false, &part, &e), 0);
+    cr_expect_str_eq(text_taken(&part), "");
+    cr_expect_str_eq(text_taken(&set), "");
+}
