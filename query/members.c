@@ -1,5 +1,6 @@
 /* members: see members.h. */
 #include "members.h"
+#include "big.h"
 #include "change.h"
 
 #include <glib.h>
@@ -9,14 +10,14 @@
 void query_members_init(struct query_members *m, uint32_t folder, struct query_uids *uids,
                         const enum mds_column *columns, size_t columns_n)
 {
-    const size_t n = (size_t)uids->count + 1;
+    const size_t n = uids->count;
 
     ASSERT(columns_n <= QUERY_MEMBERS_COLUMNS);
     *m = (struct query_members){.folder = folder, .uids = query_uids_ref(uids), .columns_n = columns_n};
-    m->uid = g_new(uint32_t, n);
+    m->uid = query_big_new(n, sizeof *m->uid);
     for (size_t i = 0; i < columns_n; i++) {
         m->column[i] = columns[i];
-        m->value[i] = g_new(int64_t, n);
+        m->value[i] = query_big_new(n, sizeof *m->value[i]);
     }
 }
 

@@ -2,6 +2,7 @@
  * order_rank: how the texts of a dictionary compare. What is new since the last ranking is sorted (bottom up, in
  * slices) and merged with the order that was there.
  */
+#include "big.h"
 #include "change.h"
 #include "order_private.h"
 
@@ -75,8 +76,8 @@ static struct query_ranking *begin(struct query_order *o)
     const uint32_t first = r->before ? r->before->n : 0;
 
     r->count = r->n - first;
-    r->v = g_new(struct entry, (size_t)r->count + 1);
-    r->other = g_new(struct entry, (size_t)r->count + 1);
+    r->v = query_big_new(r->count, sizeof(struct entry));
+    r->other = query_big_new(r->count, sizeof(struct entry));
     for (uint32_t i = 0; i < r->count; i++)
         r->v[i] = (struct entry){.text = o->texts.text[first + i], .number = first + i};
     (void)pthread_mutex_unlock(&o->lock);
@@ -182,8 +183,8 @@ static struct query_ranks *finish(struct query_ranking *r, struct query_order *o
 
     atomic_init(&ranks->refs, 1);
     ranks->n = r->n;
-    ranks->rank = g_new(uint32_t, (size_t)r->n + 1);
-    ranks->order = g_new(uint32_t, (size_t)r->n + 1);
+    ranks->rank = query_big_new(r->n, sizeof *ranks->rank);
+    ranks->order = query_big_new(r->n, sizeof *ranks->order);
     for (uint32_t to = 0; to < r->n; to++) {
         const uint32_t number = b < r->count && before[b] <= a ? r->v[b++].number : r->before->order[a++];
 

@@ -1,5 +1,6 @@
 /* radix: the differences of keys from the least one, 32 bits of them at a time, least significant digit first. */
 #include "radix.h"
+#include "big.h"
 
 #include <glib.h>
 
@@ -10,9 +11,9 @@
 void query_radix_init(struct query_radix *r, uint32_t n)
 {
     *r = (struct query_radix){.n = n};
-    r->order = g_new(uint32_t, (size_t)n + 1);
-    r->pairs = g_new(uint64_t, (size_t)n + 1);
-    r->other = g_new(uint64_t, (size_t)n + 1);
+    r->order = query_big_new(n, sizeof *r->order);
+    r->pairs = query_big_new(n, sizeof *r->pairs);
+    r->other = query_big_new(n, sizeof *r->other);
     for (uint32_t i = 0; i < n; i++)
         r->order[i] = i;
 }

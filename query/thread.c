@@ -5,6 +5,7 @@
  * A message takes some 120 bytes, and 8 for each reference; a stranger 40.
  */
 #include "thread.h"
+#include "big.h"
 #include "change.h"
 
 #include <glib.h>
@@ -91,9 +92,9 @@ static void words_begin(struct mdsq_thread *t, struct mdsq_reader *reader)
     if (t->order)
         return;
     t->order = query_order_take(reader->archive);
-    t->id = g_new0(uint64_t, (size_t)t->n + 1);
-    t->subject = g_new0(uint64_t, (size_t)t->n + 1);
-    t->refs_at = g_new0(uint32_t, (size_t)t->n + 1);
+    t->id = query_big_new0(t->n, sizeof(uint64_t));
+    t->subject = query_big_new0(t->n, sizeof(uint64_t));
+    t->refs_at = query_big_new0(t->n, sizeof(uint32_t));
 }
 
 static void take_row(struct mdsq_thread *t, const struct query_thread_block *block, uint64_t item)
@@ -155,9 +156,9 @@ static int order_dates(struct mdsq_thread *t, uint64_t until_us)
 static void begin_nodes(struct mdsq_thread *t)
 {
     t->nodes = t->n;
-    t->nodes_cap = t->n + 1;
-    t->parent = g_new(uint32_t, t->nodes_cap);
-    t->children = g_new0(uint32_t, t->nodes_cap);
+    t->nodes_cap = t->n + t->n / 4 + 1;
+    t->parent = query_big_new(t->nodes_cap, sizeof *t->parent);
+    t->children = query_big_new0(t->nodes_cap, sizeof *t->children);
     for (uint32_t i = 0; i < t->nodes_cap; i++)
         t->parent[i] = THREAD_NONE;
     if (t->algorithm != MDSQ_THREAD_ORDEREDSUBJECT)

@@ -1,4 +1,5 @@
 /* thread_link: RFC 5256, REFERENCES, step 1. */
+#include "big.h"
 #include "change.h"
 #include "thread.h"
 
@@ -16,7 +17,7 @@ void thread_ids_init(struct thread_ids *ids, uint32_t n)
 
     while (slots < NODES_MAX && slots / 2 < n)
         slots *= 2;
-    *ids = (struct thread_ids){.slots = g_new0(struct thread_id, slots), .slots_n = slots};
+    *ids = (struct thread_ids){.slots = query_big_new0(slots, sizeof *ids->slots), .slots_n = slots};
 }
 
 struct thread_id *thread_ids_find(const struct thread_ids *ids, uint64_t hash)
@@ -32,8 +33,9 @@ static void ids_grow(struct thread_ids *ids)
 {
     struct thread_ids old = *ids;
 
-    *ids = (struct thread_ids){
-        .slots = g_new0(struct thread_id, (size_t)old.slots_n * 2), .slots_n = old.slots_n * 2, .used = old.used};
+    *ids = (struct thread_ids){.slots = query_big_new0((size_t)old.slots_n * 2, sizeof *ids->slots),
+                               .slots_n = old.slots_n * 2,
+                               .used = old.used};
     for (uint32_t i = 0; i < old.slots_n; i++) {
         if (old.slots[i].hash)
             *thread_ids_find(ids, old.slots[i].hash) = old.slots[i];

@@ -2,6 +2,7 @@
  * thread_tree: from parents to the tree that is told. Lists of children are made by walking the members in the order of
  * their sent dates and appending each to its parent's, so that every set of siblings is sorted without being sorted.
  */
+#include "big.h"
 #include "thread.h"
 
 #include <glib.h>
@@ -11,9 +12,9 @@ static void tree_alloc(struct mdsq_thread *t, uint32_t nodes)
     g_free(t->first);
     g_free(t->next);
     g_free(t->tail);
-    t->first = g_new(uint32_t, (size_t)nodes + 1);
-    t->next = g_new(uint32_t, (size_t)nodes + 1);
-    t->tail = g_new(uint32_t, (size_t)nodes + 1);
+    t->first = query_big_new(nodes, sizeof(uint32_t));
+    t->next = query_big_new(nodes, sizeof(uint32_t));
+    t->tail = query_big_new(nodes, sizeof(uint32_t));
     for (uint32_t i = 0; i < nodes; i++)
         t->first[i] = t->next[i] = t->tail[i] = THREAD_NONE;
     t->root_first = t->root_tail = THREAD_NONE;
@@ -55,7 +56,7 @@ static uint32_t nearest(struct mdsq_thread *t, uint32_t node)
 /* Steps 2 and 3; then a stranger that has one child alone is no parent. */
 static void prune(struct mdsq_thread *t)
 {
-    uint32_t *count = g_new0(uint32_t, (size_t)t->nodes + 1), *found = g_new(uint32_t, (size_t)t->n + 1);
+    uint32_t *count = query_big_new0(t->nodes, sizeof(uint32_t)), *found = query_big_new(t->n, sizeof(uint32_t));
 
     for (uint32_t i = 0; i < t->n; i++) {
         found[i] = nearest(t, i);
@@ -177,7 +178,7 @@ static void join_subjects(struct mdsq_thread *t)
     struct joining j = {.t = t};
 
     thread_ids_init(&j.table, t->n);
-    j.joined = g_new(uint32_t, (size_t)t->nodes_cap + 1);
+    j.joined = query_big_new(t->nodes_cap, sizeof(uint32_t));
     for (uint32_t i = 0; i < t->nodes; i++)
         j.joined[i] = THREAD_NONE;
     fill_table(&j);
@@ -195,7 +196,7 @@ static void join_subjects(struct mdsq_thread *t)
 /* Roots by the newest message below each: walked in order of date, a root's turn is when its last message has come. */
 static void order_by_newest(struct mdsq_thread *t)
 {
-    uint32_t *root = g_new(uint32_t, (size_t)t->nodes + 1), *left = g_new0(uint32_t, (size_t)t->nodes + 1);
+    uint32_t *root = query_big_new(t->nodes, sizeof(uint32_t)), *left = query_big_new0(t->nodes, sizeof(uint32_t));
 
     for (uint32_t i = 0; i < t->nodes; i++)
         root[i] = t->parent[i] == THREAD_NONE ? i : THREAD_NONE;

@@ -45,7 +45,7 @@ Test(order, ranks_of_texts_that_keep_coming)
             const size_t n = (size_t)rng_below(&rng, sizeof text);
 
             for (size_t k = 0; k < n; k++)
-                text[k] = (uint8_t)(rng_once_in(&rng, 4) ? rng_below(&rng, 256) : "AB\0"[rng_below(&rng, 3)]);
+                text[k] = rng_once_in(&rng, 4) ? (uint8_t)rng_below(&rng, 256) : (uint8_t) "AB\0"[rng_below(&rng, 3)];
             cr_assert_eq(order_texts_number(&o->texts, bytes_of(text, n), &number, &grown, &err), 0);
             cr_assert_eq(order_texts_number(&o->texts, bytes_of(text, n), &again, &grown, &err), 0);
             cr_assert_eq(number, again);
