@@ -227,8 +227,8 @@ static bool is_expunged(struct imap_session *s, uint32_t uid)
     char text[16];
     snprintf(text, sizeof text, "%u", uid);
     bool gone = mdsq_set_numbers(text, strlen(text), 0, &set, NULL) >= 0 &&
-                mdsq_fetch_new(s->reader, s->view, set, 0, &fetch, NULL) >= 0 &&
-                mdsq_fetch_next(fetch, &m, NULL) > 0 && m.gone;
+                mdsq_fetch_new(s->reader, s->view, set, 0, &fetch, NULL) >= 0 && mdsq_fetch_next(fetch, &m, NULL) > 0 &&
+                m.gone;
     mdsq_fetch_free(&fetch);
     mdsq_set_free(&set);
     return gone;

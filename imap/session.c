@@ -104,8 +104,8 @@ void imap_session_reopen_archive(struct imap_session *s)
         mdsq_archive_close(&s->archive);
         s->archive = now;
         if (imap_session_watch(s, &err) < 0)
-            log_to(LOG_LEVEL_WARN, "imap: cannot watch an archive: archive=%s code=%d error=%s", s->archive_name, err.code,
-                   err.text);
+            log_to(LOG_LEVEL_WARN, "imap: cannot watch an archive: archive=%s code=%d error=%s", s->archive_name,
+                   err.code, err.text);
         return;
     }
     mdsq_archive_close(&s->archive);
@@ -341,7 +341,7 @@ enum imap_run imap_session_run(struct imap_session *s)
     enum imap_run how = run(s);
     mdsq_reader_end(&s->reader);
     if (s->command && s->command->began_ns)
-        s->command->work_ns += imap_system_now_ns() -
-                               (s->command->began_ns > s->run_began_ns ? s->command->began_ns : s->run_began_ns);
+        s->command->work_ns +=
+            imap_system_now_ns() - (s->command->began_ns > s->run_began_ns ? s->command->began_ns : s->run_began_ns);
     return how;
 }

@@ -42,7 +42,8 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
     query_error_init(&e);
     *out = NULL;
     if (dir == NULL || flags & ~(unsigned)(MDSQ_STORE_WRITE | MDSQ_STORE_RELAXED | MDSQ_STORE_CREATE))
-        return query_result(error_set(&e, BASE_ERR_USAGE, 0, "mdsq_store_open: no directory, or unknown flags"), &e, err);
+        return query_result(error_set(&e, BASE_ERR_USAGE, 0, "mdsq_store_open: no directory, or unknown flags"), &e,
+                            err);
     mime_init();
 
     struct mdsq_store *store = g_new0(struct mdsq_store, 1);
