@@ -395,7 +395,7 @@ static int put_head(struct imap_session *s, const struct imap_command *c, const 
         buf_append_str(&s->out, " ALL ");
     if (returns & IMAP_SEARCH_PARTIAL) {
         buf_append_str(&s->out, " PARTIAL (");
-        buf_append_bytes(&s->out, a->program.partial.text);
+        imap_put_partial(&a->program.partial, &s->out);
         buf_append_byte(&s->out, ' ');
     }
     return 0;

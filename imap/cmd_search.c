@@ -188,9 +188,7 @@ static void part_places(const struct search_args *a, uint32_t *from, uint32_t *t
 {
     const uint32_t n = (uint32_t)mdsq_set_count(a->result);
     const struct imap_partial *p = &a->program.partial;
-    uint32_t low = p->first < p->last ? p->first : p->last, high = p->first < p->last ? p->last : p->first;
-    high = high < n ? high : n;
-    low = low <= high ? low - 1 : high;
+    const uint32_t high = p->last < n ? p->last : n, low = p->first <= high ? p->first - 1 : high;
     *from = p->from_end ? n - high : low;
     *to = p->from_end ? n - low : high;
 }
@@ -354,7 +352,7 @@ static void put_before_first(struct imap_session *s, const struct search_args *a
         return;
     }
     buf_append_str(&s->out, " PARTIAL (");
-    buf_append_bytes(&s->out, a->program.partial.text);
+    imap_put_partial(&a->program.partial, &s->out);
     buf_append_byte(&s->out, ' ');
 }
 

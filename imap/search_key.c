@@ -348,15 +348,24 @@ static bool take_partial_end(struct imap_cursor *at, bool *minus, uint32_t *out)
 
 bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out)
 {
-    const uint8_t *begin = at->p;
     bool minus;
     if (!take_partial_end(at, &out->from_end, &out->first) || !imap_take_byte(at, ':') ||
         !take_partial_end(at, &minus, &out->last))
         return false;
     if (minus != out->from_end)
         return imap_cursor_fail(at, "a partial range counts from one end");
-    out->text = bytes_of(begin, (size_t)(at->p - begin));
+    if (out->first > out->last) { /* RFC 5267 4.4: 10:12 is 12:10 */
+        const uint32_t last = out->first;
+        out->first = out->last;
+        out->last = last;
+    }
     return true;
+}
+
+void imap_put_partial(const struct imap_partial *p, struct buf *out)
+{
+    const char *sign = p->from_end ? "-" : "";
+    buf_printf(out, "%s%u:%s%u", sign, p->first, sign, p->last);
 }
 
 static bool take_return_option(struct imap_cursor *at, struct imap_search_program *out)

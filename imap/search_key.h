@@ -13,11 +13,11 @@
 
 /* partial-range (RFC 9394): the first-th to the last-th, from 1, counted from the end if both have a "-". */
 struct imap_partial {
-    uint32_t first, last;
+    uint32_t first, last; /* first <= last, whichever was said first */
     bool from_end;
-    struct bytes text; /* as it was said */
 };
 bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out);
+void imap_put_partial(const struct imap_partial *p, struct buf *out);
 
 /* RFC 4731, RFC 5182, RFC 5267, RFC 9394 */
 enum imap_search_return {

@@ -521,7 +521,7 @@ Test(session, search)
         {"a SEARCH RETURN (PARTIAL 1:2) ALL\r\n",
          "* ESEARCH (TAG \"a\") PARTIAL (1:2 1:2)\r\na OK SEARCH completed\r\n"},
         {"a UID SEARCH RETURN (PARTIAL 9:2 COUNT) ALL\r\n",
-         "* ESEARCH (TAG \"a\") UID COUNT 3 PARTIAL (9:2 20,30)\r\na OK SEARCH completed\r\n"},
+         "* ESEARCH (TAG \"a\") UID COUNT 3 PARTIAL (2:9 20,30)\r\na OK SEARCH completed\r\n"},
         {"a SEARCH RETURN (PARTIAL -1:-2) ALL\r\n",
          "* ESEARCH (TAG \"a\") PARTIAL (-1:-2 2:3)\r\na OK SEARCH completed\r\n"},
         {"a SEARCH RETURN (PARTIAL 4:5) ALL\r\n",
