@@ -8,6 +8,7 @@
 #include "gen_message.h"
 
 #include "base/error.h"
+#include "gen_plant.h"
 
 #include <glib.h>
 
@@ -132,6 +133,7 @@ static void plain_text(struct body *b, size_t n, struct buf *text)
         n -= n / 2;
     }
     gen_paragraphs(w, b->cs, &b->r, n, (struct gen_text_style){.columns = 70}, text);
+    gen_plant_line(b->plan, b->index, b->cs, NULL, NULL, text);
     if (gen_permille(&b->r, 10))
         buf_append_str(text, "From here on it is only a footer.\n"); /* what an mbox has to quote */
     if (gen_permille(&b->r, 300)) {
@@ -153,6 +155,7 @@ static void html_text(struct body *b, size_t n, struct buf *text)
                                            .open = "<p class=\"MsoNormal\"><span style=\"color:#1f2937\">",
                                            .close = "</span></p>"},
                    text);
+    gen_plant_line(b->plan, b->index, b->cs, "<p>", "</p>", text);
     buf_append_str(text, "</body></html>\n");
 }
 

@@ -6,6 +6,7 @@
 #include "gen_message.h"
 
 #include "base/error.h"
+#include "gen_plant.h"
 
 #include <glib.h>
 
@@ -106,6 +107,7 @@ static void put_subject(const struct gen_plan *plan, uint64_t i, bool answer, st
     const char *prefix = answer ? re[gen_below(r, G_N_ELEMENTS(re))] : "";
     buf_reset(&s->line);
     gen_subject(plan, i, &s->line);
+    gen_plant_subject(plan, i, &s->line);
     buf_printf(out, "Subject: %s", prefix);
     gen_header_text(buf_bytes(&s->line), gen_charset_of(plan, i), gen_permille(r, 400), 9 + strlen(prefix), out);
     buf_append_byte(out, '\n');

@@ -16,6 +16,7 @@ struct gen_plan {
     unsigned folders;    /* 1..GEN_FOLDERS_MAX */
     unsigned mean_bytes; /* wanted mean size of a message */
     bool torture;        /* one message in fifty is strange */
+    uint64_t lone;       /* the message of gen_plant_lone, UINT64_MAX none */
     const struct gen_words *words;
 };
 
@@ -39,6 +40,7 @@ enum gen_purpose {
     GEN_FOR_TORTURE,
     GEN_FOR_PERSON,
     GEN_FOR_ATTACHMENT,
+    GEN_FOR_PLANT,
 };
 
 /* Kinds of mail, after the groups of the corpus statistics. */

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MBOX_BUFFER_BYTES (256u << 10) /* a folder's pending bytes */
+#define MBOX_BUFFER_BYTES (256u << 10) /* a folder's pending bytes, */
+#define MBOX_ALL_BYTES    (64u << 20)  /* and about those of all */
 #define PATH_BYTES        1024
 
 struct folder {
@@ -261,7 +262,7 @@ static int put_mbox(const struct gen_sink *s, uint64_t i, struct bytes v, const 
     if (v.n == 0 || v.p[v.n - 1] != '\n')
         buf_append_byte(out, '\n');
     buf_append_byte(out, '\n');
-    return out->n >= MBOX_BUFFER_BYTES ? flush_mbox(s, f, err) : 0;
+    return out->n >= MIN(MBOX_BUFFER_BYTES, MBOX_ALL_BYTES / s->plan->folders) ? flush_mbox(s, f, err) : 0;
 }
 
 static int put_numbered(const struct gen_sink *s, uint64_t i, struct bytes v, const char *flags, struct error *err)

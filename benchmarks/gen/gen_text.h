@@ -1,8 +1,7 @@
 /*
  * gen_text: words, lines and paragraphs in many charsets, and the encodings that mail wraps them in.
  *
- * The frequency of words follows corpus statistics (ten words make about a tenth of a text, a few per cent are seen
- * once). A vocabulary is built once and immutable afterwards: threads share it.
+ * Which words, and how often: gen_words.h. A vocabulary is built once and immutable afterwards: threads share it.
  */
 #ifndef GEN_TEXT_H
 #define GEN_TEXT_H

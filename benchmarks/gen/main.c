@@ -3,6 +3,7 @@
  * threads.
  */
 #include "gen_message.h"
+#include "gen_plant.h"
 #include "gen_sink.h"
 
 #include <glib.h>
@@ -10,7 +11,7 @@
 #define BLOCK 64u /* consecutive messages of one thread */
 
 struct options {
-    char *out, *kind;
+    char *out, *kind, *answers;
     gint64 messages, start;
     gint mean_bytes, folders, jobs;
     gint64 seed;
@@ -21,30 +22,77 @@ struct run {
     struct gen_plan plan;
     struct gen_sink *sink;
     uint64_t start, end;
-    gint next;   /* atomic: the next block to take */
-    gint failed; /* atomic: some thread met an error, all stop */
-    GMutex lock; /* guards error and bytes */
+    bool ordered; /* the sink takes messages one after another */
+    gint next;    /* atomic: the next block to take */
+    gint failed;  /* atomic: some thread met an error, all stop */
+    GMutex lock;  /* guards all below; held while an ordered sink is written to */
+    GCond turned;
+    guint turn; /* the block whose turn it is, if ordered */
     struct error error;
     uint64_t bytes;
 };
 
+/* One thread's block of messages on its way to the sink. */
+struct block {
+    struct gen_scratch scratch;
+    struct buf message; /* the one being made */
+    struct buf bytes;   /* those that wait for their turn, one after another */
+    size_t ends[BLOCK];
+};
+
+static int put_at_once(struct run *run, struct block *b, uint64_t at, uint64_t n, uint64_t *bytes, struct error *err)
+{
+    int rc = 0;
+    for (uint64_t i = at; rc == 0 && i < at + n; i++) {
+        gen_message(&run->plan, i, &b->scratch, &b->message);
+        rc = gen_sink_put(run->sink, i, buf_bytes(&b->message), err);
+        *bytes += b->message.n;
+    }
+    return rc;
+}
+
+/* Makes the block, then waits for its turn: the earlier ones are with other threads, who always pass theirs on. */
+static int put_in_turn(struct run *run, struct block *b, guint number, uint64_t at, uint64_t n, uint64_t *bytes,
+                       struct error *err)
+{
+    int rc = 0;
+    buf_reset(&b->bytes);
+    for (uint64_t k = 0; k < n; k++) {
+        gen_message(&run->plan, at + k, &b->scratch, &b->message);
+        buf_append_bytes(&b->bytes, buf_bytes(&b->message));
+        b->ends[k] = b->bytes.n;
+    }
+    g_mutex_lock(&run->lock);
+    while (run->turn != number)
+        g_cond_wait(&run->turned, &run->lock);
+    for (uint64_t k = 0; rc == 0 && k < n && !g_atomic_int_get(&run->failed); k++) {
+        const size_t begin = k > 0 ? b->ends[k - 1] : 0;
+        rc = gen_sink_put(run->sink, at + k, bytes_slice(buf_bytes(&b->bytes), begin, b->ends[k] - begin), err);
+    }
+    if (rc != 0)
+        g_atomic_int_set(&run->failed, 1);
+    run->turn++;
+    g_cond_broadcast(&run->turned);
+    g_mutex_unlock(&run->lock);
+    *bytes += b->bytes.n;
+    return rc;
+}
+
 static gpointer work(gpointer arg)
 {
     struct run *run = arg;
-    struct gen_scratch scratch = {0};
-    struct buf message = {0};
+    struct block block = {0};
     struct error err = {0};
     uint64_t bytes = 0;
     int rc = 0;
     while (rc == 0 && !g_atomic_int_get(&run->failed)) {
-        uint64_t at = run->start + (uint64_t)(guint)g_atomic_int_add(&run->next, 1) * BLOCK;
+        const guint number = (guint)g_atomic_int_add(&run->next, 1);
+        const uint64_t at = run->start + (uint64_t)number * BLOCK;
         if (at >= run->end)
             break;
-        for (uint64_t i = at; rc == 0 && i < MIN(at + BLOCK, run->end); i++) {
-            gen_message(&run->plan, i, &scratch, &message);
-            rc = gen_sink_put(run->sink, i, buf_bytes(&message), &err);
-            bytes += message.n;
-        }
+        const uint64_t n = MIN((uint64_t)BLOCK, run->end - at);
+        rc = run->ordered ? put_in_turn(run, &block, number, at, n, &bytes, &err)
+                          : put_at_once(run, &block, at, n, &bytes, &err);
     }
     g_mutex_lock(&run->lock);
     run->bytes += bytes;
@@ -53,8 +101,9 @@ static gpointer work(gpointer arg)
         run->error = err;
     }
     g_mutex_unlock(&run->lock);
-    buf_release(&message);
-    gen_scratch_release(&scratch);
+    buf_release(&block.bytes);
+    buf_release(&block.message);
+    gen_scratch_release(&block.scratch);
     return NULL;
 }
 
@@ -63,7 +112,8 @@ static int generate(struct run *run, enum gen_kind kind, const struct options *o
     int rc = gen_sink_open(o->out, kind, &run->plan, run->start > 0, &run->sink, err);
     if (rc != 0)
         return rc;
-    int jobs = gen_kind_is_parallel(kind) ? CLAMP(o->jobs, 1, 64) : 1;
+    int jobs = CLAMP(o->jobs, 1, 64);
+    run->ordered = !gen_kind_is_parallel(kind);
     GThread *threads[64];
     for (int t = 1; t < jobs; t++)
         threads[t] = g_thread_new("generate", work, run);
@@ -80,6 +130,23 @@ static int generate(struct run *run, enum gen_kind kind, const struct options *o
         *err = closing;
         rc = closed;
     }
+    return rc;
+}
+
+/* Beside the vault, unless another place was named: in it a reader would take the file for mail. Torture mangles texts:
+ * then nothing is promised. */
+static int write_answers(const struct run *run, const struct options *o, struct error *err)
+{
+    if (o->torture)
+        return 0;
+    char *whole = g_canonicalize_filename(o->out, NULL), *beside = g_strconcat(whole, ".answers", NULL);
+    char *arguments =
+        g_strdup_printf("--messages %" G_GUINT64_FORMAT " --seed %" G_GINT64_FORMAT " --mean-size %d --folders %d",
+                        run->end, o->seed, o->mean_bytes, o->folders);
+    const int rc = gen_answers_write(&run->plan, run->end, arguments, o->answers ? o->answers : beside, err);
+    g_free(arguments);
+    g_free(beside);
+    g_free(whole);
     return rc;
 }
 
@@ -114,7 +181,9 @@ int main(int argc, char **argv)
         {"mean-size", 'm', 0, G_OPTION_ARG_INT, &o.mean_bytes, "mean size of a message (6700)", "BYTES"},
         {"folders", 'f', 0, G_OPTION_ARG_INT, &o.folders, "how many folders (1)", "N"},
         {"seed", 's', 0, G_OPTION_ARG_INT64, &o.seed, "another seed, another vault (1)", "N"},
-        {"jobs", 'j', 0, G_OPTION_ARG_INT, &o.jobs, "threads, for maildir and eml (the processors)", "N"},
+        {"jobs", 'j', 0, G_OPTION_ARG_INT, &o.jobs, "threads (the processors)", "N"},
+        {"answers", 'a', 0, G_OPTION_ARG_FILENAME, &o.answers,
+         "where the text of expected search answers goes (DIR.answers; none with --torture)", "FILE"},
         {"torture", 0, 0, G_OPTION_ARG_NONE, &o.torture, "make one message in fifty a strange one", NULL},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o.quiet, "print nothing", NULL},
         {0},
@@ -145,7 +214,8 @@ int main(int argc, char **argv)
     };
     struct error err = {0};
     gint64 began = g_get_monotonic_time();
-    if (generate(&run, gen_kind_of(o.kind), &o, &err) != 0) {
+    run.plan.lone = gen_plant_lone(&run.plan);
+    if (generate(&run, gen_kind_of(o.kind), &o, &err) != 0 || write_answers(&run, &o, &err) != 0) {
         fprintf(stderr, "mds-gen: %s\n", err.text);
         status = 3;
     } else if (!o.quiet) {
@@ -158,5 +228,6 @@ out:
     g_clear_error(&gerror);
     g_free(o.out);
     g_free(o.kind);
+    g_free(o.answers);
     return status;
 }

@@ -5,8 +5,11 @@ import collections
 import contextlib
 import email
 import email.utils
+import email.policy
 import mailbox
+import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +38,21 @@ def lf(data):
     return data.replace(b"\r\n", b"\n")
 
 
+def answers(path):
+    """(class, key, messages, string) of each line."""
+    with open(path, encoding="utf-8") as f:
+        head, *lines = f.read().splitlines()
+    assert head.startswith("# mds-gen answers 1: "), head
+    return [tuple(line.split("\t")) for line in lines]
+
+
+def leaves(message):
+    """The decoded texts of all text parts, those of attached messages too."""
+    for part in message.walk():
+        if part.get_content_maintype() == "text":
+            yield (part.get_payload(decode=True) or b"").decode(part.get_content_charset() or "ascii", "replace")
+
+
 class Generator(unittest.TestCase):
     def setUp(self):
         self.temp = tempfile.TemporaryDirectory(prefix="mds-gen-")
@@ -51,6 +69,63 @@ class Generator(unittest.TestCase):
         self.assertEqual(one, many)
         other = tree(generate(self.path("c"), *args, "--seed", 2))
         self.assertNotEqual(one.keys(), other.keys())
+
+    def test_ordered_kinds_are_the_same_for_any_number_of_threads(self):
+        for kind in ("mbox", "mh"):
+            args = ["-n", 1000, "-f", 3, "-k", kind]
+            one = tree(generate(self.path(kind + "1"), *args, "-j", 1))
+            many = tree(generate(self.path(kind + "5"), *args, "-j", 5))
+            self.assertEqual({name: data for name, (data, _) in one.items()}, {name: data for name, (data, _) in many.items()})
+
+    def test_answers_are_what_reading_every_text_finds(self):
+        generate(self.path("whole"), "-n", 4000, "-k", "eml")
+        found, rows = collections.Counter(), answers(self.path("whole.answers"))
+        for data, _ in tree(self.path("whole")).values():
+            message = email.message_from_bytes(lf(data), policy=email.policy.default)
+            texts = [text.lower() for text in leaves(message)]
+            header = [str(message["Subject"]).lower()]
+            author = [str(message["From"]).lower()]
+            for row in rows:
+                where = {"BODY": texts, "TEXT": texts + header + author, "SUBJECT": header, "FROM": author}[row[1]]
+                found[row] += any(row[3].lower() in text for text in where)
+        known = [row for row in rows if row[2] != "-"]
+        self.assertEqual([(row, str(found[row])) for row in known], [(row, row[2]) for row in known])
+        planted = {row[0]: int(row[2]) for row in known if row[1] == "BODY"}
+        self.assertEqual(planted["word-one"], 1)
+        self.assertEqual(planted["absent"], 0)
+        for name, low, high in (("word-1%", 20, 60), ("word-10%", 320, 480), ("phrase-0.1%", 1, 15), ("accents-0.2%", 2, 25)):
+            self.assertTrue(low <= planted[name] <= high, (name, planted))
+        self.assertEqual({row[1] for row in rows}, {"BODY", "TEXT", "SUBJECT", "FROM"})
+        self.assertTrue(any(row[2] == "-" for row in rows))
+
+    def test_answers_of_a_vault_that_grew_are_those_of_the_whole(self):
+        generate(self.path("whole"), "-n", 900, "-a", self.path("elsewhere"))
+        self.assertFalse(os.path.exists(self.path("whole.answers")))
+        generate(self.path("grown"), "-n", 500)
+        generate(self.path("grown") + "/", "-n", 400, "--start", 500)
+        self.assertEqual(answers(self.path("grown.answers")), answers(self.path("elsewhere")))
+        generate(self.path("strange"), "-n", 10, "--torture")
+        self.assertFalse(os.path.exists(self.path("strange.answers")), "a strange message promises nothing")
+
+    def test_words_grow_as_in_real_mail(self):
+        """Heaps: n words hold some n^0.6 different ones; nearly half of those occur once; ten words are a tenth of all."""
+        words, total, sizes = collections.Counter(), 0, []
+        for i, (data, _) in enumerate(tree(generate(self.path("w"), "-n", 3000, "-k", "eml")).values()):
+            message = email.message_from_bytes(lf(data))
+            if message.get_content_type() == "text/plain":
+                text = message.get_payload(decode=True).decode(message.get_content_charset() or "ascii")
+                found = re.findall(r"\w+", text.lower())
+                words.update(found)
+                total += len(found)
+            if i in (299, 2999):
+                sizes.append((total, len(words)))
+        exponent = math.log(sizes[1][1] / sizes[0][1]) / math.log(sizes[1][0] / sizes[0][0])
+        self.assertTrue(0.5 < exponent < 0.75, (exponent, sizes))
+        once = sum(1 for n in words.values() if n == 1) / len(words)
+        self.assertTrue(0.35 < once < 0.75, once)
+        top = [n for _, n in words.most_common()]
+        for n, low, high in ((10, 0.08, 0.14), (100, 0.28, 0.40), (1000, 0.55, 0.70)):
+            self.assertTrue(low < sum(top[:n]) / total < high, (n, sum(top[:n]) / total))
 
     def test_a_vault_grows_without_touching_what_was_there(self):
         whole = tree(generate(self.path("whole"), "-n", 700, "-f", 4))
