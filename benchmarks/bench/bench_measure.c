@@ -26,14 +26,29 @@ static uint64_t status_kib(const char *status, const char *field)
     return at ? g_ascii_strtoull(at + strlen(field), NULL, 10) : 0;
 }
 
-static uint64_t private_bytes(pid_t pid, int depth)
+/* The 14th to 17th word of /proc/PID/stat; the second, a name in parentheses, may hold anything. */
+static double stat_cpu_s(const char *stat)
+{
+    unsigned long user = 0, system = 0, child_user = 0, child_system = 0;
+    const char *at = strrchr(stat, ')');
+    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &user, &system,
+                      &child_user, &child_system) != 4)
+        return 0;
+    return (double)(user + system + child_user + child_system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void look(pid_t pid, int depth, struct bench_tree *sum)
 {
     char path[64], *text = NULL;
-    uint64_t sum = 0;
     g_snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     if (!g_file_get_contents(path, &text, NULL, NULL))
-        return 0; /* it has ended meanwhile */
-    sum = (status_kib(text, "RssAnon:") + status_kib(text, "RssShmem:")) * 1024;
+        return; /* it has ended meanwhile */
+    sum->private_bytes += (status_kib(text, "RssAnon:") + status_kib(text, "RssShmem:")) * 1024;
+    g_free(text);
+    g_snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    text = NULL;
+    if (g_file_get_contents(path, &text, NULL, NULL))
+        sum->cpu_s += stat_cpu_s(text);
     g_free(text);
     g_snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *tasks = depth < TREE_DEPTH ? opendir(path) : NULL;
@@ -46,7 +61,7 @@ static uint64_t private_bytes(pid_t pid, int depth)
                 gint64 child = g_ascii_strtoll(p, &end, 10);
                 if (end == p)
                     break;
-                sum += private_bytes((pid_t)child, depth + 1);
+                look((pid_t)child, depth + 1, sum);
                 while (*end == ' ')
                     end++;
             }
@@ -55,6 +70,13 @@ static uint64_t private_bytes(pid_t pid, int depth)
     }
     if (tasks)
         closedir(tasks);
+}
+
+struct bench_tree bench_tree_look(int pid)
+{
+    struct bench_tree sum = {0};
+    if (pid > 0)
+        look((pid_t)pid, 0, &sum);
     return sum;
 }
 
@@ -72,7 +94,7 @@ static gpointer sample(gpointer arg)
     struct sampler *s = arg;
     g_mutex_lock(&s->lock);
     while (!s->stop) {
-        uint64_t now = private_bytes(s->pid, 0);
+        uint64_t now = bench_tree_look(s->pid).private_bytes;
         s->peak = MAX(s->peak, now);
         s->samples++;
         g_cond_wait_until(&s->wake, &s->lock, g_get_monotonic_time() + SAMPLE_MS * 1000);

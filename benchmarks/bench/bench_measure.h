@@ -24,6 +24,14 @@ int bench_run_function(int (*body)(void *arg), void *arg, struct bench_cost *out
  */
 int bench_run_program(char *const *argv, const char *output, struct bench_cost *out, struct error *err);
 
+/* What a running process and its descendants have used so far: CPU seconds (those of ended ones too, once they were
+ * waited for), private memory now. A process that is gone counts nothing. */
+struct bench_tree {
+    double cpu_s;
+    uint64_t private_bytes;
+};
+struct bench_tree bench_tree_look(int pid);
+
 /* Bytes on disk (blocks, not length) of all regular files below dir. */
 uint64_t bench_disk_bytes(const char *dir);
 

@@ -7,7 +7,7 @@
  *     mds-bench store|append ...                      a living archive: live.h
  *     mds-bench archives ...                          thousands of archives: archives.h
  *     mds-bench idle|connect ...                      connections of a server: connections.h
- *     mds-bench search ...                            SEARCH and SORT, key by key: search.h
+ *     mds-bench search|fetch|select|list ...          answers to clients, beside peers: suites.h
  *
  * A vault of fewer items is made of hard links to the oldest ones, in a directory beside it; stores go to --work.
  */
@@ -19,6 +19,7 @@
 #include "live.h"
 #include "search.h"
 #include "server.h"
+#include "suites.h"
 
 #include <glib.h>
 #include <jansson.h>
@@ -417,7 +418,7 @@ int main(int argc, char **argv)
     struct options o = {.workers = 2, .repeats = 3};
     int live_status = 0;
     if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status) ||
-        connections_main(argc, argv, &live_status) || search_main(argc, argv, &live_status))
+        connections_main(argc, argv, &live_status) || suites_main(argc, argv, &live_status))
         return live_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
@@ -431,7 +432,7 @@ int main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives|idle|connect|search - measure builds beside their floor, and changes");
+    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives|idle|connect|search|fetch|select|list - measure builds beside their floor, and changes");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -440,7 +441,7 @@ int main(int argc, char **argv)
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
     const char *complaint = !parsed                                            ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append, archives, idle, connect or search"
+                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append, archives, idle, connect, search, fetch, select or list"
                             : !o.vault                                         ? "--vault DIR is missing"
                             : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
                             : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"

@@ -1,6 +1,8 @@
 /* net_client: see net_client.h. */
 #include "net_client.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <netinet/tcp.h>
@@ -12,6 +14,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#define BLOCK          (256u << 10) /* read at once */
+#define TAIL           2048u        /* of what came, searched for the line of a tag */
+#define MIN_SIZE(a, b) ((a) < (b) ? (a) : (b))
 
 struct net_client {
     int fd;
@@ -103,6 +109,12 @@ static int write_all(struct net_client *c, const char *p, size_t n)
     return 0;
 }
 
+static int hung_up(ssize_t got, struct error *err)
+{
+    const int why = got < 0 ? errno : 0;
+    return error_set(err, BASE_ERR_IO, why, why == EAGAIN ? "the server keeps silent" : "the server hung up");
+}
+
 /* Reads lines until one begins with want; keeps that line in last. */
 static int read_until(struct net_client *c, const char *want, size_t *bytes, struct error *err)
 {
@@ -113,8 +125,7 @@ static int read_until(struct net_client *c, const char *want, size_t *bytes, str
     for (;;) {
         const ssize_t got = read_some(c, block, sizeof block);
         if (got <= 0)
-            return error_set(err, BASE_ERR_IO, got < 0 ? errno : 0,
-                             got < 0 && errno == EAGAIN ? "the server keeps silent" : "the server hung up");
+            return hung_up(got, err);
         if (bytes)
             *bytes += (size_t)got;
         for (ssize_t i = 0; i < got; i++) {
@@ -195,20 +206,124 @@ bool net_resumed(const struct net_client *c)
     return c->ssl && SSL_session_reused(c->ssl);
 }
 
-int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err)
+void net_be_patient(const struct net_client *c, int seconds)
 {
-    char tag[32], line[1024];
-    if (bytes_out)
-        *bytes_out = 0;
-    snprintf(tag, sizeof tag, "t%u ", ++c->tag);
+    const struct timeval patience = {.tv_sec = seconds};
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
+
+/* Where in the last bytes of p a line begins with tag and ends; NULL: the answer goes on. */
+static const char *find_tagged(const char *p, size_t n, const char *tag)
+{
+    const size_t tag_n = strlen(tag);
+    const char *from = n > TAIL ? p + n - TAIL : p, *end = p + n;
+    if (n == 0 || end[-1] != '\n')
+        return NULL;
+    for (const char *at = from; at && at < end; at = memchr(at, '\n', (size_t)(end - at)), at = at ? at + 1 : NULL)
+        if ((at == p || at[-1] == '\n') && (size_t)(end - at) > tag_n && memcmp(at, tag, tag_n) == 0)
+            return at;
+    return NULL;
+}
+
+static void keep_last(struct net_client *c, const char *line, size_t n)
+{
+    n = MIN_SIZE(n, sizeof c->last - 1);
+    memcpy(c->last, line, n);
+    c->last[n] = 0;
+    c->last_n = 0;
+}
+
+/* Reads until a line of the tag has come, wherever pieces end, and keeps that line in last. before: the end of what has
+ * come already, without that line. */
+static int read_answer(struct net_client *c, const char *tag, struct bytes before, size_t *bytes, struct error *err)
+{
+    char block[TAIL + BLOCK];
+    size_t kept = MIN_SIZE(before.n, TAIL); /* in front of what comes */
+    if (kept > 0)
+        memcpy(block, before.p + before.n - kept, kept);
+    for (;;) {
+        const ssize_t got = read_some(c, block + kept, BLOCK);
+        if (got <= 0)
+            return hung_up(got, err);
+        if (bytes)
+            *bytes += (size_t)got;
+        const size_t n = kept + (size_t)got;
+        const char *line = find_tagged(block, n, tag);
+        if (line) {
+            keep_last(c, line, (size_t)(block + n - line));
+            return 0;
+        }
+        kept = MIN_SIZE(n, TAIL);
+        memmove(block, block + n - kept, kept);
+    }
+}
+
+static int send_tagged(struct net_client *c, const char *command, char tag[32], struct error *err)
+{
+    char line[1024];
+    snprintf(tag, 32, "t%u ", ++c->tag);
     const int n = snprintf(line, sizeof line, "%s%s\r\n", tag, command);
     if (n < 0 || (size_t)n >= sizeof line)
-        return error_set(err, BASE_ERR_USAGE, 0, "command too long");
-    if (write_all(c, line, (size_t)n) != 0)
-        return error_errno(err, "cannot send");
-    int rc = read_until(c, tag, bytes_out, err);
+        return error_set(err, BASE_ERR_LIMIT, 0, "command too long");
+    return write_all(c, line, (size_t)n) == 0 ? 0 : error_errno(err, "cannot send");
+}
+
+int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err)
+{
+    char tag[32];
+    if (bytes_out)
+        *bytes_out = 0;
+    int rc = send_tagged(c, command, tag, err);
+    rc = rc ? rc : read_answer(c, tag, bytes_of(NULL, 0), bytes_out, err);
     if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
         return error_set(err, BASE_ERR_IO, 0, "%.20s: %.200s", command, c->last);
+    return rc;
+}
+
+/* Where a line that begins with want begins, after a line end or at the beginning of the answer. */
+static const char *find_line(const char *p, size_t n, const char *want)
+{
+    const size_t want_n = strlen(want);
+    for (const char *at = p, *end = p + n; at && (size_t)(end - at) >= want_n;) {
+        if (memcmp(at, want, want_n) == 0)
+            return at;
+        at = memchr(at, '\n', (size_t)(end - at));
+        at = at ? at + 1 : NULL;
+    }
+    return NULL;
+}
+
+int net_ask_line(struct net_client *c, const char *command, const char *want, size_t n, char *line_out,
+                 size_t *bytes_out, struct error *err)
+{
+    char tag[32], head[BLOCK];
+    size_t head_n = 0, bytes = 0;
+    line_out[0] = 0;
+    int rc = send_tagged(c, command, tag, err);
+    /* What one looks for stands in the first block of an answer: SEARCH gives lines of its own only. */
+    while (rc == 0 && head_n < sizeof head && !find_tagged(head, head_n, tag)) {
+        const ssize_t got = read_some(c, head + head_n, sizeof head - head_n);
+        if (got <= 0)
+            return hung_up(got, err);
+        head_n += (size_t)got;
+    }
+    bytes = head_n;
+    const char *tagged = find_tagged(head, head_n, tag);
+    if (tagged)
+        keep_last(c, tagged, (size_t)(head + head_n - tagged));
+    else if (rc == 0)
+        rc = read_answer(c, tag, bytes_of(head, head_n), &bytes, err);
+    const char *line = rc == 0 ? find_line(head, head_n, want) : NULL;
+    if (line) {
+        const char *end = memchr(line, '\r', (size_t)(head + head_n - line));
+        const size_t line_n = (size_t)((end ? end : head + head_n) - line);
+        snprintf(line_out, n, "%.*s", (int)MIN_SIZE(line_n, n - 1), line);
+    }
+    if (bytes_out)
+        *bytes_out = bytes;
+    if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
+        return error_set(err, BASE_ERR_USAGE, 0, "%.*s", (int)strcspn(c->last + strlen(tag), "\r\n"),
+                         c->last + strlen(tag));
     return rc;
 }
 
@@ -246,17 +361,11 @@ int net_done(struct net_client *c, struct error *err)
     return write_all(c, "DONE\r\n", 6) == 0 ? read_until(c, tag, NULL, err) : error_errno(err, "cannot send");
 }
 
-static void be_patient(const struct net_client *c, int seconds)
-{
-    const struct timeval patience = {.tv_sec = seconds};
-    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-}
-
 int net_hear(struct net_client *c, const char *want, int seconds, struct error *err)
 {
-    be_patient(c, seconds);
+    net_be_patient(c, seconds);
     const int rc = read_until(c, want, NULL, err);
-    be_patient(c, NET_PATIENCE_S);
+    net_be_patient(c, NET_PATIENCE_S);
     return rc;
 }
 

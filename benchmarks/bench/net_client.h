@@ -31,8 +31,16 @@ struct net_ticket {
 void net_ticket_release(struct net_ticket *ticket);
 struct net_client *net_dial(const struct net_target *to, struct net_ticket *resume, struct error *err);
 bool net_resumed(const struct net_client *c);
-/* Sends command with a tag and reads its answer; an answer other than OK is an error. *bytes_out may be NULL. */
+/* Sends command with a tag and reads its answer; an answer other than OK is an error. *bytes_out may be NULL. Looks at
+ * the end of what has come only: so a bulk FETCH costs the client little more than the copy out of its socket. */
 int net_ask(struct net_client *c, const char *command, size_t *bytes_out, struct error *err);
+/* The same, and the beginning of the first untagged line that begins with `want` ("* ESEARCH"), up to n - 1 bytes and a
+ * NUL; "" if there was none. BASE_ERR_USAGE: the server refused the command (NO, BAD), the connection goes on. */
+int net_ask_line(struct net_client *c, const char *command, const char *want, size_t n, char *line_out,
+                 size_t *bytes_out, struct error *err);
+/* How long a read waits from now on; then it is BASE_ERR_IO with errno EAGAIN as detail, and the client is of no more
+ * use. */
+void net_be_patient(const struct net_client *c, int seconds);
 /* The same for one message of n bytes, up to NET_APPEND_MAX, as a literal that waits for nobody (LITERAL+). */
 #define NET_APPEND_MAX (2u << 20)
 int net_append(struct net_client *c, const char *folder, const char *message, size_t n, struct error *err);

@@ -1,12 +1,15 @@
 /* server: see server.h. */
 #include "server.h"
 
+#include "bench_measure.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -14,6 +17,7 @@
 #include <unistd.h>
 
 #define MORE_MAX 16
+#define START_MS 20000 /* patience with a server that begins */
 
 /* Standard output goes to `output`. */
 static pid_t run_child(char *const *argv, int output, struct error *err)
@@ -51,6 +55,42 @@ int bench_run_beside(char *const *argv, struct error *err)
     if (pid < 0)
         return BASE_ERR_IO;
     return status <= 1 ? 0 : error_set(err, BASE_ERR_IO, 0, "%s %s ended with status %d", argv[0], argv[1], status);
+}
+
+static double seconds_of(struct timeval t)
+{
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+int bench_run_beside_cost(char *const *argv, int patience_s, struct bench_cost *out, struct error *err)
+{
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0)
+        return error_errno(err, "/dev/null");
+    const gint64 began = g_get_monotonic_time();
+    const pid_t pid = run_child(argv, nowhere, err);
+    close(nowhere);
+    if (pid < 0)
+        return BASE_ERR_IO;
+    struct rusage used = {0};
+    int status = 0;
+    bool killed = false;
+    for (pid_t got; (got = wait4(pid, &status, patience_s > 0 && !killed ? WNOHANG : 0, &used)) != pid;) {
+        if (got < 0 && errno != EINTR)
+            return error_errno(err, "cannot wait for %s", argv[0]);
+        if (patience_s > 0 && g_get_monotonic_time() - began > patience_s * G_USEC_PER_SEC)
+            killed = kill(pid, SIGKILL) == 0;
+        else if (got == 0)
+            g_usleep(5000);
+    }
+    if (killed)
+        return error_set(err, BASE_ERR_CANCELLED, 0, "not done after %d s", patience_s);
+    *out = (struct bench_cost){.wall_s = (double)(g_get_monotonic_time() - began) / 1e6,
+                               .user_s = seconds_of(used.ru_utime),
+                               .system_s = seconds_of(used.ru_stime),
+                               .peak_bytes = (uint64_t)used.ru_maxrss * 1024,
+                               .status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)};
+    return 0;
 }
 
 /* A line for each listener says where it listens. */
@@ -112,6 +152,54 @@ int bench_server_start_configured(char *mds, char *config, struct sockaddr_in *a
     return start(argv, addresses, n, out, err);
 }
 
+int bench_free_address(struct sockaddr_in *out, struct error *err)
+{
+    *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof *out;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = 0;
+    if (fd < 0 || bind(fd, (const struct sockaddr *)out, sizeof *out) != 0 ||
+        getsockname(fd, (struct sockaddr *)out, &n) != 0)
+        rc = error_errno(err, "no free port");
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static bool accepts(const struct sockaddr_in *address)
+{
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool does = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return does;
+}
+
+int bench_server_spawn(char *const *argv, struct sockaddr_in address, struct bench_server *out, struct error *err)
+{
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    *out = (struct bench_server){.output = -1, .address = address};
+    if (nowhere < 0)
+        return error_errno(err, "/dev/null");
+    const pid_t pid = run_child(argv, nowhere, err);
+    close(nowhere);
+    if (pid < 0)
+        return BASE_ERR_IO;
+    out->pid = pid;
+    for (int waited_ms = 0; waited_ms < START_MS; waited_ms += 20) {
+        if (accepts(&address))
+            return 0;
+        int status;
+        if (waitpid(pid, &status, WNOHANG) == pid) {
+            out->pid = 0;
+            return error_set(err, BASE_ERR_IO, 0, "%s ended before it listened", argv[0]);
+        }
+        g_usleep(20 * 1000);
+    }
+    bench_server_stop(out);
+    return error_set(err, BASE_ERR_IO, 0, "%s does not listen", argv[0]);
+}
+
 void bench_server_stop(struct bench_server *server)
 {
     if (server->pid <= 0)
@@ -119,8 +207,9 @@ void bench_server_stop(struct bench_server *server)
     kill(server->pid, SIGTERM);
     const int status = await_child(server->pid);
     if (status != 0)
-        fprintf(stderr, "mds-bench: mds serve ended with status %d\n", status);
-    close(server->output);
+        fprintf(stderr, "mds-bench: the server ended with status %d\n", status);
+    if (server->output >= 0)
+        close(server->output);
     *server = (struct bench_server){.output = -1};
 }
 

@@ -30,12 +30,21 @@ int bench_server_start(char *mds, char *store, char *const *more, struct bench_s
  */
 int bench_server_start_configured(char *mds, char *config, struct sockaddr_in *addresses, size_t n,
                                   struct bench_server *out, struct error *err);
+/* Any server: argv[0], found to be there when address accepts connections. */
+int bench_server_spawn(char *const *argv, struct sockaddr_in address, struct bench_server *out, struct error *err);
+/* An address of 127.0.0.1 whose port is free now. */
+int bench_free_address(struct sockaddr_in *out, struct error *err);
 /* SIGTERM, and waits; accepts one that was never started. */
 void bench_server_stop(struct bench_server *server);
 
 /* Runs argv[0] and waits for it alone (bench_run_program awaits every child, a server too). A status over 1 is an
  * error: 1 is a build with odd items. */
 int bench_run_beside(char *const *argv, struct error *err);
+
+/* The same with what it took (peak_bytes: the process's largest resident set, pages of files too); every status is
+ * returned in *out. After patience_s seconds (0: for ever) it is killed, which is BASE_ERR_CANCELLED. */
+struct bench_cost;
+int bench_run_beside_cost(char *const *argv, int patience_s, struct bench_cost *out, struct error *err);
 
 struct bench_process {
     uint64_t descriptors, threads;

@@ -31,8 +31,8 @@ static const struct plant {
 static const struct {
     const char *class, *of, *string; /* of: the plant's class, NULL: none has it; "": not known */
 } more[] = {
-    {"piece-0.1%", "word-0.1%", "qumarot"},
-    {"piece-0.1%", "phrase-0.1%", "qoti of the mari"},
+    {"word-piece-0.1%", "word-0.1%", "qumarot"},
+    {"phrase-piece-0.1%", "phrase-0.1%", "qoti of the mari"},
     {"upper-case-0.1%", "word-0.1%", "ZQUMAROTIV"},
     {"accents-upper-case-0.2%", "accents-0.2%", "FR\xc3\x84Q\xc3\x9cXAL"},
     {"one-character-0.5%", "two-characters-0.5%", "|"},
@@ -44,8 +44,8 @@ static const struct {
     {"one-character", "", "e"},
     {"two-characters", "", "th"},
     {"two-characters-rare", "", "zq"},
-    {"stop-words", "", "of the to and"},
-    {"stop-words", "", "is the in"},
+    {"stop-words-4", "", "of the to and"},
+    {"stop-words-3", "", "is the in"},
 };
 
 static uint64_t draw(const struct gen_plan *plan, uint64_t i)
@@ -159,7 +159,7 @@ static void put_answers(const struct gen_plan *plan, const struct counts *counts
     }
     buf_printf(out,
                "header-0.7%%\tSUBJECT\t%" G_GUINT64_FORMAT "\t" SUBJECT_WORD
-               "\nheader-0.7%%\tSUBJECT\t%" G_GUINT64_FORMAT "\tqumef\nheader-absent\tSUBJECT\t0\txoqumefa\n",
+               "\nheader-piece-0.7%%\tSUBJECT\t%" G_GUINT64_FORMAT "\tqumef\nheader-absent\tSUBJECT\t0\txoqumefa\n",
                counts->subject, counts->subject);
     struct buf address = {0};
     gen_address(plan, PERSON, &address);

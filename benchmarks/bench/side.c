@@ -1,0 +1,98 @@
+/* side: what all have in common, and this project's own. */
+#include "side.h"
+
+#include "bench_measure.h"
+#include "machine.h"
+#include "mds/query.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err)
+{
+    char *from = g_strdup_printf("%s:%s", place->has_folders ? "maildir++" : "maildir", place->vault);
+    char *argv[] = {place->mds,
+                    (char[]){"build"},
+                    (char[]){"--store"},
+                    store,
+                    (char[]){"--archive"},
+                    (char[]){"bench"},
+                    (char[]){"--from"},
+                    from,
+                    (char[]){"--progress"},
+                    (char[]){"none"},
+                    NULL};
+    struct bench_cost cost;
+    struct mdsq_store *open = NULL;
+    struct mdsq_error why = {0};
+    int rc = bench_run_program(argv, NULL, &cost, err);
+    g_free(from);
+    if (rc == 0 && cost.status > 1)
+        rc = error_set(err, BASE_ERR_IO, 0, "mds build ended with status %d", cost.status);
+    if (rc != 0)
+        return rc;
+    side->prepared_s = cost.wall_s;
+    side->prepared_cpu_s = cost.user_s + cost.system_s;
+    side->disk_bytes = bench_disk_bytes(store);
+    int got = mdsq_store_open(store, MDSQ_STORE_WRITE, &open, &why);
+    got = got < 0 ? got : mdsq_user_add(open, SIDE_USER, SIDE_PASSWORD, "bench", false, &why);
+    mdsq_store_close(&open);
+    return got < 0 ? error_set(err, BASE_ERR_IO, 0, "%s: %s", store, why.text) : 0;
+}
+
+int side_mds_index(const struct side_place *place, char *store, struct side *side, struct error *err)
+{
+    char *help[] = {place->mds, (char[]){"index"}, (char[]){"--help"}, NULL};
+    char *argv[] = {place->mds,
+                    (char[]){"index"},
+                    (char[]){"--store"},
+                    store,
+                    (char[]){"--archive"},
+                    (char[]){"bench"},
+                    (char[]){"--text"},
+                    (char[]){"--progress"},
+                    (char[]){"none"},
+                    NULL};
+    struct bench_cost cost;
+    char *said = NULL;
+    gint status = 0;
+    const bool ran = g_spawn_sync(NULL, help, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &said, NULL, &status, NULL);
+    const bool knows = ran && status == 0;
+    g_free(said);
+    if (!knows) {
+        side->note = g_strdup("this mds has no `index --text`");
+        return 0;
+    }
+    const int rc = bench_run_program(argv, NULL, &cost, err);
+    if (rc == 0 && cost.status > 1)
+        return error_set(err, BASE_ERR_IO, 0, "mds index ended with status %d", cost.status);
+    side->prepared_s += cost.wall_s;
+    side->prepared_cpu_s += cost.user_s + cost.system_s;
+    side->disk_bytes = bench_disk_bytes(store);
+    return rc;
+}
+
+int side_mds_start(const struct side_place *place, char *store, struct side *side, struct error *err)
+{
+    side->version = machine_version(place->mds, (char[]){"--version"});
+    const int rc = bench_server_start(place->mds, store, NULL, &side->server, err);
+    side->target = (struct net_target){.address = side->server.address, .user = SIDE_USER, .password = SIDE_PASSWORD};
+    return rc;
+}
+
+void side_stop(struct side *side)
+{
+    bench_server_stop(&side->server);
+    g_free(side->version);
+    g_free(side->note);
+    side->version = side->note = NULL;
+}
+
+json_t *side_json(const struct side *side)
+{
+    json_t *out = json_pack("{s:s,s:s?,s:s?}", "name", side->name, "version", side->version, "note", side->note);
+    json_object_set_new(out, "prepared_s", json_real(side->prepared_s));
+    json_object_set_new(out, "prepared_cpu_s", json_real(side->prepared_cpu_s));
+    json_object_set_new(out, "disk_bytes", json_integer((json_int_t)side->disk_bytes));
+    return out;
+}

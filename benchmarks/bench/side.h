@@ -1,0 +1,59 @@
+/*
+ * side: servers that a suite holds against each other: this project's and its peers, each started on loopback with a
+ * configuration of its own in the work directory, on the same mail.
+ *
+ *     struct side side = {0};
+ *     if (side_dovecot_start(&place, SIDE_PLAIN, &side, &err) == 0 && !side.note)
+ *         ... net_dial(&side.target, ...) ...
+ *     side_stop(&side);
+ *
+ * A peer that is not installed is no error: then `note` says so and nothing runs.
+ */
+#ifndef BENCH_SIDE_H
+#define BENCH_SIDE_H
+
+#include "net_client.h"
+#include "server.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+#define SIDE_USER     "ann"
+#define SIDE_PASSWORD "measured"
+#define SIDES_MAX     6
+
+struct side {
+    const char *name;
+    struct bench_server server;
+    struct net_target target;
+    char *version; /* owned */
+    char *note;    /* owned; why there is none of it, NULL: it runs */
+    /* What made its index ready: wall time, CPU, bytes on disk. */
+    double prepared_s, prepared_cpu_s;
+    uint64_t disk_bytes;
+};
+
+/* Where sides live. Borrowed. */
+struct side_place {
+    const char *work;  /* new directories are made in it; on the vault's file system (hard links) */
+    const char *vault; /* a Maildir, with or without dot folders; never written */
+    bool has_folders;
+    char *mds;      /* this project's program */
+    int patience_s; /* with a peer's making of an index, 0: for ever; then it has a note */
+};
+
+/* A store of the vault, made by `mds build` into the directory `store`, with the login of this file. Nothing runs then.
+ * What it took goes to side. */
+int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err);
+/* `mds index --text` on top of it. A program without that command gives a note. */
+int side_mds_index(const struct side_place *place, char *store, struct side *side, struct error *err);
+int side_mds_start(const struct side_place *place, char *store, struct side *side, struct error *err);
+
+enum side_kind { SIDE_PLAIN, SIDE_FTS /* with its full-text plugin (Xapian) and a ready index */ };
+/* Dovecot, with a hard-linked copy of the vault, after `doveadm index`. */
+int side_dovecot_start(const struct side_place *place, enum side_kind kind, struct side *side, struct error *err);
+
+void side_stop(struct side *side);
+json_t *side_json(const struct side *side);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * suite: rows of IMAP commands, measured on several sides in one run. Each row is asked of one side after the other,
+ * repeat by repeat, each repeat beginning with another side: what the machine does meanwhile hits all of them.
+ *
+ *     struct suite suite = {.name = "search", .sides = sides, .n_sides = 2, .rows = rows, .n_rows = n,
+ *                           .repeats = 20, .patience_s = 20};
+ *     int rc = suite_run(&suite, &err);      prints each row when it is done
+ *     json_t *out = suite_json(&suite);
+ *     suite_release(&suite);
+ *
+ * A side that refuses a command, or takes longer than the patience, has a note in that cell and no numbers; the run
+ * goes on. A side whose answer contradicts a row's expected number is marked, and counted in `wrong`.
+ */
+#ifndef BENCH_SUITE_H
+#define BENCH_SUITE_H
+
+#include "floor_socket.h"
+#include "side.h"
+
+struct suite_row {
+    char *name;       /* owned */
+    char *command;    /* owned; "{w}" becomes a random window of SUITE_WINDOW numbers, "{1}" a number */
+    bool counts;      /* the answer is "* ESEARCH ... COUNT n" */
+    gint64 expected;  /* that n, -1: not known (then all sides are held against the first) */
+    guint64 messages; /* that one answer is about, for a rate; 0: none */
+    unsigned samples; /* asks a repeat; 0 is 1 */
+    unsigned reads;   /* may take as long as reading (1) headers, (2) the mail: a side that ran out of patience with one
+                       * is not asked another; 0 is asked always */
+    bool floor;       /* beside the floor: as many values as messages, as many bytes as the answer, LMDB to a socket */
+};
+
+#define SUITE_WINDOW 50u
+
+struct suite_cell {
+    double *ms; /* n of them, sorted when the row is done */
+    unsigned n;
+    guint64 bytes; /* of the last answer */
+    gint64 hits;   /* -1: none said */
+    double wall_s, server_cpu_s, client_cpu_s;
+    guint64 private_bytes; /* the largest seen */
+    bool wrong;
+    char *note;
+};
+
+struct suite {
+    const char *name;
+    /* given */
+    struct side *sides;
+    unsigned n_sides;
+    struct suite_row *rows;
+    unsigned n_rows;
+    unsigned repeats;
+    int patience_s;    /* for one answer, and for one side's repeats of a row */
+    guint64 messages;  /* in INBOX, for windows */
+    const char *enter; /* sent after LOGIN ("EXAMINE INBOX"), NULL nothing */
+    const char *work;  /* for the floor */
+    /* made */
+    struct suite_cell *cells; /* of row r and side s at r * n_sides + s */
+    double *floor_ms;         /* of row r, 0 none */
+    unsigned wrong;           /* answers of the first side that contradict */
+};
+
+int suite_run(struct suite *suite, struct error *err);
+/* {"command": name, "sides": [...], "rows": [...]} */
+json_t *suite_json(const struct suite *suite);
+/* Rows too; sides are the caller's. */
+void suite_release(struct suite *suite);
+
+/* The p-th part of n sorted values, 0 where n is 0. */
+double suite_quantile(const double *sorted, unsigned n, double p);
+
+#endif
