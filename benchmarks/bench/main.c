@@ -17,7 +17,7 @@
 #include "connections.h"
 #include "floor.h"
 #include "live.h"
-#include "search.h"
+#include "peers.h"
 #include "server.h"
 #include "suites.h"
 
@@ -418,7 +418,8 @@ int main(int argc, char **argv)
     struct options o = {.workers = 2, .repeats = 3};
     int live_status = 0;
     if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status) ||
-        connections_main(argc, argv, &live_status) || suites_main(argc, argv, &live_status))
+        connections_main(argc, argv, &live_status) || suites_main(argc, argv, &live_status) ||
+        peers_main(argc, argv, &live_status))
         return live_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},

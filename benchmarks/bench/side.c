@@ -33,6 +33,7 @@ int side_mds_build(const struct side_place *place, char *store, struct side *sid
         return rc;
     side->prepared_s = cost.wall_s;
     side->prepared_cpu_s = cost.user_s + cost.system_s;
+    side->prepared_peak_bytes = cost.peak_bytes;
     side->disk_bytes = bench_disk_bytes(store);
     int got = mdsq_store_open(store, MDSQ_STORE_WRITE, &open, &why);
     got = got < 0 ? got : mdsq_user_add(open, SIDE_USER, SIDE_PASSWORD, "bench", false, &why);
@@ -68,6 +69,7 @@ int side_mds_index(const struct side_place *place, char *store, struct side *sid
         return error_set(err, BASE_ERR_IO, 0, "mds index ended with status %d", cost.status);
     side->prepared_s += cost.wall_s;
     side->prepared_cpu_s += cost.user_s + cost.system_s;
+    side->prepared_peak_bytes = MAX(side->prepared_peak_bytes, cost.peak_bytes);
     side->disk_bytes = bench_disk_bytes(store);
     return rc;
 }

@@ -30,6 +30,7 @@ struct side {
     char *note;    /* owned; why there is none of it, NULL: it runs */
     /* What made its index ready: wall time, CPU, bytes on disk. */
     double prepared_s, prepared_cpu_s;
+    uint64_t prepared_peak_bytes; /* private memory (a peer's: its resident set) */
     uint64_t disk_bytes;
 };
 

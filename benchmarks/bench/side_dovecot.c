@@ -127,6 +127,7 @@ static int make_index(char *config, const char *home, int patience_s, struct sid
     char *index = g_build_filename(home, "index", NULL);
     side->prepared_s = cost.wall_s;
     side->prepared_cpu_s = cost.user_s + cost.system_s;
+    side->prepared_peak_bytes = cost.peak_bytes;
     side->disk_bytes = bench_disk_bytes(index);
     g_free(index);
     return 0;
