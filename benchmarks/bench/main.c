@@ -8,22 +8,28 @@
  *     mds-bench archives ...                          thousands of archives: archives.h
  *     mds-bench idle|connect ...                      connections of a server: connections.h
  *     mds-bench search|fetch|select|list ...          answers to clients, beside peers: suites.h
+ *     mds-bench peers ...                             making an index, beside peers: peers.h
+ *     mds-bench clients ...                           simulated people: clients.h
+ *     mds-bench all|report ...                        every suite; a page of their numbers: all.h, report.h
  *
  * A vault of fewer items is made of hard links to the oldest ones, in a directory beside it; stores go to --work.
  */
+#include "all.h"
 #include "archives.h"
 #include "bench_items.h"
 #include "bench_measure.h"
+#include "clients.h"
 #include "connections.h"
 #include "floor.h"
 #include "live.h"
+#include "machine.h"
 #include "peers.h"
+#include "report.h"
 #include "server.h"
 #include "suites.h"
 
 #include <glib.h>
 #include <jansson.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #define REPEATS_MAX 99
@@ -251,29 +257,12 @@ static double floor_rate(const struct measured *m)
     return MAX(rate(m, &m->threads), rate(m, &m->processes));
 }
 
-static char *cpu_model(void)
+static void print_head(const struct options *o, size_t items)
 {
-    char *text = NULL, *model = NULL;
-    if (g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL)) {
-        const char *at = strstr(text, "model name");
-        at = at ? strchr(at, ':') : NULL;
-        if (at)
-            model = g_strstrip(g_strndup(at + 1, strcspn(at + 1, "\n")));
-    }
-    g_free(text);
-    return model ? model : g_strdup("unknown");
-}
-
-static void print_machine(const struct options *o, size_t items)
-{
-    struct utsname u;
-    uname(&u);
-    char *model = cpu_model();
-    double load[1] = {0};
-    getloadavg(load, 1);
-    printf("machine: %u x %s, %s %s, load %.2f\nvault: %s, %zu items; workers %d, %d repeats, medians\n\n",
-           g_get_num_processors(), model, u.sysname, u.release, load[0], o->vault, items, o->workers, o->repeats);
-    g_free(model);
+    json_t *machine = machine_json(o->work);
+    machine_print(machine);
+    json_decref(machine);
+    printf("vault: %s, %zu items; workers %d, %d repeats, medians\n\n", o->vault, items, o->workers, o->repeats);
 }
 
 static void print_row(const struct options *o, const struct measured *m)
@@ -325,9 +314,6 @@ static json_t *series_json(const struct series *s)
 static int write_json(const struct options *o, const struct measured *rows, size_t n, struct error *err)
 {
     static const char *const names[] = {"floor", "build", "rebuild-unchanged"};
-    struct utsname u;
-    uname(&u);
-    char *model = cpu_model();
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         const struct measured *m = &rows[i];
@@ -343,12 +329,10 @@ static int write_json(const struct options *o, const struct measured *rows, size
             json_object_set_new(row, "ratio", json_real(rate(m, &m->build) / floor_rate(m)));
         json_array_append_new(list, row);
     }
-    json_t *root = json_pack("{s:s,s:i,s:i,s:{s:s,s:i,s:s},s:o}", "command", names[o->command], "workers", o->workers,
-                             "repeats", o->repeats, "machine", "cpu", model, "processors", (int)g_get_num_processors(),
-                             "kernel", u.release, "rows", list);
+    json_t *root = json_pack("{s:s,s:i,s:i,s:o,s:o}", "command", names[o->command], "workers", o->workers, "repeats",
+                             o->repeats, "machine", machine_json(o->work), "rows", list);
     int rc = json_dump_file(root, o->json, JSON_INDENT(1)) == 0 ? 0 : error_errno(err, "cannot write %s", o->json);
     json_decref(root);
-    g_free(model);
     return rc;
 }
 
@@ -386,7 +370,7 @@ static int run(const struct options *o, const size_t *sizes, size_t n, struct er
     struct measured *rows = g_new0(struct measured, SIZES_MAX);
     int rc = bench_items_load(o->vault, &items, err);
     if (rc == 0)
-        print_machine(o, items.count);
+        print_head(o, items.count);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = measure_size(o, &items, sizes[i], &rows[i], err);
         if (rc == 0)
@@ -412,15 +396,15 @@ static bool parse_command(const char *word, enum command *out)
     return false;
 }
 
-
 int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
-    int live_status = 0;
-    if (live_main(argc, argv, &live_status) || archives_main(argc, argv, &live_status) ||
-        connections_main(argc, argv, &live_status) || suites_main(argc, argv, &live_status) ||
-        peers_main(argc, argv, &live_status))
-        return live_status;
+    static bool (*const others[])(int argc, char **argv, int *status_out) = {
+        live_main, archives_main, connections_main, suites_main, peers_main, clients_main, all_main, report_main};
+    int other_status = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+        if (others[i](argc, argv, &other_status))
+            return other_status;
     GOptionEntry entries[] = {
         {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault, "a Maildir, with or without dot folders", "DIR"},
         {"items", 0, 0, G_OPTION_ARG_STRING, &o.sizes, "only the N oldest; several sizes make a table of growth",
@@ -433,7 +417,9 @@ int main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &o.keep, "keep the last store, in the work directory", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("floor|build|rebuild-unchanged|store|append|archives|idle|connect|search|fetch|select|list - measure builds beside their floor, and changes");
+    GOptionContext *context = g_option_context_new(
+        "SUITE - measure one suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, store, "
+        "append, archives, connect, idle, clients; all of them, or report (each has its --help)");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -441,13 +427,15 @@ int main(int argc, char **argv)
     g_option_context_add_main_entries(context, entries, NULL);
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
-    const char *complaint = !parsed                                            ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command) ? "say floor, build, rebuild-unchanged, store, append, archives, idle, connect, search, fetch, select or list"
-                            : !o.vault                                         ? "--vault DIR is missing"
-                            : o.repeats < 1 || o.repeats > REPEATS_MAX         ? "--repeats goes from 1 to 99"
-                            : o.workers < 1 || o.workers > 64                  ? "--workers goes from 1 to 64"
-                            : (n = parse_sizes(o.sizes, sizes)) == 0 ? "--items takes numbers, separated by commas"
-                                                                     : NULL;
+    const char *complaint = !parsed ? gerror->message
+                            : argc != 2 || !parse_command(argv[1], &o.command)
+                                ? "name a suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, "
+                                  "store, append, archives, connect, idle, clients, all, report"
+                            : !o.vault                                 ? "--vault DIR is missing"
+                            : o.repeats < 1 || o.repeats > REPEATS_MAX ? "--repeats goes from 1 to 99"
+                            : o.workers < 1 || o.workers > 64          ? "--workers goes from 1 to 64"
+                            : (n = parse_sizes(o.sizes, sizes)) == 0   ? "--items takes numbers, separated by commas"
+                                                                       : NULL;
     if (complaint) {
         fprintf(stderr, "mds-bench: %s (see --help)\n", complaint);
         status = 2;
