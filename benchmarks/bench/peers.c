@@ -515,7 +515,7 @@ bool peers_main(int argc, char **argv, int *status_out)
     g_option_context_add_main_entries(context, entries, NULL);
     const bool parsed = g_option_context_parse(context, &argc, &argv, &gerror) && argc == 2;
     g_option_context_free(context);
-    o.messages = o.messages ? o.messages : o.quick ? 1000 : 20000;
+    o.messages = o.messages ? o.messages : o.quick ? 500 : 20000;
     o.repeats = o.repeats ? o.repeats : o.quick ? 1 : 3;
     if (!parsed || o.messages < 1 || o.messages > 10000000 || o.repeats < 1 || o.repeats > REPEATS_MAX ||
         o.mean_bytes < 2500 || o.mean_bytes > 1 << 20) {

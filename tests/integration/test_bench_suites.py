@@ -4,6 +4,7 @@ was planted. No time fails, and a peer that is not installed is a note."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,10 +88,65 @@ class Suites(unittest.TestCase):
                     self.assertGreater(rows[some]["floor_ms"], 0)
                     self.assertGreater(rows["whole messages"]["cells"][0]["bytes"], 300 * 2000)
 
+    def test_making_an_index_beside_others(self):
+        result, _ = self.run_suite("peers", "--messages", "300", "--repeats", "1")
+        run = result["runs"][0]
+        self.assertEqual(run["items"], 300)
+        sides = {side["name"]: side for side in run["sides"]}
+        for name in ("mds", "(reading)", "(GMime alone)"):
+            self.assertEqual(len(sides[name]["builds"]), 1, sides[name])
+            self.assertGreater(sides[name]["items_per_s"], 0)
+        for name, side in sides.items():
+            self.assertTrue(side["builds"] or side["note"], side)
+            if "hits" in side:
+                self.assertEqual(side["hits"], sides["mds"]["hits"], "all find the same: " + name)
+
+    def test_people(self):
+        result, run = self.run_suite("clients", "--desktops", "6", "--phones", "9", "--messages", "600", "--seconds", "3", "--ramp", "1", "--speed",
+                                     "60", "--wave", "1200")
+        total = result["totals"][0]
+        self.assertEqual((total["side"], total["errors"]), ("mds", 0), run.stdout)
+        self.assertEqual(total["newcomers"], 60)
+        self.assertGreater(total["commands"], 50)
+        rows = {row["ask"]: row for row in result["rows"]}
+        for ask in ("connect", "LOGIN", "SELECT", "sync 500", "window 50", "open one", "IDLE", "DONE", "all"):
+            self.assertGreater(rows[ask]["answers"], 0, run.stdout)
+            self.assertTrue(0 < rows[ask]["p50_ms"] <= rows[ask]["p95_ms"] <= rows[ask]["p99_ms"] <= rows[ask]["max_ms"], rows[ask])
+
+    def test_more_people_than_descriptors_are_not_tried(self):
+        run = subprocess.run(["sh", "-c", 'ulimit -n 200 && exec "$0" clients --phones 150 --work "$1"', BENCH, self.temp.name],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 77, run.stderr)
+
+    def test_some_suites_in_one_run_and_a_page(self):
+        out = self.path("found")
+        run = subprocess.run([BENCH, "all", "--quick", "--suites", "select,connect", "--work", self.temp.name, "--out", out],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stderr + run.stdout)
+        self.assertTrue({"select.json", "select.txt", "connect.json", "connect.txt", "README.md"} <= set(os.listdir(out)))
+        with open(os.path.join(out, "README.md"), encoding="utf-8") as f:
+            page = f.read()
+        for text in ("## select", "| EXAMINE |", "## connect", "| tls1.3-full |", "load "):
+            self.assertIn(text, page)
+        plotted = any(name.endswith(".svg") for name in os.listdir(out))
+        peer = "dovecot" in page and "(not installed" not in page
+        self.assertEqual(plotted, peer and shutil.which("gnuplot") is not None)
+
+    def test_a_report_refuses_what_no_suite_wrote(self):
+        strange = self.path("strange.json")
+        for text in ("{}", "[", "[1]"):
+            with open(strange, "w", encoding="utf-8") as f:
+                f.write(text)
+            run = subprocess.run([BENCH, "report", "--out", self.path("page"), strange], capture_output=True, text=True)
+            self.assertEqual(run.returncode, 3, (text, run.stderr))
+            self.assertIn(strange, run.stderr)
+
     def test_arguments_are_checked(self):
-        for args in (["search", "--messages", "x"], ["fetch", "--repeats", "0x"], ["list", "--folders", "1"], ["select", "stray"],
+        for args in (["peers", "--messages", "0x"], ["clients", "--speed", "0"], ["clients", "--desktops", "0", "--phones", "0"], ["all"],
+                     ["report", "--out", self.temp.name],["search", "--messages", "x"], ["fetch", "--repeats", "0x"], ["list", "--folders", "1"], ["select", "stray"],
                      ["search", "--vault", self.path("nothing")]):
-            run = subprocess.run([BENCH, *args, "--work", self.temp.name], capture_output=True, text=True)
+            more = [] if args[0] == "report" else ["--work", self.temp.name]
+            run = subprocess.run([BENCH, *args, *more], capture_output=True, text=True)
             self.assertEqual(run.returncode, 2, (args, run.stderr))
 
 
