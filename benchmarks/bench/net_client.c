@@ -327,23 +327,35 @@ int net_ask_line(struct net_client *c, const char *command, const char *want, si
     return rc;
 }
 
+int net_ask_bytes(struct net_client *c, const char *command, size_t n, struct error *err)
+{
+    char tag[32];
+    const int tag_n = snprintf(tag, sizeof tag, "t%u ", ++c->tag);
+    char *whole = malloc((size_t)tag_n + n + 2);
+    ASSERT(whole);
+    memcpy(whole, tag, (size_t)tag_n);
+    memcpy(whole + tag_n, command, n);
+    memcpy(whole + tag_n + n, "\r\n", 2);
+    int rc = write_all(c, whole, (size_t)tag_n + n + 2) == 0 ? 0 : error_errno(err, "cannot send");
+    free(whole);
+    rc = rc ? rc : read_until(c, tag, NULL, err);
+    if (rc == 0 && strncmp(c->last + tag_n, "OK", 2) != 0)
+        return error_set(err, BASE_ERR_IO, 0, "%.20s: %.200s", command, c->last);
+    return rc;
+}
+
 int net_append(struct net_client *c, const char *folder, const char *message, size_t n, struct error *err)
 {
-    char tag[32], head[1024];
-    snprintf(tag, sizeof tag, "t%u ", ++c->tag);
-    const int head_n = snprintf(head, sizeof head, "%sAPPEND \"%s\" {%zu+}\r\n", tag, folder, n);
+    char head[512];
+    const int head_n = snprintf(head, sizeof head, "APPEND \"%s\" {%zu+}\r\n", folder, n);
     if (head_n < 0 || (size_t)head_n >= sizeof head || n > NET_APPEND_MAX)
         return error_set(err, BASE_ERR_USAGE, 0, "command too long");
-    char *whole = malloc((size_t)head_n + n + 2);
+    char *whole = malloc((size_t)head_n + n);
     ASSERT(whole);
     memcpy(whole, head, (size_t)head_n);
     memcpy(whole + head_n, message, n);
-    memcpy(whole + head_n + n, "\r\n", 2);
-    int rc = write_all(c, whole, (size_t)head_n + n + 2) == 0 ? 0 : error_errno(err, "cannot send");
+    const int rc = net_ask_bytes(c, whole, (size_t)head_n + n, err);
     free(whole);
-    rc = rc ? rc : read_until(c, tag, NULL, err);
-    if (rc == 0 && strncmp(c->last + strlen(tag), "OK", 2) != 0)
-        return error_set(err, BASE_ERR_IO, 0, "APPEND: %.200s", c->last);
     return rc;
 }
 

@@ -44,6 +44,9 @@ void net_be_patient(const struct net_client *c, int seconds);
 /* The same for one message of n bytes, up to NET_APPEND_MAX, as a literal that waits for nobody (LITERAL+). */
 #define NET_APPEND_MAX (2u << 20)
 int net_append(struct net_client *c, const char *folder, const char *message, size_t n, struct error *err);
+/* A command that is more than a line: literals and all that is between them stand in it, without tag and last line end.
+ */
+int net_ask_bytes(struct net_client *c, const char *command, size_t n, struct error *err);
 /* IDLE, until the server has said "+"; DONE, until it has answered. In between only: net_hear. */
 int net_idle(struct net_client *c, struct error *err);
 int net_done(struct net_client *c, struct error *err);

@@ -111,6 +111,8 @@ static void put_cell(GString *out, const json_t *cell, double first)
     }
     if (json_is_true(json_object_get(cell, "wrong")))
         g_string_append(out, " **wrong**");
+    if (json_is_true(json_object_get(cell, "differs")))
+        g_string_append(out, " (differs)");
 }
 
 /* Sides that never ran have no column: the list above the table says why. */

@@ -54,6 +54,9 @@ enum side_kind { SIDE_PLAIN, SIDE_FTS /* with its full-text plugin (Xapian) and 
 /* Dovecot, with a hard-linked copy of the vault, after `doveadm index`. */
 int side_dovecot_start(const struct side_place *place, enum side_kind kind, struct side *side, struct error *err);
 
+/* Cyrus, filled with the vault's messages by APPEND. What goes wrong with it is a note. */
+void side_cyrus_start(const struct side_place *place, struct side *side);
+
 void side_stop(struct side *side);
 json_t *side_json(const struct side *side);
 

@@ -168,7 +168,8 @@ static void judge(struct suite *s, unsigned r)
     const gint64 expected = row->expected >= 0 ? row->expected : first->note ? -1 : first->hits;
     for (unsigned k = 0; row->counts && k < s->n_sides; k++) {
         struct suite_cell *cell = cell_of(s, r, k);
-        cell->wrong = !cell->note && expected >= 0 && cell->hits != expected;
+        cell->differs = !cell->note && expected >= 0 && cell->hits != expected;
+        cell->wrong = cell->differs && row->expected >= 0;
         s->wrong += cell->wrong && k == 0;
     }
 }
@@ -230,7 +231,7 @@ static void print_cell(const struct suite *s, unsigned r, unsigned k)
     else
         printf("%8s ", "");
     if (cell->hits >= 0)
-        printf("%9" G_GINT64_FORMAT "%s", cell->hits, cell->wrong ? " WRONG" : "");
+        printf("%9" G_GINT64_FORMAT "%s", cell->hits, cell->wrong ? " WRONG" : cell->differs ? " differs" : "");
     if (cell->note)
         printf(" (%s)", cell->note);
     putchar('\n');
@@ -299,8 +300,8 @@ static json_t *cell_json(const struct suite *s, unsigned r, unsigned k)
     json_object_set_new(out, "private_bytes", json_integer((json_int_t)cell->private_bytes));
     if (cell->hits >= 0)
         json_object_set_new(out, "hits", json_integer(cell->hits));
-    if (cell->wrong)
-        json_object_set_new(out, "wrong", json_true());
+    if (cell->differs)
+        json_object_set_new(out, cell->wrong ? "wrong" : "differs", json_true());
     return out;
 }
 

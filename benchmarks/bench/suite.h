@@ -9,7 +9,8 @@
  *     suite_release(&suite);
  *
  * A side that refuses a command, or takes longer than the patience, has a note in that cell and no numbers; the run
- * goes on. A side whose answer contradicts a row's expected number is marked, and counted in `wrong`.
+ * goes on. An answer that contradicts what was planted is marked as wrong; where nothing is known, one that differs
+ * from the first side's is marked so (Cyrus, say, searches texts without HTML's tags).
  */
 #ifndef BENCH_SUITE_H
 #define BENCH_SUITE_H
@@ -38,7 +39,7 @@ struct suite_cell {
     gint64 hits;   /* -1: none said */
     double wall_s, server_cpu_s, client_cpu_s;
     guint64 private_bytes; /* the largest seen */
-    bool wrong;
+    bool differs, wrong;   /* from the first side's; from what was planted */
     char *note;
 };
 

@@ -122,6 +122,8 @@ static int start_sides(struct stage *s, struct error *err)
         rc = side_dovecot_start(&place, SIDE_PLAIN, &s->sides[s->n_sides++], err);
     if (rc == 0 && s->o->which == SEARCH && wanted(s->o, "dovecot-fts"))
         rc = side_dovecot_start(&place, SIDE_FTS, &s->sides[s->n_sides++], err);
+    if (rc == 0 && wanted(s->o, "cyrus"))
+        side_cyrus_start(&place, &s->sides[s->n_sides++]);
     return rc;
 }
 
@@ -279,7 +281,7 @@ bool suites_main(int argc, char **argv, int *status_out)
         {"patience", 0, 0, G_OPTION_ARG_INT, &o.patience, "for one answer, and for one side's repeats (20)", "S"},
         {"index-patience", 0, 0, G_OPTION_ARG_INT, &o.index_patience, "for a peer's making of an index (900)", "S"},
         {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides,
-         "beside mds: mds-scan,dovecot,dovecot-fts (all; quick: without dovecot-fts)", "LIST"},
+         "beside mds: mds-scan,dovecot,dovecot-fts,cyrus (all; quick: without dovecot-fts)", "LIST"},
         {"quick", 0, 0, G_OPTION_ARG_NONE, &o.quick, "small and short: whether it works, and about how fast", NULL},
         {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
         {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write what was found there", "FILE"},

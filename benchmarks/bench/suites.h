@@ -6,7 +6,7 @@
  *
  * For each size a vault is generated (Maildir, one folder; for list many), a store and what peers need are made of it,
  * and the servers run side by side. Sides: mds, mds-scan (search: the same store without an index of texts), dovecot,
- * dovecot-fts (search: with its full-text plugin).
+ * dovecot-fts (search: with its full-text plugin), cyrus.
  */
 #ifndef BENCH_SUITES_H
 #define BENCH_SUITES_H
