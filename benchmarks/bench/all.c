@@ -33,6 +33,7 @@ static const struct suite_call {
     {"append", "append --imap --sessions 1,16 --seconds 2", "append --imap --sessions 1,16,64 --seconds 10"},
     {"connect", "connect --seconds 1 --messages 100", "connect --seconds 10"},
     {"idle", "idle --sessions 300 --messages 1000 --rounds 300 --settle 1", "idle --sessions 10000"},
+    {"rates", "rates --quick", "rates --seconds 5 --repeats 3"},
     {"clients", "clients --quick", "clients --desktops 2000 --phones 2000 --seconds 300"},
 };
 

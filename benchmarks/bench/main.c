@@ -9,6 +9,7 @@
  *     mds-bench idle|connect ...                      connections of a server: connections.h
  *     mds-bench search|fetch|select|list ...          answers to clients, beside peers: suites.h
  *     mds-bench peers ...                             making an index, beside peers: peers.h
+ *     mds-bench rates ...                             many sessions at once, beside peers: rates.h
  *     mds-bench clients ...                           simulated people: clients.h
  *     mds-bench all|report ...                        every suite; a page of their numbers: all.h, report.h
  *
@@ -24,6 +25,7 @@
 #include "live.h"
 #include "machine.h"
 #include "peers.h"
+#include "rates.h"
 #include "report.h"
 #include "server.h"
 #include "suites.h"
@@ -400,7 +402,8 @@ int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
     static bool (*const others[])(int argc, char **argv, int *status_out) = {
-        live_main, archives_main, connections_main, suites_main, peers_main, clients_main, all_main, report_main};
+        live_main,  archives_main, connections_main, suites_main, peers_main,
+        rates_main, clients_main,  all_main,         report_main};
     int other_status = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
         if (others[i](argc, argv, &other_status))
@@ -419,7 +422,7 @@ int main(int argc, char **argv)
     };
     GOptionContext *context = g_option_context_new(
         "SUITE - measure one suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, store, "
-        "append, archives, connect, idle, clients; all of them, or report (each has its --help)");
+        "append, archives, connect, idle, rates, clients; all of them, or report (each has its --help)");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
     int status = 0;
@@ -430,7 +433,7 @@ int main(int argc, char **argv)
     const char *complaint = !parsed ? gerror->message
                             : argc != 2 || !parse_command(argv[1], &o.command)
                                 ? "name a suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, "
-                                  "store, append, archives, connect, idle, clients, all, report"
+                                  "store, append, archives, connect, idle, rates, clients, all, report"
                             : !o.vault                                 ? "--vault DIR is missing"
                             : o.repeats < 1 || o.repeats > REPEATS_MAX ? "--repeats goes from 1 to 99"
                             : o.workers < 1 || o.workers > 64          ? "--workers goes from 1 to 64"

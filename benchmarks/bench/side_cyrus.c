@@ -27,7 +27,8 @@
 static char *find_root(void)
 {
     const char *given = g_getenv("MDS_BENCH_CYRUS");
-    char *root = given ? g_canonicalize_filename(given, NULL) : g_strdup(""), *imapd = g_strconcat(root, INSTALLED, NULL);
+    char *root = given ? g_canonicalize_filename(given, NULL) : g_strdup(""),
+         *imapd = g_strconcat(root, INSTALLED, NULL);
     if (access(imapd, X_OK) != 0)
         g_clear_pointer(&root, g_free);
     g_free(imapd);

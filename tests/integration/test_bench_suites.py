@@ -101,6 +101,16 @@ class Suites(unittest.TestCase):
             if "hits" in side:
                 self.assertEqual(side["hits"], sides["mds"]["hits"], "all find the same: " + name)
 
+    def test_many_sessions_at_once(self):
+        result, run = self.run_suite("rates", "--messages", "200", "--idle", "5", "--sides", "dovecot")
+        mine = [row for row in result["rows"] if row["side"] == "mds"]
+        self.assertEqual(len(mine), 5)
+        for row in mine:
+            self.assertEqual(row["note"], "", run.stdout)
+            self.assertGreater(row["per_s"], 0, row)
+            self.assertTrue(0 < row["p50_ms"] <= row["p99_ms"], row)
+        self.assertEqual((result["totals"][0]["side"], result["totals"][0]["note"]), ("mds", ""))
+
     def test_people(self):
         result, run = self.run_suite("clients", "--desktops", "6", "--phones", "9", "--messages", "600", "--seconds", "3", "--ramp", "1", "--speed",
                                      "60", "--wave", "1200")
@@ -142,7 +152,7 @@ class Suites(unittest.TestCase):
             self.assertIn(strange, run.stderr)
 
     def test_arguments_are_checked(self):
-        for args in (["peers", "--messages", "0x"], ["clients", "--speed", "0"], ["clients", "--desktops", "0", "--phones", "0"], ["all"],
+        for args in (["peers", "--messages", "0x"], ["rates", "--idle", "-1"], ["clients", "--speed", "0"], ["clients", "--desktops", "0", "--phones", "0"], ["all"],
                      ["report", "--out", self.temp.name],["search", "--messages", "x"], ["fetch", "--repeats", "0x"], ["list", "--folders", "1"], ["select", "stray"],
                      ["search", "--vault", self.path("nothing")]):
             more = [] if args[0] == "report" else ["--work", self.temp.name]
