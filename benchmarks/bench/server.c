@@ -78,7 +78,7 @@ int bench_run_beside_cost(char *const *argv, int patience_s, struct bench_cost *
     for (pid_t got; (got = wait4(pid, &status, patience_s > 0 && !killed ? WNOHANG : 0, &used)) != pid;) {
         if (got < 0 && errno != EINTR)
             return error_errno(err, "cannot wait for %s", argv[0]);
-        if (patience_s > 0 && g_get_monotonic_time() - began > patience_s * G_USEC_PER_SEC)
+        if (patience_s > 0 && g_get_monotonic_time() - began > (gint64)patience_s * G_USEC_PER_SEC)
             killed = kill(pid, SIGKILL) == 0;
         else if (got == 0)
             g_usleep(5000);

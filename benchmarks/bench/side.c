@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
@@ -80,6 +82,21 @@ int side_mds_start(const struct side_place *place, char *store, struct side *sid
     const int rc = bench_server_start(place->mds, store, NULL, &side->server, err);
     side->target = (struct net_target){.address = side->server.address, .user = SIDE_USER, .password = SIDE_PASSWORD};
     return rc;
+}
+
+char *side_unreachable(const char *dir)
+{
+    char *at = g_canonicalize_filename(dir, NULL), *note = NULL;
+    while (getuid() == 0 && !note && strcmp(at, "/") != 0) {
+        struct stat st;
+        char *parent = g_path_get_dirname(at);
+        if (stat(at, &st) == 0 && !(st.st_mode & S_IXOTH))
+            note = g_strdup_printf("runs as nobody, who may not enter %s", at);
+        g_free(at);
+        at = parent;
+    }
+    g_free(at);
+    return note;
 }
 
 void side_stop(struct side *side)

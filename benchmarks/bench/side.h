@@ -57,6 +57,10 @@ int side_dovecot_start(const struct side_place *place, enum side_kind kind, stru
 /* Cyrus, filled with the vault's messages by APPEND. What goes wrong with it is a note. */
 void side_cyrus_start(const struct side_place *place, struct side *side);
 
+/* Where this is root, peers run as nobody: which directory above `dir` nobody may not enter, as a note; NULL: none.
+ * Owned by the caller. */
+char *side_unreachable(const char *dir);
+
 void side_stop(struct side *side);
 json_t *side_json(const struct side *side);
 

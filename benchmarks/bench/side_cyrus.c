@@ -318,8 +318,13 @@ void side_cyrus_start(const struct side_place *place, struct side *side)
         side->note = g_strdup("not there: scripts/unpack-cyrus DIR, then MDS_BENCH_CYRUS=DIR");
         return;
     }
-    char *home = g_build_filename(place->work, side->name, NULL);
     (void)chmod(place->work, 0755); /* nobody has to pass */
+    side->note = side_unreachable(place->work);
+    if (side->note) {
+        g_free(root);
+        return;
+    }
+    char *home = g_build_filename(place->work, side->name, NULL);
     struct error why = {0};
     const int rc = start(place, root, home, side, &why);
     if (rc != 0) { /* a peer's trouble ends no run */

@@ -164,8 +164,11 @@ int side_dovecot_start(const struct side_place *place, enum side_kind kind, stru
         return 0;
     }
     side->version = machine_version((char[]){DOVECOT}, (char[]){"--version"});
+    (void)chmod(place->work, 0755); /* nobody has to pass */
+    side->note = side_unreachable(place->work);
+    if (side->note)
+        return 0;
     char *home = g_build_filename(place->work, side->name, NULL);
-    chmod(place->work, 0755); /* nobody has to pass */
     const int rc = start(place, kind, home, side, err);
     if (rc != 0 || side->note)
         bench_server_stop(&side->server);

@@ -18,6 +18,7 @@ class Suites(unittest.TestCase):
     def setUp(self):
         self.temp = tempfile.TemporaryDirectory(prefix="mds-suites-")
         self.addCleanup(self.temp.cleanup)
+        os.chmod(self.temp.name, 0o755)  # as root, peers run as nobody
 
     def path(self, name):
         return os.path.join(self.temp.name, name)
