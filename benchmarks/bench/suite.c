@@ -77,6 +77,17 @@ static gint64 parse_count(const char *line)
     return at ? g_ascii_strtoll(at + 7, NULL, 10) : -1;
 }
 
+/* A server that was given up goes on with its search for a while: the next row's sides must not pay for it. */
+static void let_settle(const struct suite *s, unsigned k)
+{
+    for (int i = 0; i < s->patience_s * 6; i++) {
+        const double before = bench_tree_look(s->sides[k].server.pid).cpu_s;
+        g_usleep(G_USEC_PER_SEC / 2);
+        if (bench_tree_look(s->sides[k].server.pid).cpu_s - before < 0.05)
+            return;
+    }
+}
+
 /* The cell gets a note where the side has no answer; an error is only what ends the run. */
 static double ask(struct run *run, unsigned r, unsigned k)
 {
@@ -106,6 +117,7 @@ static double ask(struct run *run, unsigned r, unsigned k)
         cell->note = g_strdup(err.text);
     run->out_of_patience[k][row->reads] = true;
     net_close(&run->clients[k]);
+    let_settle(run->suite, k);
     return ms;
 }
 

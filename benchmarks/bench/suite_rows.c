@@ -115,8 +115,7 @@ int suite_rows_search(guint64 n, const char *answers, bool quick, GArray *rows, 
     add(rows, "UNSEEN TEXT two characters", g_strdup(COUNT "UNSEEN TEXT \"qu\""),
         (struct suite_row){.counts = true, .expected = -1, .reads = 2});
     for (size_t i = 0; i < G_N_ELEMENTS(orders); i++)
-        add(rows, orders[i].name, g_strdup(orders[i].command),
-            (struct suite_row){.expected = -1, .messages = n, .reads = 1});
+        add(rows, orders[i].name, g_strdup(orders[i].command), (struct suite_row){.expected = -1, .messages = n});
     return rc;
 }
 
