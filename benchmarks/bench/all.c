@@ -26,6 +26,7 @@ static const struct suite_call {
     {"build", "build --vault {vault} --repeats 2", "build --vault {vault} --items 10000,100000 --repeats 3"},
     {"peers", "peers --quick", "peers --messages 20000 --repeats 3"},
     {"search", "search --quick", "search --messages 100000,1000000"},
+    {"keys", "keys --messages 10000 --rounds 5", "keys --messages 100000,1000000"},
     {"fetch", "fetch --quick", "fetch --messages 100000"},
     {"select", "select --quick", "select --messages 100000,1000000"},
     {"list", "list --quick", "list --folders 10000"},

@@ -7,6 +7,7 @@
  *     mds-bench store|append ...                      a living archive: live.h
  *     mds-bench archives ...                          thousands of archives: archives.h
  *     mds-bench idle|connect ...                      connections of a server: connections.h
+ *     mds-bench keys ...                              SEARCH and SORT, key by key, without mail: search.h
  *     mds-bench search|fetch|select|list ...          answers to clients, beside peers: suites.h
  *     mds-bench peers ...                             making an index, beside peers: peers.h
  *     mds-bench rates ...                             many sessions at once, beside peers: rates.h
@@ -27,6 +28,7 @@
 #include "peers.h"
 #include "rates.h"
 #include "report.h"
+#include "search.h"
 #include "server.h"
 #include "suites.h"
 
@@ -402,8 +404,8 @@ int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
     static bool (*const others[])(int argc, char **argv, int *status_out) = {
-        live_main,  archives_main, connections_main, suites_main, peers_main,
-        rates_main, clients_main,  all_main,         report_main};
+        live_main,  archives_main, connections_main, search_main, suites_main,
+        peers_main, rates_main,    clients_main,     all_main,    report_main};
     int other_status = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
         if (others[i](argc, argv, &other_status))
@@ -421,7 +423,7 @@ int main(int argc, char **argv)
         {0},
     };
     GOptionContext *context = g_option_context_new(
-        "SUITE - measure one suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, store, "
+        "SUITE - measure one suite: floor, build, rebuild-unchanged, peers, keys, search, fetch, select, list, store, "
         "append, archives, connect, idle, rates, clients; all of them, or report (each has its --help)");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
@@ -430,15 +432,16 @@ int main(int argc, char **argv)
     g_option_context_add_main_entries(context, entries, NULL);
     gboolean parsed = g_option_context_parse(context, &argc, &argv, &gerror);
     g_option_context_free(context);
-    const char *complaint = !parsed ? gerror->message
-                            : argc != 2 || !parse_command(argv[1], &o.command)
-                                ? "name a suite: floor, build, rebuild-unchanged, peers, search, fetch, select, list, "
-                                  "store, append, archives, connect, idle, rates, clients, all, report"
-                            : !o.vault                                 ? "--vault DIR is missing"
-                            : o.repeats < 1 || o.repeats > REPEATS_MAX ? "--repeats goes from 1 to 99"
-                            : o.workers < 1 || o.workers > 64          ? "--workers goes from 1 to 64"
-                            : (n = parse_sizes(o.sizes, sizes)) == 0   ? "--items takes numbers, separated by commas"
-                                                                       : NULL;
+    const char *complaint =
+        !parsed ? gerror->message
+        : argc != 2 || !parse_command(argv[1], &o.command)
+            ? "name a suite: floor, build, rebuild-unchanged, peers, keys, search, fetch, select, list, "
+              "store, append, archives, connect, idle, rates, clients, all, report"
+        : !o.vault                                 ? "--vault DIR is missing"
+        : o.repeats < 1 || o.repeats > REPEATS_MAX ? "--repeats goes from 1 to 99"
+        : o.workers < 1 || o.workers > 64          ? "--workers goes from 1 to 64"
+        : (n = parse_sizes(o.sizes, sizes)) == 0   ? "--items takes numbers, separated by commas"
+                                                   : NULL;
     if (complaint) {
         fprintf(stderr, "mds-bench: %s (see --help)\n", complaint);
         status = 2;

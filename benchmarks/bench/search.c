@@ -279,7 +279,7 @@ static bool run_in_work(const struct search_options *o)
             fputs("mds-bench: --messages takes numbers from 100, separated by commas\n", stderr);
     }
     if (good && o->json) {
-        json_t *root = json_pack("{s:s,s:i,s:O}", "command", "search", "rounds", o->rounds, "sizes", sizes);
+        json_t *root = json_pack("{s:s,s:i,s:O}", "command", "keys", "rounds", o->rounds, "sizes", sizes);
 
         good = json_dump_file(root, o->json, JSON_INDENT(1)) == 0;
         json_decref(root);
@@ -304,10 +304,10 @@ bool search_main(int argc, char **argv, int *status_out)
     };
     GError *gerror = NULL;
 
-    if (argc < 2 || strcmp(argv[1], "search") != 0)
+    if (argc < 2 || strcmp(argv[1], "keys") != 0)
         return false;
 
-    GOptionContext *context = g_option_context_new("search - SEARCH and SORT of a folder, key by key");
+    GOptionContext *context = g_option_context_new("keys - SEARCH and SORT of a folder, key by key");
 
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &gerror) || o.rounds < 1 || o.rounds > ROUNDS_MAX) {

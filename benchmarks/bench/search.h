@@ -1,7 +1,7 @@
 /*
- * search: SEARCH and SORT of a folder, key by key, warm.
+ * search: SEARCH and SORT of a folder, key by key, warm, by query/'s API; suites.h asks through IMAP, beside peers.
  *
- *     mds-bench search [--messages 100000,1000000] [--rounds 30] [--json FILE] --work DIR
+ *     mds-bench keys [--messages 100000,1000000] [--rounds 30] [--json FILE] --work DIR
  *
  * Makes a store of one folder by mds/ itself (no mail: rows alone), then asks each key by query/'s API and prints median and 99th
  * percentile, next to what reading the rows that the key is about takes, once: the opposite of a floor.
