@@ -261,7 +261,7 @@ static void measure_idle_row(const struct options *o, const struct side *sides, 
 
 static bool wanted(const struct options *o, const char *side)
 {
-    char **list = g_strsplit(o->sides ? o->sides : "dovecot,cyrus", ",", -1);
+    char **list = g_strsplit(o->sides ? o->sides : o->quick ? "dovecot" : "dovecot,cyrus", ",", -1);
     const bool is = g_strv_contains((const gchar *const *)list, side);
     g_strfreev(list);
     return is;
@@ -352,7 +352,7 @@ bool rates_main(int argc, char **argv, int *status_out)
         {"seconds", 0, 0, G_OPTION_ARG_INT, &o.seconds, "of each row, side and repeat (5)", "S"},
         {"repeats", 0, 0, G_OPTION_ARG_INT, &o.repeats, "of each row and side (3)", "N"},
         {"idle", 0, 0, G_OPTION_ARG_INT, &o.idle, "idle sessions (1000)", "N"},
-        {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides, "beside mds (dovecot,cyrus)", "LIST"},
+        {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides, "beside mds (dovecot,cyrus; quick: dovecot)", "LIST"},
         {"quick", 0, 0, G_OPTION_ARG_NONE, &o.quick, "small and short: whether it works, and about how fast", NULL},
         {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
         {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write what was found there", "FILE"},
