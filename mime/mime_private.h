@@ -160,6 +160,14 @@ void mime_addresses_parse(struct mime_addresses *list, struct bytes value, uint3
 bool mime_gmime_addresses(struct mime_addresses *list, struct bytes value, uint32_t max);
 void mime_addresses_release(struct mime_addresses *list);
 
+/* ---- casemap.c ---- */
+
+/* mime_casemap with a memory of what was mapped before, for much text; NULL: without. One thread at a time. */
+struct mime_casemap_cache;
+struct mime_casemap_cache *mime_casemap_cache_new(void);
+void mime_casemap_cache_free(struct mime_casemap_cache **cache);
+void mime_casemap_cached(struct mime_casemap_cache *cache, struct bytes utf8, struct buf *out);
+
 /* ---- parser ---- */
 
 struct span {
