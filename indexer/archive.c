@@ -2,6 +2,7 @@
 #include "archive_private.h"
 #include "system.h"
 
+#include "mds/text.h"
 #include "vault/segment.h"
 
 #include <dirent.h>
@@ -150,9 +151,13 @@ static int remove_files(const char *dir, struct error *err)
 
 int archive_remove_tree(const char *dir, struct error *err)
 {
-    char *segments = NULL;
-    ASSERT(asprintf(&segments, "%s/segments", dir) > 0);
-    int rc = remove_files(segments, err);
-    free(segments);
+    static const char *const inner[] = {"segments", MDS_TEXT_DIR};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof inner / sizeof inner[0]; i++) {
+        char *path = NULL;
+        ASSERT(asprintf(&path, "%s/%s", dir, inner[i]) > 0);
+        rc = remove_files(path, err);
+        free(path);
+    }
     return rc == 0 ? remove_files(dir, err) : rc;
 }

@@ -231,6 +231,15 @@ int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out, struct error *
     return item_remove(t, item, err);
 }
 
+int mds_item_end(struct mds_txn *t, uint64_t *out, struct error *err)
+{
+    struct counters c;
+    const int rc = t->w ? (c = t->w->counters, BASE_OK) : meta_load_counters(t, &c, err);
+
+    *out = rc == BASE_OK ? c.next_item : 0;
+    return rc;
+}
+
 int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err)
 {
     const bool step = t->item_at_known && from == t->item_at + 1;

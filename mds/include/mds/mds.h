@@ -211,6 +211,8 @@ int mds_item_get(struct mds_txn *txn, uint64_t id, struct mds_item *out, struct 
 int mds_item_update(struct mds_txn *txn, const struct mds_item *item, const struct mds_item_words *words, struct error *err);
 /* Candidates of a hash, oldest first; 1 more, 0 done. *pos starts at 0. Only right when mds_hashes_complete. */
 int mds_item_by_hash(struct mds_txn *txn, const struct hash128 *hash, uint64_t *pos, uint64_t *id_out, struct error *err);
+/* The first id that was not given yet. Ids below that no item has are of items that were let go, and are never given again. */
+int mds_item_end(struct mds_txn *txn, uint64_t *out, struct error *err);
 /* All items in id order from `from`: 1 more, 0 done. For scans. */
 int mds_item_next(struct mds_txn *txn, uint64_t from, struct mds_item *out, struct error *err);
 

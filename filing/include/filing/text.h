@@ -1,0 +1,51 @@
+/*
+ * text: an item's texts (mime/texts.h) as terms of the content index (mds/text.h), and which index is that of an
+ * archive.
+ *
+ *     filing_text_open(dir, txn, &settings, &text, err);           // reading: query/
+ *     filing_text_make(env, dir, &settings, &text, err);           // writing: indexer/
+ *     mds_text_batch_begin(batch, item.id, filing_text_tag(&item.hash));
+ *     mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read, arg);
+ *     while (mime_texts_next(&texts, &t, err) > 0)
+ *         filing_text_terms(&texts, &t, trace, add, arg);
+ *
+ * Who indexes, who verifies and who searches share this file, so that all mean the same by a class of text.
+ */
+#ifndef FILING_TEXT_H
+#define FILING_TEXT_H
+
+#include "mds/mds.h"
+#include "mds/text.h"
+#include "mime/texts.h"
+
+struct filing_text_settings {
+    const struct mime_trace *trace; /* fields whose values are not indexed */
+    uint64_t words;                 /* mime_words_fingerprint() */
+    bool read_only;                 /* the archive cannot be written */
+};
+
+/*
+ * The index of this archive as it is in txn, for reading. NOTFOUND: there is none. GONE: there is one, but not of this
+ * archive (it was rebuilt, an older copy took its place), of another program's terms, or of other settings: as good as
+ * none.
+ */
+int filing_text_open(const char *dir, struct mds_txn *txn, const struct filing_text_settings *s, struct mds_text **out,
+                     struct error *err);
+/* For writing: made if missing, emptied if it is not of this archive and these settings. No transaction of env on this
+ * thread. */
+int filing_text_make(struct mds_env *env, const struct filing_text_settings *s, struct mds_text **out,
+                     struct error *err);
+/* BASE_OK, or GONE: the index names items that the archive has otherwise. */
+int filing_text_check(struct mds_text *text, struct mds_txn *txn, struct error *err);
+
+uint64_t filing_text_tag(const struct hash128 *hash);
+
+/* The class of a field of the item's own header: its own, or MDS_TEXT_HEADER. */
+enum mds_text_class filing_text_class(struct bytes name);
+
+/* One call for each term of the text in hand, repeated ones too. Returns the bytes of text that were looked at. */
+typedef void filing_text_fn(enum mds_text_class c, struct bytes term, void *arg);
+size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
+                         filing_text_fn *fn, void *arg);
+
+#endif

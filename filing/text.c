@@ -1,0 +1,207 @@
+/*
+ * text: which terms an item gives, and which index is whose.
+ *
+ * The identity of an index is what must be equal for its answers to be true: the archive's own number (a random one,
+ * made with the index: a store that is built anew has none), the program's terms, the list of trace fields. What
+ * identity cannot tell, an older copy of the same archive, the tags of items do.
+ */
+#include "filing/text.h"
+
+#include "base/hash.h"
+#include "mime/words.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#define META_TEXT_ID  "text.id"
+#define TEXT_ID_BYTES 16u
+#define TEXT_VERSION  1u /* of what filing_text_terms gives */
+
+static void identity(struct bytes id, const struct filing_text_settings *s, struct buf *out)
+{
+    buf_put_u8(out, TEXT_VERSION);
+    buf_append_bytes(out, id);
+    buf_put_u64(out, s->words);
+    buf_put_u64(out, hash64_of(mime_trace_text(s->trace)));
+}
+
+uint64_t filing_text_tag(const struct hash128 *hash)
+{
+    return get_be64(hash->b);
+}
+
+int filing_text_check(struct mds_text *text, struct mds_txn *txn, struct error *err)
+{
+    struct mds_text_reader *r = NULL;
+    uint64_t pos = 0, item = 0, tag = 0, end = 0;
+    int rc = mds_item_end(txn, &end, err);
+
+    if (rc >= 0)
+        rc = mds_text_read_begin(text, &r, err);
+    while (rc >= 0 && (rc = mds_text_anchors(r, &pos, &item, &tag, err)) > 0) {
+        struct mds_item row;
+
+        rc = mds_item_get(txn, item, &row, NULL);
+        if (item >= end || (rc == BASE_OK && filing_text_tag(&row.hash) != tag))
+            rc = error_set(err, BASE_ERR_GONE, 0, "the content index is of another state of the archive");
+        else if (rc == BASE_ERR_NOTFOUND) /* let go for good */
+            rc = BASE_OK;
+        else if (rc < 0)
+            error_set(err, (enum base_err)rc, 0, "item %llu cannot be read", (unsigned long long)item);
+    }
+    mds_text_read_end(&r);
+    return rc;
+}
+
+int filing_text_open(const char *dir, struct mds_txn *txn, const struct filing_text_settings *s, struct mds_text **out,
+                     struct error *err)
+{
+    struct buf name = {0};
+    struct bytes id;
+    int rc = mds_meta_get(txn, META_TEXT_ID, &id, err);
+
+    *out = NULL;
+    if (rc >= 0) {
+        identity(id, s, &name);
+        rc = mds_text_open(dir, &(struct mds_text_options){.read_only = s->read_only, .identity = buf_bytes(&name)},
+                           out, err);
+    }
+    if (rc >= 0)
+        rc = filing_text_check(*out, txn, err);
+    if (rc < 0)
+        mds_text_close(out);
+    buf_release(&name);
+    return rc;
+}
+
+/* The archive's number, made if it has none. */
+static int make_id(struct mds_env *env, struct buf *out, struct error *err)
+{
+    struct mds_txn *txn = NULL;
+    struct bytes id;
+    uint8_t fresh[TEXT_ID_BYTES];
+    int rc = mds_read_begin(env, &txn, err);
+
+    if (rc >= 0 && (rc = mds_meta_get(txn, META_TEXT_ID, &id, err)) >= 0)
+        buf_append_bytes(out, id);
+    mds_read_end(&txn);
+    if (rc != BASE_ERR_NOTFOUND)
+        return rc;
+    if (getrandom(fresh, sizeof fresh, 0) != (ssize_t)sizeof fresh)
+        return error_errno(err, "getrandom");
+    rc = mds_write_begin(env, &txn, err);
+    if (rc < 0)
+        return rc;
+    rc = mds_meta_get(txn, META_TEXT_ID, &id, err); /* another one may have been quicker */
+    if (rc == BASE_ERR_NOTFOUND) {
+        id = bytes_of(fresh, sizeof fresh);
+        rc = mds_meta_put(txn, META_TEXT_ID, id, true, err);
+    }
+    if (rc >= 0)
+        buf_append_bytes(out, id);
+    if (rc >= 0)
+        return mds_write_commit(&txn, err);
+    mds_write_abort(&txn);
+    return rc;
+}
+
+int filing_text_make(struct mds_env *env, const struct filing_text_settings *s, struct mds_text **out,
+                     struct error *err)
+{
+    struct buf id = {0}, name = {0};
+    struct mds_txn *txn = NULL;
+    int rc = make_id(env, &id, err);
+
+    *out = NULL;
+    if (rc >= 0) {
+        identity(buf_bytes(&id), s, &name);
+        rc = mds_text_open(mds_dir(env), &(struct mds_text_options){.create = true, .identity = buf_bytes(&name)}, out,
+                           err);
+    }
+    if (rc >= 0)
+        rc = mds_read_begin(env, &txn, err);
+    if (rc >= 0)
+        rc = filing_text_check(*out, txn, err);
+    mds_read_end(&txn);
+    if (rc == BASE_ERR_GONE)
+        rc = mds_text_drop(*out, err);
+    if (rc < 0)
+        mds_text_close(out);
+    buf_release(&id);
+    buf_release(&name);
+    return rc;
+}
+
+/* ---- terms ---------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum mds_text_class c;
+    bool addresses;
+} classes[] = {
+    {"subject", MDS_TEXT_SUBJECT, false},
+    {"from", MDS_TEXT_FROM, true},
+    {"to", MDS_TEXT_TO, true},
+    {"cc", MDS_TEXT_CC, true},
+    {"bcc", MDS_TEXT_BCC, true},
+};
+
+enum mds_text_class filing_text_class(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (bytes_equal_nocase(name, bytes_str(classes[i].name)))
+            return classes[i].c;
+    }
+    return MDS_TEXT_HEADER;
+}
+
+static bool has_addresses(enum mds_text_class c)
+{
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (classes[i].c == c)
+            return classes[i].addresses;
+    }
+    return false;
+}
+
+static size_t give(enum mds_text_class c, struct bytes text, filing_text_fn *fn, void *arg)
+{
+    struct mime_words w;
+    struct bytes term;
+
+    mime_words_init(&w, text);
+    while (mime_words_next(&w, &term))
+        fn(c, term, arg);
+    return text.n;
+}
+
+static size_t give_own(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
+                       filing_text_fn *fn, void *arg)
+{
+    const enum mds_text_class c = filing_text_class(text->name);
+    struct bytes whole, value, bare;
+    size_t n;
+
+    if (mime_trace_has(trace, text->name))
+        return give(MDS_TEXT_HEADER, mime_texts_name(texts, text), fn, arg);
+    whole = mime_texts_whole(texts, text);
+    if (c == MDS_TEXT_HEADER)
+        return give(c, whole, fn, arg);
+    value = mime_texts_value(texts, text);
+    n = give(MDS_TEXT_HEADER, bytes_slice(whole, 0, whole.n - value.n), fn, arg) + give(c, value, fn, arg);
+    if (has_addresses(c) && mime_texts_bare(texts, text, &bare))
+        (void)give(c, bare, fn, arg);
+    return n;
+}
+
+size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
+                         filing_text_fn *fn, void *arg)
+{
+    switch (text->kind) {
+    case MIME_TEXT_OWN: return give_own(texts, text, trace, fn, arg);
+    case MIME_TEXT_PART: return give(MDS_TEXT_MIME, mime_texts_whole(texts, text), fn, arg);
+    case MIME_TEXT_ATTACHED: return give(MDS_TEXT_BODY, mime_texts_whole(texts, text), fn, arg);
+    case MIME_TEXT_BODY: return give(MDS_TEXT_BODY, mime_texts_body(texts, text), fn, arg);
+    }
+    return 0;
+}
