@@ -19,6 +19,7 @@ static void archive_free(struct mdsq_archive *a)
     if (a->recent)
         g_hash_table_destroy(a->recent);
     query_vaults_release(a);
+    mds_text_close(&a->text);
     mds_close(&a->env);
     (void)pthread_mutex_destroy(&a->lock);
     g_free(a);

@@ -242,3 +242,21 @@ int query_item_read(struct query_item *item, uint64_t off, void *dst, size_t n, 
         memcpy(dst, item->whole.p + off, n);
     return BASE_OK;
 }
+
+int query_item_view(void *arg, uint64_t off, uint64_t len, struct bytes *out, struct error *err)
+{
+    const struct query_item_view *view = arg;
+    struct query_item *item = view->item;
+
+    if (item->is_whole && off <= item->whole.n && len <= item->whole.n - off) {
+        *out = bytes_slice(buf_bytes(&item->whole), (size_t)off, (size_t)len);
+        return BASE_OK;
+    }
+    buf_reset(view->scratch);
+
+    const int rc = query_item_read(item, off, buf_reserve(view->scratch, (size_t)len), (size_t)len, err);
+
+    view->scratch->n = rc < 0 ? 0 : (size_t)len;
+    *out = buf_bytes(view->scratch);
+    return rc;
+}

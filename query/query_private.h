@@ -14,9 +14,11 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "mds/mds.h"
+#include "mds/text.h"
 #include "mime/crlf.h"
 #include "mime/mime.h"
 #include "mime/parts.h"
+#include "mime/texts.h"
 #include "vault/vault.h"
 
 #include <pthread.h>
@@ -146,6 +148,8 @@ struct mdsq_store {
     pthread_mutex_t lock;  /* guards what follows */
     struct mds_catalogue *catalogue;
     bool catalogue_writable;
+    struct mime_trace *trace; /* permanent, as is text_literal: what TEXT leaves out (mime/texts.h) */
+    bool text_literal, no_text_index;
     struct query_auth *auth; /* auth_private.h; NULL before the first login */
     struct _GHashTable *archives; /* by id: those that are open and still what the catalogue means */
     struct mdsq_archive *idle_first, *idle_last; /* without users, the newest first */
@@ -219,6 +223,9 @@ struct mdsq_archive {
     int watched_wd; /* of inotify; -1: polled */
     /* Under lock. */
     struct query_verified verified[QUERY_VERIFIED_MAX];
+    struct mds_text *text;   /* the content index, once it was found; then permanent */
+    int64_t text_looked_us;  /* when it was last looked for */
+    uint64_t words;          /* mime_words_fingerprint, once it was asked for */
 };
 /* NOTFOUND if it was disabled or removed: asked of the catalogue at most once a second. */
 int query_archive_check(struct mdsq_archive *archive, struct error *err);
@@ -295,6 +302,12 @@ int query_item_load(struct mdsq_reader *reader, uint64_t id, struct query_item *
 int query_item_open_bytes(struct mdsq_reader *reader, struct query_item *item, struct error *err);
 /* Exactly n stored bytes at off. */
 int query_item_read(struct query_item *item, uint64_t off, void *dst, size_t n, struct error *err);
+/* A view of what is read, until the next call: of the item's bytes if they are in memory, else of scratch. For mime_texts_begin. */
+struct query_item_view {
+    struct query_item *item;
+    struct buf *scratch;
+};
+int query_item_view(void *view, uint64_t off, uint64_t len, struct bytes *out, struct error *err);
 void query_item_release(struct query_item *item);
 
 /* EMAILID and THREADID (RFC 8474). */

@@ -4,8 +4,10 @@
  *   search_tree.c   the caller's tree, checked and copied; needles in the form in which they are compared
  *   search_sets.c   keys that the store answers with sets; their algebra
  *   search_columns.c  dates, sizes, modseqs and ids: columns of the store
+ *   search_index.c  content keys as the content index answers them
  *   search_text.c   header, BODY and TEXT keys of one message
- *   search.c        three steps in slices: sets, columns of what the sets leave open, items of what the columns leave open
+ *   search_plan.c   what was done, for a person
+ *   search.c        four steps in slices: sets, columns, the content index, items; each for what the one before leaves open
  *
  * Each step narrows by Kleene's logic: with some leaves unknown, a node has the messages that match for sure and
  * those that may. What lies between at the root is all that the next, dearer step looks at.
@@ -36,9 +38,14 @@ struct query_node {
     struct bytes field;
     struct query_node *children;
     uint32_t children_n;
-    roaring_bitmap_t *set; /* SET from the beginning (ALL: NULL); COLUMN: of what was open when it was asked */
-    bool is_known;         /* COLUMN: it was asked */
+    roaring_bitmap_t *set;    /* SET from the beginning (ALL: NULL); COLUMN: of what was open when it was asked */
+    bool is_known;            /* COLUMN: it was asked */
     enum query_answer answer; /* of the message in hand */
+    /* FIELD and BODY that the index was asked about, within what was open then: */
+    roaring_bitmap_t *sure, *maybe; /* NULL: nothing is known */
+    uint64_t candidates;            /* items */
+    int64_t asked_us;
+    bool asked, asked_exact;
 };
 
 struct query_leaves {
@@ -74,22 +81,61 @@ int query_column_see(const struct query_node *node, struct mds_txn *txn, uint32_
 /* One call for all UIDs costs no more than one for some of them. */
 bool query_column_is_whole(const struct query_node *node, struct mds_txn *txn);
 
+/* ---- index -------------------------------------------------------------------------------------- */
+
+/* Zeroed: not begun. Its snapshot of the index lives from the first call of next to end. */
+struct query_index {
+    bool is_begun, is_damaged;
+    uint32_t folder;
+    struct mds_text_reader *reader; /* NULL: there is no index, or no need of one */
+    struct query_node **leaves;     /* content keys in the order in which they are asked */
+    uint32_t leaves_n, at;
+    /* of the scope: what the root left open when it was set */
+    roaring_bitmap_t *open;
+    roaring_bitmap_t *unindexed; /* of it: the index knows nothing of them */
+    roaring_bitmap_t *within;    /* its items, if they are few; else NULL */
+    uint32_t *uids, *items;      /* its messages and their items, ascending by UID, once they are needed */
+    size_t uids_n;
+    uint32_t item_max;
+};
+/* Asks the index about one more key: 1 there are others, 0 that was all. *narrow_out: look at the root again. A damaged
+ * index answers nothing. */
+int query_index_next(struct query_index *ix, struct query_tree *tree, struct mdsq_reader *reader, uint32_t folder,
+                     const roaring_bitmap_t *open, bool *narrow_out, struct error *err);
+void query_index_end(struct query_index *ix); /* no more questions; what was answered stays in the tree */
+void query_index_release(struct query_index *ix);
+
 /* ---- text --------------------------------------------------------------------------------------- */
 
 /* Recycled between messages. */
 struct query_text {
     struct mdsq_reader *reader;
-    struct mds_words *words; /* the reader's */
-    struct buf raw, unfolded, decoded, folded;
+    struct mds_words *words;        /* the reader's */
+    const struct mime_trace *trace; /* whose values TEXT leaves out; the store's; NULL: it is literal */
+    struct mime_texts texts;
+    struct buf raw;
 };
 int query_text_init(struct query_text *text, struct mdsq_reader *reader, struct error *err);
 void query_text_release(struct query_text *text);
 
 /*
- * Answers the whole tree for one message. *unreadable_out: something of the item that a key needed could not be read; such keys
- * count as not matching. Negative only if the store itself fails.
+ * Answers the whole tree for one message. *unreadable_out: something of the item that a key needed could not be read;
+ * such keys count as not matching. Negative only if the store itself fails.
  */
 int query_text_match(struct query_text *text, struct query_tree *tree, uint32_t uid, uint64_t item, bool *yes_out,
                      bool *unreadable_out, struct error *err);
+
+/* ---- plan --------------------------------------------------------------------------------------- */
+
+/* Steps of a search, with what each cost and left. */
+enum query_step { QUERY_STEP_SETS, QUERY_STEP_COLUMNS, QUERY_STEP_INDEX, QUERY_STEP_TEXT, QUERY_STEP_DONE };
+struct query_cost {
+    int64_t us[QUERY_STEP_DONE];
+    uint64_t open[QUERY_STEP_DONE]; /* messages that the step had to look at */
+    bool was[QUERY_STEP_DONE];
+};
+/* Appends lines of text. */
+void query_plan_write(const struct query_tree *tree, const struct query_index *ix, const struct query_cost *cost,
+                      uint64_t unreadable, struct buf *out);
 
 #endif

@@ -219,7 +219,10 @@ static struct bounds bounds_of(const struct query_node *node, const roaring_bitm
     case QUERY_LEAF_SET: return (struct bounds){.sure = borrow(node->set), .is_known = true};
     case QUERY_LEAF_NONE: return node->kind == MDSQ_KEY_NOT ? bounds_of_not(node, all) : bounds_of_many(node, all);
     case QUERY_LEAF_FIELD:
-    case QUERY_LEAF_BODY: break;
+    case QUERY_LEAF_BODY:
+        if (node->maybe)
+            return (struct bounds){.sure = borrow(node->sure), .maybe = borrow(node->maybe)};
+        break;
     }
     return (struct bounds){.maybe = borrow(all)};
 }

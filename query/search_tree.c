@@ -36,18 +36,12 @@ static const struct {
 /* The form in which texts are compared: a line end is one blank, letters are casemapped. */
 static struct bytes make_needle(struct arena *arena, struct bytes text)
 {
-    struct buf flat = {0}, folded = {0};
+    struct buf folded = {0};
 
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '\r' && i + 1 < text.n && text.p[i + 1] == '\n')
-            continue;
-        buf_append_byte(&flat, text.p[i] == '\n' ? ' ' : text.p[i]);
-    }
-    mime_casemap(buf_bytes(&flat), &folded);
+    mime_texts_needle(text, &folded);
 
     const struct bytes needle = arena_dup(arena, buf_bytes(&folded));
 
-    buf_release(&flat);
     buf_release(&folded);
     return needle;
 }
@@ -162,8 +156,12 @@ int query_tree_copy(const struct mdsq_key *key, struct query_uids *all, struct q
 
 static void release_node(struct query_node *node)
 {
-    if (node->set)
-        roaring_bitmap_free(node->set);
+    roaring_bitmap_t *const sets[] = {node->set, node->sure, node->maybe};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(sets); i++) {
+        if (sets[i])
+            roaring_bitmap_free(sets[i]);
+    }
     for (uint32_t i = 0; i < node->children_n; i++)
         release_node(&node->children[i]);
 }

@@ -53,6 +53,7 @@ int mdsq_store_open(const char *dir, unsigned flags, struct mdsq_store **out, st
     store->flags = flags;
     (void)pthread_mutex_init(&store->lock, NULL);
     store->archives = g_hash_table_new(NULL, NULL);
+    store->trace = mime_trace_new(bytes_str(mime_texts_trace_default));
     store->watcher = query_watcher_new();
     store->order_budget = query_order_budget_new();
     if (flags & MDSQ_STORE_WRITE)
@@ -85,9 +86,18 @@ void mdsq_store_close(struct mdsq_store **store)
     query_order_budget_unref(&s->order_budget);
     query_auth_free(&s->auth);
     mds_catalogue_close(&s->catalogue);
+    mime_trace_free(&s->trace);
     (void)pthread_mutex_destroy(&s->lock);
     g_free(s->dir);
     g_free(s);
+}
+
+void mdsq_store_set_search(struct mdsq_store *store, const struct mdsq_search_settings *settings)
+{
+    mime_trace_free(&store->trace);
+    store->trace = mime_trace_new(bytes_str(settings->trace_fields ? settings->trace_fields : mime_texts_trace_default));
+    store->text_literal = settings->text_literal;
+    store->no_text_index = settings->no_index;
 }
 
 /* Both rows of the catalogue begin with their name. */

@@ -458,20 +458,36 @@ struct mdsq_key {
 
 /*
  * Runs in slices: call mdsq_search_run until it returns 0; it returns 1 when budget_ms is
- * used up and there is more to do. Metadata keys are answered from the store; header, BODY and TEXT keys read
- * and decode items: i;unicode-casemap substring match (RFC 5051) over decoded text. Keys are ordered so that items are read
- * only for messages that the cheap keys leave. A line end is one blank in texts and needles; nothing matches across parts or fields.
+ * used up and there is more to do. Metadata keys are answered from the store; header, BODY and TEXT keys are an i;unicode-casemap
+ * substring match (RFC 5051) over decoded text: the archive's content index answers them where it can, and items are read and decoded only for
+ * messages that the cheaper steps leave open. The answer is the same with an index, without one, and with one that is half done. A line end is one blank in texts and needles; nothing matches across parts or fields.
  * FROM, TO, CC, BCC, SUBJECT and HEADER look at the decoded values of every such field of the message's header (empty text: the field exists); BODY at
  * text parts and at the header fields of attached messages, TEXT also at the message's own and its parts' fields, each as "Name: value". SENT
  * keys match no message without a valid Date. Text parts of over 64 MiB are not read. A slice ends after the message in hand, however long that takes.
  * An item that cannot be read matches no content key (and counts in *unreadable_out).
  */
 struct mdsq_search;
+/*
+ * What TEXT means in this process: text_literal false (the default): of signature and trace fields of the message's own header (Received,
+ * DKIM-Signature, ...) TEXT sees the name, not the value, which is two thirds of a modern header and nothing a person looks for. HEADER naming such
+ * a field is exact either way. trace_fields: their names, separated by blanks or commas, "X-Spam*" for all that begin so; NULL: a sensible list.
+ * no_index: every content key reads the items (to compare, or to measure). Call it before the store is used by more than one thread.
+ */
+struct mdsq_search_settings {
+    bool text_literal, no_index;
+    const char *trace_fields;
+};
+MDSQ_API void mdsq_store_set_search(struct mdsq_store *store, const struct mdsq_search_settings *settings);
 MDSQ_API int mdsq_search_new(const struct mdsq_view *view, const struct mdsq_key *key, struct mdsq_search **out, struct mdsq_error *err);
 MDSQ_API int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err);
 /* After the last run. *unreadable_out may be NULL. */
 MDSQ_API int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out, struct mdsq_error *err);
 MDSQ_API void mdsq_search_free(struct mdsq_search **search);
+/* Items that the search has read, of those that it must read; 0 of 0 while it is not known that it must read any. */
+MDSQ_API void mdsq_search_progress(const struct mdsq_search *search, uint64_t *done_out, uint64_t *total_out);
+/* How the search went, a line a call, for a person: what each step had to look at and took, and of each key who answered it. The text may change. */
+typedef void mdsq_line_fn(const char *line, void *arg);
+MDSQ_API void mdsq_search_explain(const struct mdsq_search *search, mdsq_line_fn *line, void *arg);
 
 /*
  * Keys that need not match exactly (RFC 6203): texts below an MDSQ_KEY_FUZZY match if one of their words does, and each match gets a score from 1 to
@@ -672,6 +688,14 @@ MDSQ_API int mdsq_archive_remove(struct mdsq_store *store, const char *name, str
 
 /* Text of `mds explain`: structure, offsets, sizes, locator, defects. Owned by the caller: free(). */
 MDSQ_API int mdsq_explain(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid, char **text_out, struct mdsq_error *err);
+/*
+ * The texts that SEARCH sees of one message, as it compares them: casemapped, decoded, line ends as blanks. kind: "own" (a field of the message's
+ * header), "bare" (the same without comments and blanks in addresses, where that differs), "attached" (a field of an attached message), "part" (a MIME
+ * field of a part), "body". name: of fields, as stored. Views during the call. MDSQ_ERR_GONE and others: what could not be read, after the rest was told.
+ */
+typedef void mdsq_text_fn(const char *kind, struct mdsq_bytes name, struct mdsq_bytes text, void *arg);
+MDSQ_API int mdsq_explain_texts(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid, mdsq_text_fn *fn, void *arg,
+                                struct mdsq_error *err);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,8 @@
  */
 #include "fixture.h"
 
+#include "filing/text.h"
+#include "mime/words.h"
 #include "test_support.h"
 
 #include <criterion/criterion.h>
@@ -315,6 +317,122 @@ static unsigned check(struct fixture *f, const struct mdsq_view *view, const str
     return hits;
 }
 
+/* ---- with an index of some of the items ---- */
+
+struct indexing {
+    struct mime_trace *trace;
+    struct mds_text *text;
+    struct mds_text_batch *batch;
+};
+
+static void index_begin(struct fixture *f, struct indexing *ix)
+{
+    struct error e = {0};
+
+    ix->trace = mime_trace_new(bytes_str(mime_texts_trace_default));
+    ix->batch = mds_text_batch_new();
+    const struct filing_text_settings settings = {.trace = ix->trace, .words = mime_words_fingerprint()};
+
+    cr_assert_eq(filing_text_make(f->env, &settings, &ix->text, &e), 0, "%s", e.text);
+}
+
+static void index_end(struct indexing *ix)
+{
+    mds_text_batch_free(&ix->batch);
+    mds_text_close(&ix->text);
+    mime_trace_free(&ix->trace);
+}
+
+static int read_raw(void *arg, uint64_t off, uint64_t len, struct bytes *out, struct error *err)
+{
+    (void)err;
+    *out = bytes_slice(*(const struct bytes *)arg, (size_t)off, (size_t)len);
+    return 0;
+}
+
+static void add_term(enum mds_text_class c, struct bytes term, void *arg)
+{
+    mds_text_batch_add(arg, c, term);
+}
+
+static void index_item(struct indexing *ix, const struct mds_item *item, struct bytes raw)
+{
+    struct mime_parts parts;
+    struct mime_texts texts;
+    struct mime_text text;
+
+    cr_assert_eq(mime_parts_decode(item->parts, item->size, &parts, NULL), 0);
+    mime_texts_init(&texts);
+    mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read_raw, &raw);
+    mds_text_batch_begin(ix->batch, item->id, filing_text_tag(&item->hash));
+    while (mime_texts_next(&texts, &text, NULL) > 0)
+        (void)filing_text_terms(&texts, &text, ix->trace, add_term, ix->batch);
+    mime_texts_release(&texts);
+    mime_parts_release(&parts);
+}
+
+/* Of the messages whose items are not indexed, each one in `of`. */
+static void index_some(struct fixture *f, struct indexing *ix, struct rng *rng, const struct message *all, unsigned of)
+{
+    struct mds_txn *txn = NULL;
+    struct mds_text_reader *r = NULL;
+    struct mds_folder folder;
+    struct error e = {0};
+    uint64_t last = 0;
+
+    cr_assert_eq(mds_read_begin(f->env, &txn, &e), 0);
+    cr_assert_eq(mds_text_read_begin(ix->text, &r, &e), 0, "%s", e.text);
+    cr_assert_eq(mds_folder_find(txn, BYTES_LIT("INBOX"), &folder, &e), 0);
+    for (uint32_t uid = 1; uid <= MESSAGES; uid++) {
+        struct mds_message m;
+        struct mds_item item;
+
+        cr_assert_eq(mds_message_next(txn, folder.id, uid, &m, &e), 1);
+        cr_assert_eq(mds_item_get(txn, m.item, &item, &e), 0);
+        if (m.item > last && rng_below(rng, of) == 0 && !roaring_bitmap_contains(mds_text_items(r), (uint32_t)m.item))
+            index_item(ix, &item, buf_bytes(&all[uid - 1].raw));
+        last = m.item > last ? m.item : last;
+    }
+    mds_text_read_end(&r);
+    mds_read_end(&txn);
+    cr_assert_eq(mds_text_commit(ix->text, ix->batch, &e), 0, "%s", e.text);
+}
+
+static unsigned ask_many(struct fixture *f, const struct mdsq_view *view, struct rng *rng, const struct message *all, int n)
+{
+    unsigned some = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct mdsq_key key = random_key(rng, all, 0);
+        const unsigned hits = check(f, view, &key, all);
+
+        some += hits > 0 && hits < MESSAGES;
+        free_key(&key);
+    }
+    return some;
+}
+
+static void find_words(const char *line, void *arg)
+{
+    *(bool *)arg |= strstr(line, ": index, ") != NULL;
+}
+
+/* Is the index really asked? */
+static bool asks_index(struct fixture *f, const struct mdsq_view *view)
+{
+    const struct mdsq_key key = {.kind = MDSQ_KEY_BODY, .text = {(const uint8_t *)"alpha", 5}};
+    struct mdsq_search *s = NULL;
+    struct mdsq_error e = {0};
+    bool asked = false;
+
+    cr_assert_eq(mdsq_search_new(view, &key, &s, &e), 0);
+    while (mdsq_search_run(s, f->reader, 5, &e) > 0)
+        ;
+    mdsq_search_explain(s, find_words, &asked);
+    mdsq_search_free(&s);
+    return asked;
+}
+
 Test(random_search, equals_a_plain_evaluator)
 {
     struct rng rng = rng_start("random_search");
@@ -334,13 +452,17 @@ Test(random_search, equals_a_plain_evaluator)
     while (mdsq_fetch_next(fetch, &m, &e) > 0)
         all[m.uid - 1].size = m.size;
     mdsq_fetch_free(&fetch);
-    for (int i = 0; i < QUERIES; i++) {
-        const struct mdsq_key key = random_key(&rng, all, 0);
-        const unsigned hits = check(f, view, &key, all);
+    struct indexing ix = {0};
 
-        some += hits > 0 && hits < MESSAGES;
-        free_key(&key);
+    index_begin(f, &ix);
+    fixture_open(f); /* a snapshot that knows of it */
+    for (unsigned of = 3; of > 0; of--) { /* nothing is indexed, some is, more, all */
+        some += ask_many(f, view, &rng, all, QUERIES / 4);
+        index_some(f, &ix, &rng, all, of);
     }
+    cr_expect(asks_index(f, view));
+    some += ask_many(f, view, &rng, all, QUERIES / 4);
+    index_end(&ix);
     cr_expect_gt(some, QUERIES / 4, "most queries should tell messages apart: %u", some);
     mdsq_view_close(&view);
     for (size_t i = 0; i < MESSAGES; i++)

@@ -1,0 +1,466 @@
+/*
+ * The step between rows and items: what the content index says of each content key.
+ *
+ * A key's needle becomes terms (mime/words.h), the terms sets of items (mds/text.h), and these sets of UIDs: those that
+ * match for sure and those that may. An item that is not indexed may always. The most selective keys go first; the step
+ * ends as soon as the root is decided, and each key is asked only about what the root still leaves open. Everything
+ * else goes on to be read.
+ *
+ * Answers of the index are those of the scan: TEXT leaves out the values of trace fields, as the index does; if it is
+ * literal instead, what the index finds is found, and all the rest may be. HEADER of a trace field knows from the index
+ * only who has the field.
+ */
+#include "search.h"
+
+#include "change.h"
+#include "filing/text.h"
+#include "mds/columns.h"
+#include "mime/words.h"
+
+#include <glib.h>
+
+#define FEW_ITEMS       2048u      /* so many are looked up one by one; of more the folder's column is read */
+#define DIRECT_MESSAGES 4u         /* so few messages are read rather than looked for in the index */
+#define NARROW_LEAVES   32u        /* the root is looked at after each of so many keys, then at the end */
+#define BITS_ITEMS_MAX  (1u << 28) /* a set of items is laid out as bits up to this id: 32 MB */
+
+/* ---- the archive's index ------------------------------------------------------------------------------ */
+
+#define LOOK_AGAIN_US 1000000
+
+static int text_open(struct mdsq_archive *archive, struct mds_txn *txn, struct mds_text **out, struct error *err)
+{
+    struct mdsq_store *store = archive->store;
+    const struct filing_text_settings settings = {.trace = store->trace, .words = archive->words, .read_only = true};
+
+    return filing_text_open(mds_dir(archive->env), txn, &settings, out, err);
+}
+
+/* The index if there is one of this archive; it may come at any time, so it is looked for once a second. Borrowed: it
+ * is closed with the archive. */
+static struct mds_text *text_of(struct mdsq_archive *archive, struct mds_txn *txn)
+{
+    const int64_t now = (int64_t)query_os_monotonic_us();
+    struct mds_text *text;
+
+    (void)pthread_mutex_lock(&archive->lock);
+    if (archive->text == NULL && (archive->text_looked_us == 0 || now - archive->text_looked_us > LOOK_AGAIN_US)) {
+        if (archive->words == 0)
+            archive->words = mime_words_fingerprint();
+        archive->text_looked_us = now;
+        if (text_open(archive, txn, &archive->text, NULL) < 0)
+            archive->text = NULL;
+    }
+    text = archive->text;
+    (void)pthread_mutex_unlock(&archive->lock);
+    return text;
+}
+
+/* ---- keys --------------------------------------------------------------------------------------------- */
+
+/* What a key asks of the index. */
+struct wanted {
+    struct mime_needle needle, name; /* name: of HEADER's field, as whole terms */
+    struct buf name_text;
+    uint32_t classes;
+    bool exact;   /* a hit of the index is a hit */
+    bool all_may; /* the index does not see all that the key looks at */
+};
+
+static void wanted_release(struct wanted *w)
+{
+    mime_needle_release(&w->needle);
+    mime_needle_release(&w->name);
+    buf_release(&w->name_text);
+}
+
+static enum mds_text_class class_of_key(enum mdsq_key_kind kind)
+{
+    switch (kind) {
+    case MDSQ_KEY_FROM: return MDS_TEXT_FROM;
+    case MDSQ_KEY_TO: return MDS_TEXT_TO;
+    case MDSQ_KEY_CC: return MDS_TEXT_CC;
+    case MDSQ_KEY_BCC: return MDS_TEXT_BCC;
+    case MDSQ_KEY_SUBJECT: return MDS_TEXT_SUBJECT;
+    default: return MDS_TEXT_HEADER;
+    }
+}
+
+/* The terms of "Name: " are all indexed, as they are those of its text. */
+static void want_name(struct wanted *w, struct bytes field)
+{
+    buf_append_byte(&w->name_text, ' ');
+    mime_texts_needle(field, &w->name_text);
+    buf_append_str(&w->name_text, ": ");
+    mime_needle_init(&w->name, buf_bytes(&w->name_text));
+}
+
+static void wanted_init(struct wanted *w, const struct query_node *node, const struct mdsq_store *store)
+{
+    *w = (struct wanted){0};
+    mime_needle_init(&w->needle, node->needle);
+    switch (node->kind) {
+    case MDSQ_KEY_BODY:
+        w->classes = MDS_TEXT_MASK(MDS_TEXT_BODY);
+        w->exact = w->needle.exact;
+        return;
+    case MDSQ_KEY_TEXT:
+        w->classes = MDS_TEXT_MASK_TEXT;
+        w->exact = w->needle.exact;
+        w->all_may = store->text_literal;
+        return;
+    case MDSQ_KEY_HEADER: {
+        const bool trace = mime_trace_has(store->trace, node->field);
+        const enum mds_text_class c = filing_text_class(node->field);
+
+        /* An address without its comments is indexed for FROM and its like; HEADER does not see it: nothing is exact.
+         */
+        w->classes = trace ? 0 : MDS_TEXT_MASK(c);
+        if (c == MDS_TEXT_HEADER || trace || w->needle.n == 0)
+            want_name(w, node->field);
+        return;
+    }
+    default:
+        w->classes = mime_trace_has(store->trace, node->field) ? 0 : MDS_TEXT_MASK(class_of_key(node->kind));
+        w->exact = w->classes && w->needle.exact;
+        if (w->classes == 0 || w->needle.n == 0)
+            want_name(w, node->field);
+        return;
+    }
+}
+
+/* Items that have a term for each of a needle's, among `items` (NULL: all); NULL stays if it has none. */
+static int find_all(struct mds_text_reader *r, const struct mime_needle *needle, uint32_t classes,
+                    roaring_bitmap_t **items, struct error *err)
+{
+    int rc = BASE_OK;
+
+    for (size_t i = 0; i < needle->n && rc >= 0 && (*items == NULL || !roaring_bitmap_is_empty(*items)); i++) {
+        const struct mime_needle_term *t = &needle->v[i];
+        roaring_bitmap_t *found = NULL;
+
+        rc = mds_text_find(r, t->term, (enum mds_match)t->match, classes, *items, &found, err);
+        if (rc < 0)
+            break;
+        if (*items) {
+            roaring_bitmap_and_inplace(*items, found);
+            roaring_bitmap_free(found);
+        } else {
+            *items = found;
+        }
+    }
+    return rc;
+}
+
+/* ---- items to messages -------------------------------------------------------------------------------- */
+
+/* The items of all open messages that are still there, read once. */
+static int read_column(struct query_index *ix, struct mds_txn *txn, struct error *err)
+{
+    roaring_bitmap_t *there = NULL;
+    int rc;
+
+    if (ix->uids)
+        return BASE_OK;
+    rc = mds_set_load(txn, ix->folder, MDS_SET_EXISTS, &there, err);
+    if (rc < 0)
+        return rc;
+    roaring_bitmap_and_inplace(there, ix->open);
+
+    const size_t n = (size_t)roaring_bitmap_get_cardinality(there);
+    int64_t *items = g_new(int64_t, n + 1);
+
+    ix->uids = g_new(uint32_t, n + 1);
+    ix->items = g_new(uint32_t, n + 1);
+    ix->uids_n = n;
+    roaring_bitmap_to_uint32_array(there, ix->uids);
+    roaring_bitmap_free(there);
+    rc = mds_column_read(txn, ix->folder, MDS_COLUMN_ITEM, ix->uids, n, items, err);
+    for (size_t i = 0; i < n && rc >= 0; i++) {
+        ix->items[i] = items[i] > 0 && items[i] <= UINT32_MAX ? (uint32_t)items[i] : items[i] > 0 ? UINT32_MAX : 0;
+        ix->item_max = ix->items[i] > ix->item_max ? ix->items[i] : ix->item_max;
+    }
+    g_free(items);
+    return rc;
+}
+
+/* Members of a set of items laid out as bits, so that asking for each message costs a nanosecond. */
+static uint64_t *lay_out(const roaring_bitmap_t *set, uint32_t max)
+{
+    uint64_t *bits = g_new0(uint64_t, (size_t)max / 64 + 1);
+    roaring_uint32_iterator_t it;
+
+    roaring_init_iterator(set, &it);
+    for (bool more = it.has_value; more && it.current_value <= max; more = roaring_advance_uint32_iterator(&it))
+        bits[it.current_value / 64] |= UINT64_C(1) << it.current_value % 64;
+    return bits;
+}
+
+static int uids_by_column(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items,
+                          roaring_bitmap_t *into, struct error *err)
+{
+    uint32_t batch[256];
+    size_t n = 0;
+    const int rc = read_column(ix, txn, err);
+
+    if (rc < 0)
+        return rc;
+
+    uint64_t *bits = ix->item_max <= BITS_ITEMS_MAX ? lay_out(items, ix->item_max) : NULL;
+
+    for (size_t i = 0; i < ix->uids_n; i++) {
+        const uint32_t item = ix->items[i];
+        const bool yes = bits ? (bits[item / 64] >> item % 64) & 1 : roaring_bitmap_contains(items, item);
+
+        if (!yes || item == 0)
+            continue;
+        batch[n++] = ix->uids[i];
+        if (n == G_N_ELEMENTS(batch)) {
+            roaring_bitmap_add_many(into, n, batch);
+            n = 0;
+        }
+    }
+    roaring_bitmap_add_many(into, n, batch);
+    g_free(bits);
+    return BASE_OK;
+}
+
+static int uids_by_filing(const struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items,
+                          roaring_bitmap_t *into, struct error *err)
+{
+    roaring_uint32_iterator_t it;
+    int rc = BASE_OK;
+
+    roaring_init_iterator(items, &it);
+    for (bool more = it.has_value; more && rc >= 0; more = roaring_advance_uint32_iterator(&it)) {
+        uint64_t pos = 0;
+        uint32_t folder, uid;
+
+        while ((rc = mds_item_messages(txn, it.current_value, &pos, &folder, &uid, err)) > 0) {
+            if (folder == ix->folder && roaring_bitmap_contains(ix->open, uid))
+                roaring_bitmap_add(into, uid);
+        }
+    }
+    return rc < 0 ? rc : BASE_OK;
+}
+
+/* The open messages of a set of items, added. */
+static int add_uids(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items, roaring_bitmap_t *into,
+                    struct error *err)
+{
+    if (roaring_bitmap_get_cardinality(items) <= FEW_ITEMS && ix->uids == NULL)
+        return uids_by_filing(ix, txn, items, into, err);
+    return uids_by_column(ix, txn, items, into, err);
+}
+
+/* Open messages whose items are not indexed. */
+static int find_unindexed(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *indexed,
+                          struct error *err)
+{
+    uint64_t end = 0;
+    int rc = mds_item_end(txn, &end, err);
+
+    ix->unindexed = roaring_bitmap_create();
+    if (rc < 0)
+        return rc;
+
+    const uint64_t all = end - 1;
+    const uint64_t missing = all > UINT32_MAX ? UINT64_MAX : all - roaring_bitmap_rank(indexed, (uint32_t)all);
+
+    if (missing == 0)
+        return BASE_OK;
+    if (missing <= FEW_ITEMS) {
+        roaring_bitmap_t *items = roaring_bitmap_flip(indexed, 1, end);
+
+        roaring_bitmap_t *given = roaring_bitmap_from_range(1, end, 1);
+
+        roaring_bitmap_and_inplace(items, given);
+        roaring_bitmap_free(given);
+        rc = add_uids(ix, txn, items, ix->unindexed, err);
+        roaring_bitmap_free(items);
+        return rc;
+    }
+    rc = read_column(ix, txn, err);
+    for (size_t i = 0; i < ix->uids_n && rc >= 0; i++) {
+        if (ix->items[i] && (ix->items[i] == UINT32_MAX || !roaring_bitmap_contains(indexed, ix->items[i])))
+            roaring_bitmap_add(ix->unindexed, ix->uids[i]);
+    }
+    return rc;
+}
+
+/* ---- one key ------------------------------------------------------------------------------------------- */
+
+/* The items of the open messages, if these are few: then the index need not look further. */
+static int find_within(struct query_index *ix, struct mds_txn *txn, struct error *err)
+{
+    int rc;
+
+    if (roaring_bitmap_get_cardinality(ix->open) > FEW_ITEMS)
+        return BASE_OK;
+    rc = read_column(ix, txn, err);
+    ix->within = roaring_bitmap_create();
+    for (size_t i = 0; i < ix->uids_n && rc >= 0; i++) {
+        if (ix->items[i])
+            roaring_bitmap_add(ix->within, ix->items[i]);
+    }
+    return rc;
+}
+
+static int ask(struct query_index *ix, struct mdsq_reader *reader, struct query_node *node, struct error *err)
+{
+    const int64_t began = (int64_t)query_os_monotonic_us();
+    struct wanted w;
+    roaring_bitmap_t *items = ix->within ? roaring_bitmap_copy(ix->within) : NULL;
+    roaring_bitmap_t *hits = roaring_bitmap_create();
+    int rc;
+
+    wanted_init(&w, node, reader->archive->store);
+    if (items && w.needle.n + w.name.n) /* what is not indexed is counted apart */
+        roaring_bitmap_and_inplace(items, mds_text_items(ix->reader));
+    rc = w.classes ? find_all(ix->reader, &w.needle, w.classes, &items, err) : BASE_OK;
+    if (rc >= 0)
+        rc = find_all(ix->reader, &w.name, MDS_TEXT_MASK(MDS_TEXT_HEADER), &items, err);
+
+    const bool no_terms = w.name.n == 0 && (w.classes == 0 || w.needle.n == 0);
+
+    if (rc >= 0 && !no_terms)
+        rc = add_uids(ix, reader->txn, items, hits, err);
+    if (rc >= 0 && !no_terms) {
+        node->candidates = roaring_bitmap_get_cardinality(items);
+        node->maybe = w.all_may ? roaring_bitmap_copy(ix->open) : roaring_bitmap_or(hits, ix->unindexed);
+        node->sure = w.exact ? hits : roaring_bitmap_create();
+        hits = w.exact ? NULL : hits;
+    }
+    node->asked = rc >= 0 && !no_terms;
+    node->asked_exact = w.exact && !w.all_may;
+    node->asked_us = (int64_t)query_os_monotonic_us() - began;
+    if (hits)
+        roaring_bitmap_free(hits);
+    if (items)
+        roaring_bitmap_free(items);
+    wanted_release(&w);
+    return rc;
+}
+
+/* ---- the step ----------------------------------------------------------------------------------------- */
+
+/* Long needles are rare; a field has fewer terms than a body. */
+static int compare_leaves(const void *a, const void *b)
+{
+    const struct query_node *x = *(struct query_node *const *)a, *y = *(struct query_node *const *)b;
+    const size_t x_n = x->needle.n < 64 ? x->needle.n : 64, y_n = y->needle.n < 64 ? y->needle.n : 64;
+    const int by_kind = (x->leaf == QUERY_LEAF_BODY) - (y->leaf == QUERY_LEAF_BODY);
+
+    return by_kind ? by_kind : x_n > y_n ? -1 : x_n < y_n ? 1 : x < y ? -1 : x > y;
+}
+
+static void forget_scope(struct query_index *ix)
+{
+    g_free(ix->uids);
+    g_free(ix->items);
+    ix->uids = ix->items = NULL;
+    ix->uids_n = 0;
+    ix->item_max = 0;
+    if (ix->within)
+        roaring_bitmap_free(ix->within);
+    if (ix->unindexed)
+        roaring_bitmap_free(ix->unindexed);
+    ix->within = ix->unindexed = NULL;
+}
+
+void query_index_release(struct query_index *ix)
+{
+    forget_scope(ix);
+    g_free(ix->leaves);
+    mds_text_read_end(&ix->reader);
+    if (ix->open)
+        roaring_bitmap_free(ix->open);
+    *ix = (struct query_index){0};
+}
+
+static void order(struct query_index *ix, const struct query_tree *tree)
+{
+    ix->leaves = g_new(struct query_node *, tree->fields.n + tree->bodies.n + 1);
+    for (uint32_t i = 0; i < tree->fields.n; i++)
+        ix->leaves[ix->leaves_n++] = tree->fields.v[i];
+    for (uint32_t i = 0; i < tree->bodies.n; i++)
+        ix->leaves[ix->leaves_n++] = tree->bodies.v[i];
+    qsort(ix->leaves, ix->leaves_n, sizeof *ix->leaves, compare_leaves);
+}
+
+/* What the index is asked about: what the root leaves open now. */
+static int set_scope(struct query_index *ix, struct mdsq_reader *reader, const roaring_bitmap_t *open,
+                     struct error *err)
+{
+    int rc = BASE_OK;
+
+    if (ix->open && roaring_bitmap_get_cardinality(ix->open) / 8 <= roaring_bitmap_get_cardinality(open))
+        return BASE_OK; /* little has changed: the old scope is right too, and paid for */
+    forget_scope(ix);
+    if (ix->open)
+        roaring_bitmap_free(ix->open);
+    ix->open = roaring_bitmap_copy(open);
+    rc = find_within(ix, reader->txn, err);
+    if (rc >= 0)
+        rc = find_unindexed(ix, reader->txn, mds_text_items(ix->reader), err);
+    return rc;
+}
+
+static int begin(struct query_index *ix, struct query_tree *tree, struct mdsq_reader *reader, uint32_t folder,
+                 const roaring_bitmap_t *open, struct error *err)
+{
+    struct mds_text *text;
+    int rc;
+
+    ix->is_begun = true;
+    ix->folder = folder;
+    if (reader->archive->store->no_text_index || tree->fields.n + tree->bodies.n == 0 ||
+        roaring_bitmap_get_cardinality(open) <= DIRECT_MESSAGES)
+        return BASE_OK;
+    text = text_of(reader->archive, reader->txn);
+    if (text == NULL)
+        return BASE_OK;
+    rc = mds_text_read_begin(text, &ix->reader, err);
+    if (rc >= 0)
+        order(ix, tree);
+    return rc;
+}
+
+/* A damaged index is as good as none, and so is one that was made anew under other settings: the items say the rest. */
+static int give_up(struct query_index *ix, int rc, struct error *err)
+{
+    if (rc != BASE_ERR_CORRUPT && rc != BASE_ERR_IO && rc != BASE_ERR_GONE)
+        return rc;
+    ix->is_damaged = rc != BASE_ERR_GONE;
+    ix->at = ix->leaves_n;
+    if (err)
+        query_error_init(err);
+    return BASE_OK;
+}
+
+int query_index_next(struct query_index *ix, struct query_tree *tree, struct mdsq_reader *reader, uint32_t folder,
+                     const roaring_bitmap_t *open, bool *narrow_out, struct error *err)
+{
+    int rc = BASE_OK;
+
+    *narrow_out = false;
+    if (!ix->is_begun && (rc = begin(ix, tree, reader, folder, open, err)) < 0)
+        return give_up(ix, rc, err);
+    if (ix->at >= ix->leaves_n)
+        return BASE_OK;
+    rc = set_scope(ix, reader, open, err);
+    if (rc >= 0)
+        rc = ask(ix, reader, ix->leaves[ix->at], err);
+    if (rc < 0)
+        return give_up(ix, rc, err);
+    ix->at++;
+    *narrow_out = ix->at <= NARROW_LEAVES || ix->at == ix->leaves_n;
+    return ix->at < ix->leaves_n ? 1 : BASE_OK;
+}
+
+void query_index_end(struct query_index *ix)
+{
+    ix->at = ix->leaves_n;
+    forget_scope(ix);
+    mds_text_read_end(&ix->reader);
+}
