@@ -14,6 +14,8 @@
 #include "system.h"
 #include "wire/writer.h"
 
+#include <inttypes.h>
+
 struct search_args {
     struct imap_search_program program;
     /* where it stands */
@@ -28,12 +30,17 @@ struct search_args {
     uint64_t unreadable;
     struct mdsq_set *part; /* PARTIAL: the members of its range */
     uint32_t left;         /* of an order: so many are still to be said */
+    int64_t told_ms; /* when the client was last told how far it is: at first, when it began */
+    bool was_told;
     /* SORT */
     bool sorts;
     struct imap_sort_order order;
     struct mdsq_sort *sort;
     uint32_t first_sorted;
 };
+
+/* A client is told how far a search is that takes longer than this, and again every so often. */
+enum { PROGRESS_FIRST_MS = 1000, PROGRESS_AGAIN_MS = 5000 };
 
 enum { STAND_SEARCH, STAND_RANK, STAND_SORT, STAND_KEEP, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
 
@@ -96,6 +103,31 @@ static const struct mdsq_key *key_of(const struct search_args *a)
     return a->fuzzy ? mdsq_fuzzy_key(a->fuzzy) : a->program.key;
 }
 
+void imap_session_explain(struct imap_session *s, imap_explain_fn *fn, void *arg)
+{
+    s->explain = fn;
+    s->explain_arg = arg;
+}
+
+/* RFC 9585: response-code =/ "INPROGRESS" [ SP "(" inprogress-tag SP inprogress-state ")" ] */
+static void say_progress(struct imap_session *s, const struct imap_command *c, struct search_args *a)
+{
+    const int64_t now = imap_system_now_ms();
+    uint64_t done = 0, total = 0;
+    if (a->told_ms == 0)
+        a->told_ms = now;
+    if (now - a->told_ms < (a->was_told ? PROGRESS_AGAIN_MS : PROGRESS_FIRST_MS))
+        return;
+    mdsq_search_progress(a->search, &done, &total);
+    if (total == 0)
+        return;
+    a->told_ms = now;
+    a->was_told = true;
+    buf_append_str(&s->out, "* OK [INPROGRESS (");
+    imap_write_string(&s->out, c->tag);
+    buf_printf(&s->out, " %" PRIu64 " %" PRIu64 ")] Still searching\r\n", done < total ? done : total, total);
+}
+
 /* MORE, or DONE: the answer if it failed, else the result is there. */
 static enum imap_step search(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
@@ -107,8 +139,12 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
     if (!imap_session_reader(s, &err))
         return fail(s, c, &err);
     int rc = mdsq_search_run(a->search, s->reader, s->limits.slice_ms, &err);
-    if (rc > 0)
+    if (rc > 0) {
+        say_progress(s, c, a);
         return IMAP_STEP_MORE;
+    }
+    if (rc >= 0 && s->explain)
+        mdsq_search_explain(a->search, s->explain, s->explain_arg);
     if (rc < 0 || mdsq_search_take(a->search, &a->result, &a->unreadable, &err) < 0)
         return fail(s, c, &err);
     if (a->unreadable)

@@ -148,6 +148,8 @@ struct imap_session {
     const struct imap_transport *transport; /* NULL: none (tests, the command line) */
     imap_wake_fn *wake; /* may be NULL */
     void *wake_arg;
+    imap_explain_fn *explain; /* may be NULL */
+    void *explain_arg;
     /* Written by threads of the library, which then call wake: */
     atomic_bool commit_done; /* the change that was submitted */
     atomic_bool stirred;     /* the archive was committed to */

@@ -6,7 +6,7 @@
 
 A response that the grammar does not give raises Malformed, with the place. Extensions are known by name only: ID (RFC 2971),
 NAMESPACE (RFC 2342), ENABLED (RFC 5161), LIST attributes of RFC 3348, RFC 5258 and RFC 6154 with CHILDINFO and OLDNAME, response codes of
-RFC 5530, RFC 4315, RFC 7162, RFC 8474, RFC 5267 and RFC 9051, ESEARCH (RFC 4731, RFC 5267, RFC 7377, RFC 9394), SORT and THREAD (RFC 5256), VANISHED, MODSEQ (RFC 7162), BINARY (RFC 3516), EMAILID and THREADID
+RFC 5530, RFC 4315, RFC 7162, RFC 8474, RFC 5267, RFC 9051 and RFC 9585, ESEARCH (RFC 4731, RFC 5267, RFC 7377, RFC 9394), SORT and THREAD (RFC 5256), VANISHED, MODSEQ (RFC 7162), BINARY (RFC 3516), EMAILID and THREADID
 (RFC 8474), SAVEDATE (RFC 8514), PREVIEW (RFC 8970), STATUS items of RFC 8438, RFC 7889 and RFC 9051.
 parse(data, utf8=True) is for a client that has enabled UTF8=ACCEPT or IMAP4rev2: quoted strings may hold UTF-8.
 Strings come as bytes, NIL as None, numbers as int, lists as list.
@@ -410,6 +410,16 @@ class Reader:
                 while self.opt(b" "):
                     self.atom()
                 self.eat(b")")
+            elif name == b"INPROGRESS":  # RFC 9585
+                if self.opt(b" ("):
+                    self.string() if not self.opt(b"NIL") else None
+                    self.eat(b" ")
+                    if not self.opt(b"NIL"):
+                        self.number()
+                        self.eat(b" ")
+                        if not self.opt(b"NIL"):
+                            self.number()
+                    self.eat(b")")
             elif name == b"BADURL":
                 self.eat(b" ")
                 self.match(CODE_TEXT, "URL")

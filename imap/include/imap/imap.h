@@ -95,6 +95,9 @@ enum imap_session_kind imap_session_kind(const struct imap_session *s);
  * commas, in any case. They are not announced and ENABLE passes over them; commands that they name still work. NULL: hides none. Copied.
  */
 void imap_session_mask(struct imap_session *s, const char *names);
+/* Called after each SEARCH, a line a call, with how it went (mdsq_search_explain); on the thread that runs the session. For the command line. */
+typedef void imap_explain_fn(const char *line, void *arg);
+void imap_session_explain(struct imap_session *s, imap_explain_fn *fn, void *arg);
 /* Bytes of memory held by the session's own buffers, for tests and metrics. */
 size_t imap_session_memory_bytes(const struct imap_session *s);
 

@@ -1,6 +1,8 @@
 /* fake_query: see fake_query.h. */
 #include "fake_query.h"
 
+#include "fake_clock.h"
+
 #include "base/bytes.h"
 
 #include <stdio.h>
@@ -40,7 +42,7 @@ struct mdsq_body {
 };
 struct mdsq_search {
     const struct mdsq_view *view;
-    unsigned slices;
+    unsigned slices, done;
 };
 
 static const char raw_one[] = "From: A <a@example.org>\r\nSubject: one\r\n\r\nHello\r\n";
@@ -817,7 +819,7 @@ int mdsq_search_new(const struct mdsq_view *view, const struct mdsq_key *key, st
     if (!all_sets_valid(view, key))
         return fail(err, MDSQ_ERR_USAGE);
     struct mdsq_search *s = calloc(1, sizeof *s);
-    *s = (struct mdsq_search){view, fake.search_slices};
+    *s = (struct mdsq_search){view, fake.search_slices, 0};
     fake.objects++;
     *out = s;
     return 0;
@@ -829,7 +831,21 @@ int mdsq_search_run(struct mdsq_search *search, struct mdsq_reader *reader, unsi
     reader->unused++;
     if (fake.search_result)
         return fail(err, fake.search_result);
+    fake_clock_ahead_ms += fake.search_ms;
+    search->done++;
     return search->slices > 0 && search->slices--;
+}
+
+void mdsq_search_progress(const struct mdsq_search *search, uint64_t *done_out, uint64_t *total_out)
+{
+    *done_out = search->done;
+    *total_out = (uint64_t)search->done + search->slices;
+}
+
+void mdsq_search_explain(const struct mdsq_search *search, mdsq_line_fn *line, void *arg)
+{
+    (void)search;
+    line("explained", arg);
 }
 
 int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t *unreadable_out,

@@ -51,6 +51,7 @@ struct fake {
     unsigned login_waits;     /* so often an attempt is held back */
     struct mdsq_scram scram;  /* of user "me" */
     unsigned search_slices;
+    int64_t search_ms; /* what the clock goes on by in each */
     int search_result, thread_result;
     unsigned readers, readers_max; /* alive */
     unsigned objects;              /* views, sets, fetches, bodies, searches alive */

@@ -493,6 +493,39 @@ Test(session, damaged_record)
     end(&s);
 }
 
+/* RFC 9585: after a second, and not again for five; nothing of a search that is quick. */
+Test(session, long_search_tells_how_far_it_is)
+{
+    struct imap_session *s = talk_selected(NULL);
+    fake.search_slices = 6;
+    fake.search_ms = 1100;
+    cr_expect_str_eq(talk(s, "a7 UID SEARCH ALL\r\n"),
+                     "* OK [INPROGRESS (\"a7\" 2 6)] Still searching\r\n* SEARCH 10 20 30\r\na7 OK SEARCH completed\r\n");
+    fake.search_slices = 8;
+    cr_expect_str_eq(talk(s, "a8 SEARCH ALL\r\n"),
+                     "* OK [INPROGRESS (\"a8\" 2 8)] Still searching\r\n* OK [INPROGRESS (\"a8\" 7 8)] Still searching\r\n"
+                     "* SEARCH 1 2 3\r\na8 OK SEARCH completed\r\n");
+    fake.search_slices = 6;
+    fake.search_ms = 100;
+    cr_expect_str_eq(talk(s, "a9 SEARCH ALL\r\n"), "* SEARCH 1 2 3\r\na9 OK SEARCH completed\r\n");
+    end(&s);
+}
+
+static void count_line(const char *line, void *arg)
+{
+    *(unsigned *)arg += strcmp(line, "explained") == 0;
+}
+
+Test(session, search_is_explained_to_who_asked)
+{
+    struct imap_session *s = talk_selected(NULL);
+    unsigned lines = 0;
+    imap_session_explain(s, count_line, &lines);
+    cr_expect_str_eq(talk(s, "a SEARCH ALL\r\n"), "* SEARCH 1 2 3\r\na OK SEARCH completed\r\n");
+    cr_expect_eq(lines, 1);
+    end(&s);
+}
+
 Test(session, search)
 {
     struct imap_session *s = talk_selected(NULL);
