@@ -41,6 +41,7 @@ int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_fetch(int argc, char **argv);
 int cmd_import(int argc, char **argv);
+int cmd_index(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_rebuild(int argc, char **argv);
 int cmd_restore(int argc, char **argv);

@@ -4,7 +4,7 @@
 #include "cli.h"
 #include "operator.h"
 
-#include "indexer/archive.h"
+#include "indexer/index.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +12,14 @@
 
 #define DAY_S     86400
 #define NOT_GIVEN G_MININT
+
+/* What is gone for good must be gone from the content index too. */
+static int forget_texts(const struct indexer_compact *c, const struct operator *op)
+{
+    struct error err = {0};
+    const int rc = indexer_index_forget(&c->at, op->conf ? op->conf->search.trace_fields : NULL, &err);
+    return rc < 0 ? cli_fail(&err) : CLI_DONE;
+}
 
 static int compact(const struct indexer_compact *c, const struct operator *op)
 {
@@ -26,7 +34,9 @@ static int compact(const struct indexer_compact *c, const struct operator *op)
     if (rc == 0)
         printf("%s: own vault: %" PRIu64 " segments, %" PRIu64 " rewritten, %" PRIu64 " removed, %.1f MB -> %.1f MB\n",
                name, r.segments, r.rewritten, r.removed, (double)r.bytes_before / 1e6, (double)r.bytes_after / 1e6);
-    return rc < 0 ? cli_fail(&err) : CLI_DONE;
+    if (rc < 0)
+        return cli_fail(&err);
+    return r.items_gone ? forget_texts(c, op) : CLI_DONE;
 }
 
 /* Seconds that expunged messages are kept: as the command line says, else the configuration, else its default. */

@@ -4,6 +4,8 @@
 #include "cli.h"
 #include "talk.h"
 
+#include "mds/query.h"
+
 #include <string.h>
 
 static const char description[] =
@@ -15,7 +17,13 @@ static const char description[] =
     "\n"
     "One argument alone goes to the parser as it is. Of several, one that holds blanks or\n"
     "letters outside ASCII and begins with neither ( nor \" is taken as one string.\n"
-    "Text is compared without case, as substrings of the decoded text (UTF-8).\n"
+    "Text is compared without case, as substrings of the decoded text (UTF-8). HTML is searched\n"
+    "as its source. The content index (mds index) makes it fast and never changes the answer.\n"
+    "\n"
+    "TEXT leaves out the values of signature and trace fields of the message's own header\n"
+    "(Received, DKIM-Signature, ARC-*, Authentication-Results, X-MS-Exchange-*, X-Spam* and the\n"
+    "like; mds(1) has the list), unless --text-headers=all is given. HEADER finds them either way.\n"
+    "\n"
     "Exit status: 0 done (also if nothing matches), 1 no such folder, 2 usage,\n"
     "3 environment.";
 
@@ -51,10 +59,17 @@ static enum talk_answer search(struct talk *talk, char **keys, int keys_n)
 
 int cmd_search(int argc, char **argv)
 {
-    char *store = NULL, *archive = NULL;
+    char *store = NULL, *archive = NULL, *headers = NULL, *trace = NULL;
+    gboolean explain = FALSE, no_index = FALSE;
     const GOptionEntry entries[] = {
         {"store", 0, 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 0, 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
+        {"text-headers", 0, 0, G_OPTION_ARG_STRING, &headers, "common (default) or all: what TEXT looks at", "WHAT"},
+        {"trace-fields", 0, 0, G_OPTION_ARG_STRING, &trace, "what TEXT leaves out, instead of the default list",
+         "LIST"},
+        {"explain", 0, 0, G_OPTION_ARG_NONE, &explain,
+         "tell on standard error who answered which key, and what it cost", NULL},
+        {"no-index", 0, 0, G_OPTION_ARG_NONE, &no_index, "read the items, whatever is indexed", NULL},
         {0},
     };
     struct error err = {0};
@@ -67,10 +82,19 @@ int cmd_search(int argc, char **argv)
         rc = cli_usage("needs --store, --archive, FOLDER and KEYS; see mds search --help");
         goto out;
     }
+    if (headers && strcmp(headers, "common") != 0 && strcmp(headers, "all") != 0) {
+        rc = cli_usage("--text-headers is common or all, not '%s'", headers);
+        goto out;
+    }
     if (talk_open(store, archive, &talk, &err) < 0) {
         rc = err.code == BASE_ERR_NOTFOUND ? (cli_note("%s", err.text), CLI_SOME_FAILED) : cli_fail(&err);
         goto out;
     }
+    talk_set_search(talk, &(struct mdsq_search_settings){.text_literal = headers && strcmp(headers, "all") == 0,
+                                                         .no_index = no_index,
+                                                         .trace_fields = trace});
+    if (explain)
+        talk_explain(talk);
     rc = talk_examine(talk, argv[1]);
     if (rc < 0)
         rc = talk_status(talk, search(talk, argv + 2, argc - 2));
@@ -78,5 +102,7 @@ out:
     talk_close(&talk);
     g_free(store);
     g_free(archive);
+    g_free(headers);
+    g_free(trace);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "conf.h"
 #include "event_log.h"
+#include "index_child.h"
 #include "metrics.h"
 #include "serve_events.h"
 
@@ -28,6 +29,7 @@ struct serve {
     struct metrics *metrics;
     struct serve_events *events;
     struct mdsq_store *store;
+    struct index_child *indexing; /* NULL: it is off */
 };
 
 static volatile int reload_flag; /* written by the signal handler only */
@@ -151,7 +153,11 @@ static int store_open(struct serve *s, struct error *err)
     struct mdsq_error why = {0};
     const unsigned flags = MDSQ_STORE_WRITE | (s->conf->store.durability ? MDSQ_STORE_RELAXED : 0);
     const int rc = mdsq_store_open(s->conf->store.path, flags, &s->store, &why);
-    return rc < 0 ? error_set(err, (enum base_err)rc, why.sys, "%s", why.text) : BASE_OK;
+    if (rc < 0)
+        return error_set(err, (enum base_err)rc, why.sys, "%s", why.text);
+    mdsq_store_set_search(s->store, &(struct mdsq_search_settings){.text_literal = s->conf->search.text_headers == CONF_TEXT_ALL,
+                                                                   .trace_fields = s->conf->search.trace_fields});
+    return BASE_OK;
 }
 
 static int metrics_start(struct serve *s, const struct imap_server *server, struct metrics_server **out, struct error *err)
@@ -175,9 +181,14 @@ static int run(struct serve *s, struct imap_server *server, struct error *err)
         rc = metrics_start(s, server, &metrics, err);
     if (rc == BASE_OK) {
         apply(s, s->conf);
+        if (s->conf->search.index)
+            s->indexing = index_child_start(s->conf->store.path, &s->conf->search);
+        metrics_set_indexing(s->metrics, s->indexing);
         rc = imap_server_run(server, s->store, err);
     }
     metrics_stop(&metrics);
+    metrics_set_indexing(s->metrics, NULL);
+    index_child_stop(&s->indexing);
     return rc;
 }
 

@@ -5,6 +5,7 @@
 #include "open.h"
 #include "progress.h"
 
+#include "indexer/index.h"
 #include "mime/defects.h"
 
 #include <inttypes.h>
@@ -86,7 +87,19 @@ static void print_failures(const struct failures *f)
         printf("  ...\n");
 }
 
-static void print_text(const char *archive, const struct mds_stat *s, const struct failures *f)
+static void print_index(const struct indexer_indexed *r)
+{
+    char n[32], all[32];
+    if (!r) {
+        printf("content index none: mds index makes it\n");
+        return;
+    }
+    printf("content index %s of %s items", progress_number(r->indexed, n), progress_number(r->archive_items, all));
+    printf(", %s bytes", progress_number(r->used_bytes, n));
+    printf(" in %" PRIu64 " segments, for %s bytes of text\n", r->segments, progress_number(r->indexed_text_bytes, n));
+}
+
+static void print_text(const char *archive, const struct mds_stat *s, const struct failures *f, const struct indexer_indexed *index)
 {
     char n[32];
     printf("archive       %s\n", archive);
@@ -100,6 +113,7 @@ static void print_text(const char *archive, const struct mds_stat *s, const stru
     printf("map           %s bytes\n", progress_number(s->map_bytes, n));
     printf("highestmodseq %s\n", progress_number(s->highestmodseq, n));
     printf("readers       %" PRIu32 "\n", s->readers);
+    print_index(index);
     printf("\n%-12s %14s %10s %10s %16s %9s\n", "table", "entries", "pages", "overflow", "bytes", "an item");
     for (unsigned i = 0; i < s->tables_n; i++) {
         const struct mds_table_stat *t = &s->tables[i];
@@ -120,7 +134,17 @@ static void set(json_t *o, const char *key, uint64_t v)
     json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
-static void print_json(const char *archive, const struct mds_stat *s, const struct failures *f)
+static json_t *json_of_index(const struct indexer_indexed *r)
+{
+    json_t *o = json_object();
+    set(o, "indexed", r->indexed);
+    set(o, "segments", r->segments);
+    set(o, "used_bytes", r->used_bytes);
+    set(o, "text_bytes", r->indexed_text_bytes);
+    return o;
+}
+
+static void print_json(const char *archive, const struct mds_stat *s, const struct failures *f, const struct indexer_indexed *index)
 {
     json_t *o = json_object(), *tables = json_array(), *defects = json_object();
     json_object_set_new(o, "archive", json_string(archive));
@@ -147,6 +171,7 @@ static void print_json(const char *archive, const struct mds_stat *s, const stru
     for (const struct mime_defect_info *d = mime_defect_infos; d->key; d++)
         if (s->defects[d->bit])
             set(defects, d->key, s->defects[d->bit]);
+    json_object_set_new(o, "index", index ? json_of_index(index) : json_null());
     json_object_set_new(o, "tables", tables);
     json_object_set_new(o, "defects", defects);
     set(o, "not_readable", f->n);
@@ -171,6 +196,9 @@ int cmd_stat(int argc, char **argv)
     struct mds_txn *txn = NULL;
     struct mds_stat *stat = g_new0(struct mds_stat, 1);
     struct failures failures = {0};
+    struct indexer_indexed index = {0};
+    struct error index_err = {0};
+    int index_rc = 0;
     int status = cli_options(&argc, &argv, entries, "",
                              "Shows an archive's counters, the bytes of its tables and of an item, and what was strange.",
                              NULL);
@@ -187,7 +215,11 @@ int cmd_stat(int argc, char **argv)
         if (rc == 0)
             rc = failures_get(txn, &failures, &err);
         if (rc == 0)
-            (json ? print_json : print_text)(archive, stat, &failures);
+            index_rc = indexer_index_stat(&(struct indexer_archive){store, archive, NULL}, NULL, &index, &index_err);
+        if (rc == 0 && index_rc < 0 && index_rc != BASE_ERR_NOTFOUND)
+            cli_note("content index: %s", index_err.text);
+        if (rc == 0)
+            (json ? print_json : print_text)(archive, stat, &failures, index_rc < 0 ? NULL : &index);
         json_decref(failures.list);
         mds_read_end(&txn);
         mds_close(&env);

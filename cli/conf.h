@@ -62,6 +62,12 @@ struct conf_metrics {
     uint64_t enabled;
     char *listen;
 };
+enum conf_text_headers { CONF_TEXT_COMMON, CONF_TEXT_ALL };
+struct conf_search {
+    uint64_t index, rate;
+    uint64_t text_headers; /* enum conf_text_headers */
+    char *trace_fields;    /* NULL: the default list */
+};
 struct conf_mask {
     char *name, *accounts, *networks, *clients, *hide;
 };
@@ -74,6 +80,7 @@ struct conf {
     struct conf_limits limits;
     struct conf_log log;
     struct conf_metrics metrics;
+    struct conf_search search;
     /* in the file's order */
     struct conf_listener *listeners;
     struct conf_certificate *certificates;

@@ -91,6 +91,13 @@ static const struct conf_key metrics_keys[] = {
     {"listen", CONF_ADDRESS, FIELD(metrics, listen), 0, 0, "127.0.0.1:9143", NULL},
 };
 
+static const struct conf_key search_keys[] = {
+    SWITCH("index", search, index, "true"),
+    NUMBER("rate", search, rate, 0, 1000000, "0"),
+    CHOICE("text-headers", search, text_headers, "common all", "common"), /* as enum conf_text_headers */
+    TEXT("trace-fields", CONF_TEXT, search, trace_fields),
+};
+
 static const struct conf_key mask_keys[] = {
     TEXT("accounts", CONF_TEXT, mask, accounts),
     TEXT("networks", CONF_NETWORKS, mask, networks),
@@ -105,7 +112,7 @@ static const struct conf_key mask_keys[] = {
      name##_keys, G_N_ELEMENTS(name##_keys)}
 
 const struct conf_group conf_groups[] = {
-    ONE(store), ONE(server), MANY(listener), MANY(certificate), ONE(login), ONE(limits), ONE(log), ONE(metrics), MANY(mask),
+    ONE(store), ONE(server), MANY(listener), MANY(certificate), ONE(login), ONE(limits), ONE(log), ONE(metrics), ONE(search), MANY(mask),
 };
 const size_t conf_groups_n = G_N_ELEMENTS(conf_groups);
 

@@ -17,6 +17,7 @@ static const struct command {
     {"build", cmd_build, "index vaults into an archive, or bring it up to date"},
     {"ls", cmd_ls, "list an archive's folders"},
     {"fetch", cmd_fetch, "fetch messages' items, as IMAP sends them"},
+    {"index", cmd_index, "index the texts of an archive, so that searches are fast"},
     {"search", cmd_search, "search a folder with IMAP's keys"},
     {"explain", cmd_explain, "show one item's structure, offsets and defects"},
     {"stat", cmd_stat, "counters, bytes a table, bytes an item, defects"},

@@ -1,6 +1,8 @@
 /* metrics: see metrics.h. The endpoint is metrics_http.c. */
 #include "metrics.h"
 
+#include "index_child.h"
+
 #include <glib.h>
 #include <mds/query.h>
 #include <stdatomic.h>
@@ -23,6 +25,7 @@ struct metrics {
     counter refused[IMAP_REFUSED_TLS + 1];
     counter handshakes[2]; /* full, resumed */
     counter logins_remembered, reloads[2];
+    struct index_child *_Atomic indexing; /* NULL: off */
     /* Slots are taken once each, by their name, which is static text of the server's. */
     struct {
         const char *_Atomic name;
@@ -267,12 +270,33 @@ static void format_store(struct mdsq_store *store, struct buf *out)
                c.logins_remembered, c.logins_hashed);
 }
 
+void metrics_set_indexing(struct metrics *m, struct index_child *child)
+{
+    atomic_store(&m->indexing, child);
+}
+
+static void format_indexing(struct metrics *m, struct buf *out)
+{
+    struct index_child_counters c;
+    const struct index_child *child = atomic_load(&m->indexing);
+    if (!child)
+        return;
+    index_child_counters(child, &c);
+    one(out, "mds_index_running", "gauge", NULL, "1 while the process lives that indexes in the background.", c.running);
+    one(out, "mds_index_starts", "counter", NULL, "Times that it was started.", c.starts);
+    family(out, "mds_index_items", "counter", NULL, "Items indexed in the background, and those that could not be read, once each time they were tried.");
+    buf_printf(out, "mds_index_items_total{result=\"ok\"} %" G_GUINT64_FORMAT "\nmds_index_items_total{result=\"failed\"} %" G_GUINT64_FORMAT "\n", c.items,
+               c.failed);
+    one(out, "mds_index_text_bytes", "counter", "bytes", "Decoded text that was indexed in the background.", c.text_bytes);
+}
+
 void metrics_format(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, struct buf *out)
 {
     format_sessions(m, imap, out);
     format_logins(m, out);
     format_commands(m, out);
     format_store(store, out);
+    format_indexing(m, out);
     format_process(out);
     family(out, "mds_reloads", "counter", NULL, "Times that the configuration was read again.");
     buf_printf(out, "mds_reloads_total{result=\"ok\"} %" G_GUINT64_FORMAT "\nmds_reloads_total{result=\"failed\"} %" G_GUINT64_FORMAT "\n",

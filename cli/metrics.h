@@ -22,6 +22,10 @@ void metrics_login(struct metrics *m, const struct imap_login_event *e);
 void metrics_command(struct metrics *m, const struct imap_command_event *e);
 void metrics_reloaded(struct metrics *m, bool ok);
 
+struct index_child;
+/* Whose counters are told besides; NULL: nobody's. It must live until it is taken back or the endpoint is stopped. */
+void metrics_set_indexing(struct metrics *m, struct index_child *child);
+
 /* The exposition, "# EOF" included. */
 void metrics_format(struct metrics *m, struct mdsq_store *store, const struct imap_server *imap, struct buf *out);
 

@@ -71,6 +71,22 @@ void talk_close(struct talk **talk)
     g_free(t);
 }
 
+void talk_set_search(struct talk *talk, const struct mdsq_search_settings *settings)
+{
+    mdsq_store_set_search(talk->store, settings);
+}
+
+static void print_line(const char *line, void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", line);
+}
+
+void talk_explain(struct talk *talk)
+{
+    imap_session_explain(talk->session, print_line, NULL);
+}
+
 /* ---- commands --------------------------------------------------------------------------------- */
 
 void talk_begin(struct talk *talk, const char *text)

@@ -20,6 +20,12 @@ struct talk;
 int talk_open(const char *store_dir, const char *archive, struct talk **out, struct error *err);
 void talk_close(struct talk **talk);
 
+struct mdsq_search_settings;
+/* How SEARCH works for this talk; before the first command. */
+void talk_set_search(struct talk *talk, const struct mdsq_search_settings *settings);
+/* Copies how each search went to standard error, a line a time. */
+void talk_explain(struct talk *talk);
+
 void talk_begin(struct talk *talk, const char *text);
 void talk_add(struct talk *talk, const char *text);
 /* A string in whatever form carries it: quoted or literal. */
