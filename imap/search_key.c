@@ -354,7 +354,8 @@ bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out)
         return false;
     if (minus != out->from_end)
         return imap_cursor_fail(at, "a partial range counts from one end");
-    if (out->first > out->last) { /* RFC 5267 4.4: 10:12 is 12:10 */
+    out->is_swapped = out->first > out->last;
+    if (out->is_swapped) {
         const uint32_t last = out->first;
         out->first = out->last;
         out->last = last;
@@ -364,8 +365,10 @@ bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out)
 
 void imap_put_partial(const struct imap_partial *p, struct buf *out)
 {
-    const char *sign = p->from_end ? "-" : "";
-    buf_printf(out, "%s%u:%s%u", sign, p->first, sign, p->last);
+    if (p->from_end && p->is_swapped)
+        buf_printf(out, "-%u:-%u", p->last, p->first);
+    else
+        buf_printf(out, p->from_end ? "-%u:-%u" : "%u:%u", p->first, p->last);
 }
 
 static bool take_return_option(struct imap_cursor *at, struct imap_search_program *out)

@@ -14,9 +14,10 @@
 /* partial-range (RFC 9394): the first-th to the last-th, from 1, counted from the end if both have a "-". */
 struct imap_partial {
     uint32_t first, last; /* first <= last, whichever was said first */
-    bool from_end;
+    bool from_end, is_swapped;
 };
 bool imap_take_partial(struct imap_cursor *at, struct imap_partial *out);
+/* From the end as it was said, else the smaller number first: RFC 5267 4.4 has 12:10 for 10:12. */
 void imap_put_partial(const struct imap_partial *p, struct buf *out);
 
 /* RFC 4731, RFC 5182, RFC 5267, RFC 9394 */
