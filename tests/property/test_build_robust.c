@@ -93,7 +93,7 @@ static void parse_badly(struct mime_parser *p, struct bytes item, struct mime_re
     mime_parse(p, item, out);
 }
 
-Test(build_robust, bad_items_cost_themselves, .timeout = 120)
+Test(build_robust, bad_items_cost_themselves, .timeout = 500)
 {
     const char *dir = TEMP_DIR(), *vault = maildir_new(path_join(dir, "v")), *store = path_join(dir, "s");
     struct indexer_report report;
@@ -288,7 +288,7 @@ static void keep_writing(const char *store, struct waits *w)
     _exit(0);
 }
 
-Test(build_robust, waiting_writers_get_their_turn, .timeout = 120)
+Test(build_robust, waiting_writers_get_their_turn, .timeout = 500)
 {
     const char *dir = TEMP_DIR(), *vault = maildir_new(path_join(dir, "v")), *store = path_join(dir, "s");
     struct indexer_report report;

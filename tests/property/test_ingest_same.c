@@ -109,7 +109,7 @@ static struct hash128 digest_of(struct vault *vault, uint64_t seed, bool is_plai
     return digest;
 }
 
-Test(ingest_same, any_workers_slots_flushes_and_kills_give_the_same_results, .timeout = 120)
+Test(ingest_same, any_workers_slots_flushes_and_kills_give_the_same_results, .timeout = 500)
 {
     struct rng rng = rng_start("ingest_same");
     const char *dir = TEMP_DIR();

@@ -314,7 +314,7 @@ static void corrupt_and_judge(const char *dir, struct rng r)
 
 /* In parts, so that they run side by side. */
 #define PART(n)                                                                                                        \
-    Test(mds_corruption, every_changed_byte_that_changes_an_answer_is_found_##n, .timeout = 280)                       \
+    Test(mds_corruption, every_changed_byte_that_changes_an_answer_is_found_##n, .timeout = 550)                       \
     {                                                                                                                  \
         struct rng r = rng_start("mds_corruption");                                                                    \
                                                                                                                        \

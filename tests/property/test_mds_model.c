@@ -614,7 +614,7 @@ static char *run(uint64_t seed, size_t batch, uint64_t map_bytes)
     return dump;
 }
 
-Test(mds_model, any_batch_size_gives_the_store_of_the_model, .timeout = 250)
+Test(mds_model, any_batch_size_gives_the_store_of_the_model, .timeout = 550)
 {
     static const struct {
         const char *name;

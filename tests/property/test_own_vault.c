@@ -238,7 +238,7 @@ static void check(const struct lab *lab)
     mds_close(&env);
 }
 
-Test(own_vault, nothing_wanted_is_lost_and_nothing_unwanted_comes_back, .timeout = 240)
+Test(own_vault, nothing_wanted_is_lost_and_nothing_unwanted_comes_back, .timeout = 550)
 {
     struct lab lab = {.rng = rng_start("own_vault"), .store = path_join(TEMP_DIR(), "store"), .vault = TEMP_DIR()};
     static const char *const subs[] = {"cur", "new", "tmp"};

@@ -171,7 +171,7 @@ static void transaction(struct model *m, struct rng *rng)
     segment_writer_close(&w);
 }
 
-Test(segment_crash, committed_items_survive_any_cut, .timeout = 120)
+Test(segment_crash, committed_items_survive_any_cut, .timeout = 500)
 {
     struct rng rng = rng_start("segment_crash");
 
@@ -194,7 +194,7 @@ Test(segment_crash, committed_items_survive_any_cut, .timeout = 120)
 }
 
 /* Every length that a torn record can have: the committed one stays, the next is filed behind it. */
-Test(segment_crash, torn_tail_at_every_byte, .timeout = 60)
+Test(segment_crash, torn_tail_at_every_byte, .timeout = 500)
 {
     struct rng rng = rng_of(17);
     struct model m = {.dir = TEMP_DIR(), .limit = UINT64_C(1) << 30, .active = 1};
