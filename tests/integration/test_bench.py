@@ -158,7 +158,7 @@ class Bench(unittest.TestCase):
         run = subprocess.run(["sh", "-c", 'ulimit -n 200 && exec "$0" archives --archives 40 --work "$1"', BENCH, self.temp.name],
                              capture_output=True, text=True)
         self.assertEqual(run.returncode, 77, run.stderr)
-        self.assertIn("264 descriptors", run.stdout)
+        self.assertIn("224 descriptors", run.stdout)
         self.assertIn("--archives 27", run.stdout)
 
     def test_idle_sessions(self):
