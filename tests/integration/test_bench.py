@@ -159,7 +159,7 @@ class Bench(unittest.TestCase):
                              capture_output=True, text=True)
         self.assertEqual(run.returncode, 77, run.stderr)
         self.assertIn("224 descriptors", run.stdout)
-        self.assertIn("--archives 27", run.stdout)
+        self.assertIn("--archives 34", run.stdout)
 
     def test_idle_sessions(self):
         result = self.live("idle", "--sessions", "20", "--messages", "60", "--rounds", "20", "--settle", "0", "--threads", "2")
