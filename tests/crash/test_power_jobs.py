@@ -20,7 +20,7 @@ from power_lib import SYNC, WRITE, Disk, records
 from power_places_lib import Places, Recorded, assert_complete, places_in_source, program
 
 CUTS = int(os.environ.get("MDS_POWER_CUTS", "12"))
-TRIES = max(24, CUTS)
+TRIES = max(40, CUTS)
 SEED = int(os.environ.get("SEED", "1"))
 ONLY = os.environ.get("MDS_POWER_PLACE", "")
 MESSAGES = 40
@@ -302,7 +302,7 @@ class Cutter:
         late = [e[0] for e in entries if e[0] >= first]
         commits = [e[0] for e in entries if e[0] >= first and e[1] == WRITE and e[2] & 1] or late  # what refers to things is there: are they?
         for k in range(TRIES):
-            at = (step.done, rng.choice(commits), step.done, rng.choice(late))[k % 4]
+            at = (step.done, commits[k // 2 % len(commits)], rng.choice(late), commits[k // 2 % len(commits)])[k % 4]
             disk = start.copy(lambda _, where: where == place)
             for entry in entries:
                 if entry[0] <= at:
