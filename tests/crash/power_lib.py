@@ -113,7 +113,7 @@ class Disk:
         self.dirs = {0: {}}  # as the program sees them; 0 is the root
         self.kept = {0: {}}
         self.pending = []    # (position, directories concerned, change)
-        self.syncs = set()   # (kind, place)
+        self.syncs = []      # (position, kind, place)
 
     def copy(self, ignored):
         """The same disk; from now on other syncs are left out."""
@@ -163,7 +163,7 @@ class Disk:
             self.files[inode].write(at, a, data)
             if flags & 1:
                 what = (kind_of(self.path_of(inode), True), "")
-                self.syncs.add(what)
+                self.syncs.append((at, *what))
                 if not self.ignored(*what):
                     self.files[inode].sync_range(at, a, len(data))
         elif kind == SIZE:
@@ -195,7 +195,7 @@ class Disk:
 
     def sync(self, flags, inode, until, path, callers):
         what = (kind_of(os.path.relpath(path, self.root), False), self.place_of(callers))
-        self.syncs.add(what)
+        self.syncs.append((until, *what))
         if self.ignored(*what):
             return
         whole = bool(flags & 2)

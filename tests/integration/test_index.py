@@ -128,18 +128,21 @@ def of_another_archive(lab, want):
 def killed(lab, want):
     """At any time: what is there is whole, and the next run goes on."""
     command = [os.path.join(bin_dir(), "mds"), "index", "--store", lab.store, "--archive", "mail", "--progress", "none", "--memory", "1", "--jobs", "2"]
-    index(lab, "--rebuild")
-    kills = 0
-    for i in range(14):
-        began = time.monotonic()
-        process = subprocess.Popen(command + (["--rebuild"] if i % 4 == 0 else ["--merge"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.02 + i * 0.03)
+    began = time.monotonic()
+    index(lab, "--memory", "1", "--jobs", "2", "--rebuild")
+    whole = time.monotonic() - began
+    kills, runs = 0, 14
+    for i in range(runs):
+        # An index from the beginning, then one that goes on where that was killed.
+        share = (i + 0.5) / runs if i % 2 == 0 else 0.4 * (runs - i) / runs
+        process = subprocess.Popen(command + (["--rebuild"] if i % 2 == 0 else ["--merge"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(share * whole)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
         keys = list(want)[i % len(want)]
-        assert search(lab, *keys)[0] == want[keys][0], (keys, time.monotonic() - began)
+        assert search(lab, *keys)[0] == want[keys][0], (keys, share)
         if i % 3 == 0:
             found = verify(lab, check=False)
             assert found.returncode in (0, 3), found
