@@ -9,9 +9,9 @@
 #include "base/hash.h"
 #include "mime/mime.h"
 
-enum class { SEPARATOR, LETTER, DENSE };
+enum kind { SEPARATOR, LETTER, DENSE };
 
-/* ---- classes ---- */
+/* ---- kinds of characters ---- */
 
 #define WORDS_VERSION 1u /* of the table and of the cutting: part of the fingerprint */
 
@@ -19,7 +19,7 @@ enum class { SEPARATOR, LETTER, DENSE };
  * treated in bulk; marks go with the letters that they stand on. */
 static const struct {
     uint32_t from;
-    enum class class;
+    enum kind kind;
 } ranges[] = {
     {0x80, SEPARATOR},    {0xaa, LETTER},       {0xab, SEPARATOR},    {0xb2, LETTER},        {0xb4, SEPARATOR},
     {0xb5, LETTER},       {0xb6, SEPARATOR},    {0xb9, LETTER},       {0xbb, SEPARATOR},     {0xc0, LETTER},
@@ -65,13 +65,19 @@ static const uint8_t letters[256] = {
     1,         1, 1, 1, 1, 1, 1, 1, 1, 1, 1,         1, 1, 1, 1, 1,         1, 1, 1, 1, 1,
 };
 
-static enum class class_of(uint32_t c) {
+static enum kind kind_of(uint32_t c)
+{
     size_t low = 0, high = RANGES_N - 1; /* ranges[low].from <= c < ranges[high].from */
 
-    while (high - low > 1){const size_t middle = (low + high) / 2;
+    while (high - low > 1) {
+        const size_t middle = (low + high) / 2;
 
-                           if (ranges[middle].from <= c) low = middle; else high = middle;}
-return ranges[low].class;
+        if (ranges[middle].from <= c)
+            low = middle;
+        else
+            high = middle;
+    }
+    return ranges[low].kind;
 }
 
 /* Length of the character at p < end that is not ASCII, 0 if these bytes are none: overlong, surrogate, cut off. */
@@ -95,17 +101,20 @@ static size_t char_decode(const uint8_t *p, const uint8_t *end, uint32_t *out)
     return n;
 }
 
-/* Class and length of the character at p < end; bytes that are none are separators one by one. */
-static enum class char_class(const uint8_t *p, const uint8_t *end, size_t *n_out) {
+/* Kind and length of the character at p < end; bytes that are none are separators one by one. */
+static enum kind char_kind(const uint8_t *p, const uint8_t *end, size_t *n_out)
+{
     uint32_t c = 0;
 
     *n_out = 1;
-    if (*p < 0x80) return IS_LETTER(*p) ? LETTER : SEPARATOR;
+    if (*p < 0x80)
+        return IS_LETTER(*p) ? LETTER : SEPARATOR;
     const size_t n = char_decode(p, end, &c);
 
-    if (n == 0) return SEPARATOR;
+    if (n == 0)
+        return SEPARATOR;
     *n_out = n;
-    return class_of(c);
+    return kind_of(c);
 }
 
 /* ---- runs ---- */
@@ -115,25 +124,25 @@ static bool run_next(struct mime_words *w, size_t *begin_out)
 {
     const uint8_t *const p = w->text.p, *const end = p + w->text.n;
     const uint8_t *at = p + w->pos;
-    enum class class = SEPARATOR;
+    enum kind kind = SEPARATOR;
     size_t n = 0;
 
     for (; at < end; at += n) {
         while (at < end && *at < 0x80 && !IS_LETTER(*at))
             at++;
-        if (at == end || (class = char_class(at, end, &n)) != SEPARATOR)
+        if (at == end || (kind = char_kind(at, end, &n)) != SEPARATOR)
             break;
     }
     if (at == end)
         return false;
     *begin_out = (size_t)(at - p);
-    w->dense = class == DENSE;
+    w->dense = kind == DENSE;
     for (at += n; at < end; at += n) {
-        if (class == LETTER) {
+        if (kind == LETTER) {
             while (at < end && IS_LETTER(*at))
                 at++;
         }
-        if (at == end || char_class(at, end, &n) != class)
+        if (at == end || char_kind(at, end, &n) != kind)
             break;
     }
     w->run_end = (size_t)(at - p);
