@@ -9,13 +9,12 @@
 
 #include "base/hash.h"
 #include "mime/words.h"
-
 #include <errno.h>
 #include <sys/random.h>
 
 #define META_TEXT_ID  "text.id"
 #define TEXT_ID_BYTES 16u
-#define TEXT_VERSION  1u /* of what filing_text_terms gives */
+#define TEXT_VERSION  2u /* of what filing_text_terms gives */
 
 static void identity(struct bytes id, const struct filing_text_settings *s, struct buf *out)
 {
@@ -164,44 +163,84 @@ static bool has_addresses(enum mds_text_class c)
     return false;
 }
 
-static size_t give(enum mds_text_class c, struct bytes text, filing_text_fn *fn, void *arg)
+struct giving {
+    struct mime_texts *texts;
+    const struct mime_trace *trace;
+    struct filing_text_pairs *pairs;
+    filing_text_fn *fn;
+    void *arg;
+};
+
+static size_t give(const struct giving *g, enum mds_text_class c, struct bytes text)
 {
     struct mime_words w;
     struct bytes term;
 
     mime_words_init(&w, text);
     while (mime_words_next(&w, &term))
-        fn(c, term, arg);
+        g->fn(c, term, g->arg);
+    mime_pairs_add(&g->pairs->of[c], text);
+    g->pairs->classes |= MDS_TEXT_MASK(c);
     return text.n;
 }
 
-static size_t give_own(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
-                       filing_text_fn *fn, void *arg)
+/* A field whose value has a class of its own. What stands across the border of name and value is text of the header. */
+static size_t give_value(const struct giving *g, const struct mime_text *text, enum mds_text_class c)
 {
-    const enum mds_text_class c = filing_text_class(text->name);
-    struct bytes whole, value, bare;
-    size_t n;
+    const struct bytes whole = mime_texts_whole(g->texts, text), value = mime_texts_value(g->texts, text);
+    const size_t border = whole.n - value.n;
+    const size_t n = give(g, MDS_TEXT_HEADER, bytes_slice(whole, 0, border)) + give(g, c, value);
+    struct bytes bare;
 
-    if (mime_trace_has(trace, text->name))
-        return give(MDS_TEXT_HEADER, mime_texts_name(texts, text), fn, arg);
-    whole = mime_texts_whole(texts, text);
-    if (c == MDS_TEXT_HEADER)
-        return give(c, whole, fn, arg);
-    value = mime_texts_value(texts, text);
-    n = give(MDS_TEXT_HEADER, bytes_slice(whole, 0, whole.n - value.n), fn, arg) + give(c, value, fn, arg);
-    if (has_addresses(c) && mime_texts_bare(texts, text, &bare))
-        (void)give(c, bare, fn, arg);
+    mime_pairs_add(&g->pairs->of[MDS_TEXT_HEADER], bytes_slice(whole, border - 1, 2));
+    if (has_addresses(c) && mime_texts_bare(g->texts, text, &bare))
+        (void)give(g, MDS_TEXT_BARE, bare);
     return n;
 }
 
-size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
-                         filing_text_fn *fn, void *arg)
+static size_t give_own(const struct giving *g, const struct mime_text *text)
 {
+    const enum mds_text_class c = filing_text_class(text->name);
+
+    if (mime_trace_has(g->trace, text->name))
+        return give(g, MDS_TEXT_HEADER, mime_texts_name(g->texts, text));
+    return c == MDS_TEXT_HEADER ? give(g, c, mime_texts_whole(g->texts, text)) : give_value(g, text, c);
+}
+
+size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
+                         struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg)
+{
+    const struct giving g = {texts, trace, pairs, fn, arg};
+
     switch (text->kind) {
-    case MIME_TEXT_OWN: return give_own(texts, text, trace, fn, arg);
-    case MIME_TEXT_PART: return give(MDS_TEXT_MIME, mime_texts_whole(texts, text), fn, arg);
-    case MIME_TEXT_ATTACHED: return give(MDS_TEXT_BODY, mime_texts_whole(texts, text), fn, arg);
-    case MIME_TEXT_BODY: return give(MDS_TEXT_BODY, mime_texts_body(texts, text), fn, arg);
+    case MIME_TEXT_OWN: return give_own(&g, text);
+    case MIME_TEXT_PART: return give(&g, MDS_TEXT_MIME, mime_texts_whole(texts, text));
+    case MIME_TEXT_ATTACHED: return give(&g, MDS_TEXT_BODY, mime_texts_whole(texts, text));
+    case MIME_TEXT_BODY: return give(&g, MDS_TEXT_BODY, mime_texts_body(texts, text));
     }
     return 0;
+}
+
+struct pairs_giving {
+    enum mds_text_class c;
+    filing_text_fn *fn;
+    void *arg;
+};
+
+static void give_pair(struct bytes term, void *arg)
+{
+    const struct pairs_giving *g = arg;
+
+    g->fn(g->c, term, g->arg);
+}
+
+void filing_text_pairs(struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg)
+{
+    for (unsigned c = 0; c < MDS_TEXT_CLASSES; c++) {
+        if (!(pairs->classes & MDS_TEXT_MASK(c)))
+            continue;
+        mime_pairs_each(&pairs->of[c], give_pair, &(struct pairs_giving){(enum mds_text_class)c, fn, arg});
+        pairs->of[c] = (struct mime_pairs){0};
+    }
+    pairs->classes = 0;
 }

@@ -244,6 +244,7 @@ int index_reader_terms(struct index_reader *r, filing_text_fn *fn, void *arg, ui
     int rc;
     mime_texts_begin(&r->texts, &r->parts, MIME_TEXTS_ALL, read_view, r);
     while ((rc = mime_texts_next(&r->texts, &text, err)) > 0)
-        *bytes += filing_text_terms(&r->texts, &text, r->archive->trace, fn, arg);
+        *bytes += filing_text_terms(&r->texts, &text, r->archive->trace, &r->pairs, fn, arg);
+    filing_text_pairs(&r->pairs, fn, arg);
     return rc;
 }

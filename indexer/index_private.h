@@ -30,6 +30,7 @@ struct index_reader {
     struct mds_txn *txn;
     struct mime_texts texts;
     struct buf whole, part;
+    struct filing_text_pairs pairs;
     /* of the item in hand */
     struct vault_body *body; /* NULL: it is in `whole` */
     struct mime_parts parts;

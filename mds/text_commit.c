@@ -37,21 +37,24 @@ static struct sort_term *terms_sorted(const struct mds_text_batch *b)
     return v;
 }
 
-/* Postings by term, of each term in order of item: begin[t] is where those of term t begin. */
-static uint32_t *postings_sorted(const struct mds_text_batch *b, size_t *begin)
+/* Postings by term, of each term in order of item: those of term t end at end[t], where those of t + 1 begin. */
+static uint32_t *postings_sorted(const struct mds_text_batch *b, size_t *end)
 {
     uint32_t *v = malloc((b->log_n + 1) * sizeof *v);
     size_t at = 0;
 
     ASSERT(v);
-    for (uint32_t i = 0; i < b->terms_n; i++) {
-        begin[i] = at;
-        at += b->terms[i].count;
+    memset(end, 0, b->terms_n * sizeof *end);
+    for (size_t i = 0; i < b->log_n; i++)
+        end[b->log_term[i]]++;
+    for (uint32_t i = 0; i < b->terms_n; i++) { /* now where each begins */
+        const size_t n = end[i];
+
+        end[i] = at;
+        at += n;
     }
     for (size_t i = 0; i < b->log_n; i++)
-        v[begin[b->log_term[i]]++] = b->log_posting[i];
-    for (uint32_t i = 0; i < b->terms_n; i++)
-        begin[i] -= b->terms[i].count;
+        v[end[b->log_term[i]]++] = b->log_posting[i];
     return v;
 }
 
@@ -111,21 +114,22 @@ void groups_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n,
 static void terms_write(const struct mds_text_batch *b, struct text_writer *w)
 {
     struct sort_term *terms = terms_sorted(b);
-    size_t *begin = malloc((b->terms_n + 1) * sizeof *begin);
+    size_t *end = malloc((b->terms_n + 1) * sizeof *end);
     uint32_t *ids = malloc((b->items_n + 1) * sizeof *ids);
 
-    ASSERT(begin && ids);
-    uint32_t *postings = postings_sorted(b, begin);
+    ASSERT(end && ids);
+    uint32_t *postings = postings_sorted(b, end);
 
     for (uint32_t i = 0; i < b->terms_n; i++) {
-        const struct batch_term *t = &b->terms[terms[i].term];
+        const uint32_t t = terms[i].term;
+        const size_t begin = t ? end[t - 1] : 0;
 
-        writer_term(w, batch_term_bytes(b, t));
-        groups_write(b, postings + begin[terms[i].term], t->count, ids, w);
+        writer_term(w, batch_term_bytes(b, &b->terms[t]));
+        groups_write(b, postings + begin, (uint32_t)(end[t] - begin), ids, w);
     }
     free(postings);
     free(ids);
-    free(begin);
+    free(end);
     free(terms);
 }
 
@@ -207,12 +211,14 @@ int mds_text_commit(struct mds_text *text, struct mds_text_batch *b, struct erro
 
     if (b->items_n == 0)
         return BASE_OK;
+    batch_settle(b);
     roaring_bitmap_t *items = items_of(b);
 
     writer_init(&w, b->items[0], b->items[b->items_n - 1]);
     w.s.text_bytes = b->text_bytes;
     terms_write(b, &w);
-    grams_write(b, &w);
+    chars_write_separators(b, &w);
+    chars_write_grams(b, &w);
     anchors_of(b, &w, items);
     const int rc = text_write(text, commit_write, &(struct commit){text, &w, items}, err);
 

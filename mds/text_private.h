@@ -8,7 +8,7 @@
  *   text_block.c    blocks of the dictionary and rows of postings, checked when first met
  *   text_record.c   the postings of one term, streamed
  *   text_write.c    a new segment's rows, from terms in order
- *   text_batch.c text_grams.c text_commit.c    from items to a segment
+ *   text_batch.c text_chars.c text_commit.c    from items to a segment
  *   text_merge.c    from segments to one
  *   text_scan.c text_find.c                    searching
  *   text_stat.c text_verify.c
@@ -321,31 +321,55 @@ struct text_search {
 };
 int search_part(struct mds_text_reader *r, const struct text_part *part, struct text_search *s, struct error *err);
 
-/* ---- batches (text_batch.c, text_grams.c) --------------------------------------------------------------------- */
+/* ---- batches (text_batch.c, text_chars.c) --------------------------------------------------------------------- */
 
 #define BATCH_MASK_BITS 9u /* a posting in memory: index of the item, mask */
 #define BATCH_ITEMS_MAX (UINT32_C(1) << (32u - BATCH_MASK_BITS))
 
 struct batch_term {
     uint32_t text, n; /* offset and length in the arena */
-    uint32_t count;
-    uint32_t item; /* index + 1 of the last item that has it */
-    uint32_t at;   /* of its posting in the log */
 };
 
+struct batch_slot { /* half a line of the cache says for nearly all terms whether it is theirs */
+    uint32_t hash;
+    uint32_t term; /* index + 1 */
+    uint8_t n;
+    uint8_t head[23]; /* of its text, then zeros */
+};
+
+struct batch_word { /* a term of the item in hand */
+    uint32_t hash;
+    uint32_t text; /* offset in the hand's text */
+    uint16_t n, mask;
+};
+
+struct batch_hand {
+    struct buf text;
+    struct batch_word *v;
+    uint32_t n, cap;
+    uint32_t *slots; /* index + 1 */
+    uint32_t slots_n;
+    uint64_t seed; /* of the hashes: mail that was made for equal ones must not slow us down */
+};
+
+struct chars;
+
 struct mds_text_batch {
+    struct batch_hand hand; /* of the last item, until the next begins */
     struct buf arena;
     struct batch_term *terms;
     uint32_t terms_n, terms_cap;
-    uint64_t *slots; /* upper half of the hash, index + 1 */
+    struct batch_slot *slots;
     uint32_t slots_n;
     uint32_t *log_term, *log_posting;
     size_t log_n, log_cap;
+    struct chars *chars;
     uint32_t *items;
     uint64_t *tags;
     uint32_t items_n, items_cap;
     uint64_t text_bytes;
 };
+void batch_settle(struct mds_text_batch *b); /* the item in hand goes into terms and log */
 static inline struct bytes batch_term_bytes(const struct mds_text_batch *b, const struct batch_term *t)
 {
     return bytes_of(b->arena.p + t->text, t->n);
@@ -355,6 +379,15 @@ static inline struct bytes batch_term_bytes(const struct mds_text_batch *b, cons
 void groups_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n, uint32_t *ids, struct text_writer *w);
 
 bool gram_is(struct bytes term); /* one character below U+0800, and nothing else: has postings of its own */
-void grams_write(const struct mds_text_batch *b, struct text_writer *w);
+struct chars *chars_new(void);
+void chars_free(struct chars *g);
+void chars_reset(struct chars *g);
+size_t chars_bytes(const struct chars *g);
+/* Of the item in hand: the letters of a term; a term of ASCII separators (false: it is another). */
+void chars_add_grams(struct chars *g, struct bytes term, uint32_t mask);
+bool chars_add_separators(struct chars *g, struct bytes term, uint32_t mask);
+void chars_item(struct chars *g, uint32_t items_n); /* that was all of the last item of so many */
+void chars_write_separators(const struct mds_text_batch *b, struct text_writer *w); /* behind all other terms */
+void chars_write_grams(const struct mds_text_batch *b, struct text_writer *w);
 
 #endif

@@ -1,71 +1,75 @@
 /*
- * Terms of texts and needles. Everything rests on one property: the class of a character depends on its own bytes
- * alone, and UTF-8 tells where characters begin, so a needle is cut at the same places as the text that holds it, but
- * for its two ends. Those are open: what stands there may be the middle of a longer run.
+ * Terms of texts. Everything rests on one property: the kind of a character depends on its own bytes alone, and UTF-8
+ * tells where characters begin, so a needle (needle.c) is cut at the same places as the text that holds it.
+ *
+ * Runs come first, then the separators above ASCII.
  */
-#include "mime/words.h"
+#include "words_private.h"
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "mime/mime.h"
 
-enum kind { SEPARATOR, LETTER, DENSE };
-
 /* ---- kinds of characters ---- */
 
-#define WORDS_VERSION 1u /* of the table and of the cutting: part of the fingerprint */
+#define WORDS_VERSION 2u /* of the table and of the cutting: part of the fingerprint */
 
 /* From each code point to before the next. Casemapped text holds no composed or compatibility characters, so they are
  * treated in bulk; marks go with the letters that they stand on. */
 static const struct {
     uint32_t from;
-    enum kind kind;
+    enum words_kind kind;
 } ranges[] = {
-    {0x80, SEPARATOR},    {0xaa, LETTER},       {0xab, SEPARATOR},    {0xb2, LETTER},        {0xb4, SEPARATOR},
-    {0xb5, LETTER},       {0xb6, SEPARATOR},    {0xb9, LETTER},       {0xbb, SEPARATOR},     {0xc0, LETTER},
-    {0xd7, SEPARATOR},    {0xd8, LETTER},       {0xf7, SEPARATOR},    {0xf8, LETTER},        {0x37e, SEPARATOR},
-    {0x37f, LETTER},      {0x387, SEPARATOR},   {0x388, LETTER},      {0x55a, SEPARATOR},    {0x560, LETTER},
-    {0x589, SEPARATOR},   {0x591, LETTER},      {0x5be, SEPARATOR},   {0x5bf, LETTER},       {0x5c0, SEPARATOR},
-    {0x5c1, LETTER},      {0x5c3, SEPARATOR},   {0x5c4, LETTER},      {0x5c6, SEPARATOR},    {0x5c7, LETTER},
-    {0x5f3, SEPARATOR},   {0x610, LETTER},      {0x61b, SEPARATOR},   {0x620, LETTER},       {0x66a, SEPARATOR},
-    {0x66e, LETTER},      {0x6d4, SEPARATOR},   {0x6d5, LETTER},      {0x6dd, SEPARATOR},    {0x6df, LETTER},
-    {0x700, SEPARATOR},   {0x710, LETTER},      {0x964, SEPARATOR},   {0x966, LETTER},       {0x970, SEPARATOR},
-    {0x971, LETTER},      {0xdf4, SEPARATOR},   {0xdf5, LETTER},      {0xe00, DENSE},        {0xe3f, SEPARATOR},
-    {0xe40, DENSE},       {0xe4f, SEPARATOR},   {0xe50, DENSE},       {0xe5a, SEPARATOR},    {0xe80, DENSE},
-    {0xf00, LETTER},      {0xf01, SEPARATOR},   {0xf18, LETTER},      {0xf3a, SEPARATOR},    {0xf3e, LETTER},
-    {0xf85, SEPARATOR},   {0xf86, LETTER},      {0xfbe, SEPARATOR},   {0x1000, DENSE},       {0x104a, SEPARATOR},
-    {0x1050, DENSE},      {0x10a0, LETTER},     {0x10fb, SEPARATOR},  {0x10fc, LETTER},      {0x1100, DENSE},
-    {0x1200, LETTER},     {0x1361, SEPARATOR},  {0x1369, LETTER},     {0x1400, SEPARATOR},   {0x1401, LETTER},
-    {0x166d, SEPARATOR},  {0x166f, LETTER},     {0x1680, SEPARATOR},  {0x1681, LETTER},      {0x169b, SEPARATOR},
-    {0x16a0, LETTER},     {0x16eb, SEPARATOR},  {0x16ee, LETTER},     {0x1735, SEPARATOR},   {0x1740, LETTER},
-    {0x1780, DENSE},      {0x17d4, SEPARATOR},  {0x17d7, DENSE},      {0x17d8, SEPARATOR},   {0x17dc, DENSE},
-    {0x1800, SEPARATOR},  {0x180b, LETTER},     {0x180e, SEPARATOR},  {0x180f, LETTER},      {0x1944, SEPARATOR},
-    {0x1946, LETTER},     {0x2000, SEPARATOR},  {0x2c00, LETTER},     {0x2cf9, SEPARATOR},   {0x2d00, LETTER},
-    {0x2e00, SEPARATOR},  {0x2e80, DENSE},      {0x2ff0, SEPARATOR},  {0x3005, DENSE},       {0x3008, SEPARATOR},
-    {0x3021, DENSE},      {0x3030, SEPARATOR},  {0x3031, DENSE},      {0x303d, SEPARATOR},   {0x3041, DENSE},
-    {0x30fb, SEPARATOR},  {0x30fc, DENSE},      {0x3200, SEPARATOR},  {0x3400, DENSE},       {0x4dc0, SEPARATOR},
-    {0x4e00, DENSE},      {0xa490, SEPARATOR},  {0xa4d0, LETTER},     {0xa4fe, SEPARATOR},   {0xa500, LETTER},
-    {0xa60d, SEPARATOR},  {0xa610, LETTER},     {0xa960, DENSE},      {0xa980, LETTER},      {0xa9c1, SEPARATOR},
-    {0xa9cf, LETTER},     {0xac00, DENSE},      {0xd800, SEPARATOR},  {0xf900, DENSE},       {0xfb00, LETTER},
-    {0xfd3e, SEPARATOR},  {0xfd50, LETTER},     {0xfdfc, SEPARATOR},  {0xfe20, LETTER},      {0xfe30, SEPARATOR},
-    {0xfe70, LETTER},     {0xfeff, SEPARATOR},  {0xff10, LETTER},     {0xff1a, SEPARATOR},   {0xff21, LETTER},
-    {0xff3b, SEPARATOR},  {0xff41, LETTER},     {0xff5b, SEPARATOR},  {0xff66, DENSE},       {0xffe0, SEPARATOR},
-    {0x10000, LETTER},    {0x10100, SEPARATOR}, {0x10140, LETTER},    {0x16fe0, DENSE},      {0x18e00, LETTER},
-    {0x1aff0, DENSE},     {0x1b300, LETTER},    {0x1bca0, SEPARATOR}, {0x1bcb0, LETTER},     {0x1cf50, SEPARATOR},
-    {0x1d400, LETTER},    {0x1d800, SEPARATOR}, {0x1df00, LETTER},    {0x1f000, SEPARATOR},  {0x1fbf0, LETTER},
-    {0x1fc00, SEPARATOR}, {0x20000, DENSE},     {0x40000, SEPARATOR}, {0x110000, SEPARATOR},
+    {0x80, WORDS_SEPARATOR},    {0xaa, WORDS_LETTER},      {0xab, WORDS_SEPARATOR},    {0xb2, WORDS_LETTER},
+    {0xb4, WORDS_SEPARATOR},    {0xb5, WORDS_LETTER},      {0xb6, WORDS_SEPARATOR},    {0xb9, WORDS_LETTER},
+    {0xbb, WORDS_SEPARATOR},    {0xc0, WORDS_LETTER},      {0xd7, WORDS_SEPARATOR},    {0xd8, WORDS_LETTER},
+    {0xf7, WORDS_SEPARATOR},    {0xf8, WORDS_LETTER},      {0x37e, WORDS_SEPARATOR},   {0x37f, WORDS_LETTER},
+    {0x387, WORDS_SEPARATOR},   {0x388, WORDS_LETTER},     {0x55a, WORDS_SEPARATOR},   {0x560, WORDS_LETTER},
+    {0x589, WORDS_SEPARATOR},   {0x591, WORDS_LETTER},     {0x5be, WORDS_SEPARATOR},   {0x5bf, WORDS_LETTER},
+    {0x5c0, WORDS_SEPARATOR},   {0x5c1, WORDS_LETTER},     {0x5c3, WORDS_SEPARATOR},   {0x5c4, WORDS_LETTER},
+    {0x5c6, WORDS_SEPARATOR},   {0x5c7, WORDS_LETTER},     {0x5f3, WORDS_SEPARATOR},   {0x610, WORDS_LETTER},
+    {0x61b, WORDS_SEPARATOR},   {0x620, WORDS_LETTER},     {0x66a, WORDS_SEPARATOR},   {0x66e, WORDS_LETTER},
+    {0x6d4, WORDS_SEPARATOR},   {0x6d5, WORDS_LETTER},     {0x6dd, WORDS_SEPARATOR},   {0x6df, WORDS_LETTER},
+    {0x700, WORDS_SEPARATOR},   {0x710, WORDS_LETTER},     {0x964, WORDS_SEPARATOR},   {0x966, WORDS_LETTER},
+    {0x970, WORDS_SEPARATOR},   {0x971, WORDS_LETTER},     {0xdf4, WORDS_SEPARATOR},   {0xdf5, WORDS_LETTER},
+    {0xe00, WORDS_DENSE},       {0xe3f, WORDS_SEPARATOR},  {0xe40, WORDS_DENSE},       {0xe4f, WORDS_SEPARATOR},
+    {0xe50, WORDS_DENSE},       {0xe5a, WORDS_SEPARATOR},  {0xe80, WORDS_DENSE},       {0xf00, WORDS_LETTER},
+    {0xf01, WORDS_SEPARATOR},   {0xf18, WORDS_LETTER},     {0xf3a, WORDS_SEPARATOR},   {0xf3e, WORDS_LETTER},
+    {0xf85, WORDS_SEPARATOR},   {0xf86, WORDS_LETTER},     {0xfbe, WORDS_SEPARATOR},   {0x1000, WORDS_DENSE},
+    {0x104a, WORDS_SEPARATOR},  {0x1050, WORDS_DENSE},     {0x10a0, WORDS_LETTER},     {0x10fb, WORDS_SEPARATOR},
+    {0x10fc, WORDS_LETTER},     {0x1100, WORDS_DENSE},     {0x1200, WORDS_LETTER},     {0x1361, WORDS_SEPARATOR},
+    {0x1369, WORDS_LETTER},     {0x1400, WORDS_SEPARATOR}, {0x1401, WORDS_LETTER},     {0x166d, WORDS_SEPARATOR},
+    {0x166f, WORDS_LETTER},     {0x1680, WORDS_SEPARATOR}, {0x1681, WORDS_LETTER},     {0x169b, WORDS_SEPARATOR},
+    {0x16a0, WORDS_LETTER},     {0x16eb, WORDS_SEPARATOR}, {0x16ee, WORDS_LETTER},     {0x1735, WORDS_SEPARATOR},
+    {0x1740, WORDS_LETTER},     {0x1780, WORDS_DENSE},     {0x17d4, WORDS_SEPARATOR},  {0x17d7, WORDS_DENSE},
+    {0x17d8, WORDS_SEPARATOR},  {0x17dc, WORDS_DENSE},     {0x1800, WORDS_SEPARATOR},  {0x180b, WORDS_LETTER},
+    {0x180e, WORDS_SEPARATOR},  {0x180f, WORDS_LETTER},    {0x1944, WORDS_SEPARATOR},  {0x1946, WORDS_LETTER},
+    {0x2000, WORDS_SEPARATOR},  {0x2c00, WORDS_LETTER},    {0x2cf9, WORDS_SEPARATOR},  {0x2d00, WORDS_LETTER},
+    {0x2e00, WORDS_SEPARATOR},  {0x2e80, WORDS_DENSE},     {0x2ff0, WORDS_SEPARATOR},  {0x3005, WORDS_DENSE},
+    {0x3008, WORDS_SEPARATOR},  {0x3021, WORDS_DENSE},     {0x3030, WORDS_SEPARATOR},  {0x3031, WORDS_DENSE},
+    {0x303d, WORDS_SEPARATOR},  {0x3041, WORDS_DENSE},     {0x30fb, WORDS_SEPARATOR},  {0x30fc, WORDS_DENSE},
+    {0x3200, WORDS_SEPARATOR},  {0x3400, WORDS_DENSE},     {0x4dc0, WORDS_SEPARATOR},  {0x4e00, WORDS_DENSE},
+    {0xa490, WORDS_SEPARATOR},  {0xa4d0, WORDS_LETTER},    {0xa4fe, WORDS_SEPARATOR},  {0xa500, WORDS_LETTER},
+    {0xa60d, WORDS_SEPARATOR},  {0xa610, WORDS_LETTER},    {0xa960, WORDS_DENSE},      {0xa980, WORDS_LETTER},
+    {0xa9c1, WORDS_SEPARATOR},  {0xa9cf, WORDS_LETTER},    {0xac00, WORDS_DENSE},      {0xd800, WORDS_SEPARATOR},
+    {0xf900, WORDS_DENSE},      {0xfb00, WORDS_LETTER},    {0xfd3e, WORDS_SEPARATOR},  {0xfd50, WORDS_LETTER},
+    {0xfdfc, WORDS_SEPARATOR},  {0xfe20, WORDS_LETTER},    {0xfe30, WORDS_SEPARATOR},  {0xfe70, WORDS_LETTER},
+    {0xfeff, WORDS_SEPARATOR},  {0xff10, WORDS_LETTER},    {0xff1a, WORDS_SEPARATOR},  {0xff21, WORDS_LETTER},
+    {0xff3b, WORDS_SEPARATOR},  {0xff41, WORDS_LETTER},    {0xff5b, WORDS_SEPARATOR},  {0xff66, WORDS_DENSE},
+    {0xffe0, WORDS_SEPARATOR},  {0x10000, WORDS_LETTER},   {0x10100, WORDS_SEPARATOR}, {0x10140, WORDS_LETTER},
+    {0x16fe0, WORDS_DENSE},     {0x18e00, WORDS_LETTER},   {0x1aff0, WORDS_DENSE},     {0x1b300, WORDS_LETTER},
+    {0x1bca0, WORDS_SEPARATOR}, {0x1bcb0, WORDS_LETTER},   {0x1cf50, WORDS_SEPARATOR}, {0x1d400, WORDS_LETTER},
+    {0x1d800, WORDS_SEPARATOR}, {0x1df00, WORDS_LETTER},   {0x1f000, WORDS_SEPARATOR}, {0x1fbf0, WORDS_LETTER},
+    {0x1fc00, WORDS_SEPARATOR}, {0x20000, WORDS_DENSE},    {0x40000, WORDS_SEPARATOR}, {0x110000, WORDS_SEPARATOR},
 };
 #define RANGES_N (sizeof ranges / sizeof *ranges)
 
-/* Of ASCII; above it the character must be looked at. */
-#define IS_LETTER(c) (letters[(c)] == 1)
-static const uint8_t letters[256] = {
-    ['0'] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ['A'] = 1, 1, 1, 1, 1, 1,         1, 1, 1, 1, 1,
-    1,         1, 1, 1, 1, 1, 1, 1, 1, 1, 1,         1, 1, 1, 1, ['a'] = 1, 1, 1, 1, 1, 1,
-    1,         1, 1, 1, 1, 1, 1, 1, 1, 1, 1,         1, 1, 1, 1, 1,         1, 1, 1, 1, 1,
+#define ONES_13  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+const uint8_t words_letters[256] = {
+    ['0'] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ['A'] = ONES_13, ONES_13, ['a'] = ONES_13, ONES_13,
 };
 
-static enum kind kind_of(uint32_t c)
+static enum words_kind kind_of(uint32_t c)
 {
     size_t low = 0, high = RANGES_N - 1; /* ranges[low].from <= c < ranges[high].from */
 
@@ -80,8 +84,7 @@ static enum kind kind_of(uint32_t c)
     return ranges[low].kind;
 }
 
-/* Length of the character at p < end that is not ASCII, 0 if these bytes are none: overlong, surrogate, cut off. */
-static size_t char_decode(const uint8_t *p, const uint8_t *end, uint32_t *out)
+size_t words_char_decode(const uint8_t *p, const uint8_t *end, uint32_t *out)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t c = *p;
@@ -101,67 +104,50 @@ static size_t char_decode(const uint8_t *p, const uint8_t *end, uint32_t *out)
     return n;
 }
 
-/* Kind and length of the character at p < end; bytes that are none are separators one by one. */
-static enum kind char_kind(const uint8_t *p, const uint8_t *end, size_t *n_out)
+enum words_kind words_char_kind(const uint8_t *p, const uint8_t *end, size_t *n_out)
 {
     uint32_t c = 0;
 
     *n_out = 1;
     if (*p < 0x80)
-        return IS_LETTER(*p) ? LETTER : SEPARATOR;
-    const size_t n = char_decode(p, end, &c);
+        return WORDS_IS_LETTER(*p) ? WORDS_LETTER : WORDS_SEPARATOR;
+    const size_t n = words_char_decode(p, end, &c);
 
     if (n == 0)
-        return SEPARATOR;
+        return WORDS_SEPARATOR;
     *n_out = n;
     return kind_of(c);
 }
 
 /* ---- runs ---- */
 
-/* The next run at or after pos: its begin, and by run_end its end. False: there is none. */
-static bool run_next(struct mime_words *w, size_t *begin_out)
+bool words_run_next(struct mime_words *w, size_t *begin_out)
 {
     const uint8_t *const p = w->text.p, *const end = p + w->text.n;
     const uint8_t *at = p + w->pos;
-    enum kind kind = SEPARATOR;
+    enum words_kind kind = WORDS_SEPARATOR;
     size_t n = 0;
 
     for (; at < end; at += n) {
-        while (at < end && *at < 0x80 && !IS_LETTER(*at))
+        while (at < end && *at < 0x80 && !WORDS_IS_LETTER(*at))
             at++;
-        if (at == end || (kind = char_kind(at, end, &n)) != SEPARATOR)
+        if (at == end || (kind = words_char_kind(at, end, &n)) != WORDS_SEPARATOR)
             break;
     }
     if (at == end)
         return false;
     *begin_out = (size_t)(at - p);
-    w->dense = kind == DENSE;
+    w->dense = kind == WORDS_DENSE;
     for (at += n; at < end; at += n) {
-        if (kind == LETTER) {
-            while (at < end && IS_LETTER(*at))
+        if (kind == WORDS_LETTER) {
+            while (at < end && WORDS_IS_LETTER(*at))
                 at++;
         }
-        if (at == end || char_kind(at, end, &n) != kind)
+        if (at == end || words_char_kind(at, end, &n) != kind)
             break;
     }
     w->run_end = (size_t)(at - p);
     return true;
-}
-
-/* The character boundary of valid UTF-8 at or below `at`. */
-static size_t boundary(struct bytes text, size_t at)
-{
-    while (at < text.n && (text.p[at] & 0xc0) == 0x80)
-        at--;
-    return at;
-}
-
-static size_t char_end(struct bytes text, size_t at)
-{
-    for (at++; at < text.n && (text.p[at] & 0xc0) == 0x80;)
-        at++;
-    return at;
 }
 
 /* ---- terms of a text ---- */
@@ -178,181 +164,53 @@ static struct bytes piece_take(struct mime_words *w, size_t begin)
 
     w->pos = end;
     if (w->dense) {
-        const size_t second = char_end(w->text, begin);
+        const size_t second = words_char_end(w->text, begin);
+        const size_t third = second < end ? words_char_end(w->text, second) : end;
 
-        if (second < end && (end = char_end(w->text, second)) < w->run_end)
+        if (third < end) { /* stray bytes behind the run look as if they were of its last character */
+            end = third;
             w->pos = second;
+        }
     } else if (end - begin > MIME_WORDS_RUN_MAX) {
-        end = boundary(w->text, begin + MIME_WORDS_RUN_MAX);
-        w->pos = boundary(w->text, begin + MIME_WORDS_RUN_STEP);
+        end = words_boundary(w->text, begin + MIME_WORDS_RUN_MAX);
+        w->pos = words_boundary(w->text, begin + MIME_WORDS_RUN_STEP);
     }
     return bytes_of(w->text.p + begin, end - begin);
+}
+
+static bool separator_next(struct mime_words *w, struct bytes *term_out)
+{
+    const uint8_t *const p = w->text.p, *const end = p + w->text.n;
+
+    while (w->above < w->text.n) {
+        const uint8_t *const at = p + w->above;
+        uint32_t c;
+        size_t n;
+
+        if (*at < 0x80) {
+            w->above++;
+            continue;
+        }
+        n = words_char_decode(at, end, &c);
+        w->above += n ? n : 1;
+        if (n && kind_of(c) == WORDS_SEPARATOR) {
+            *term_out = bytes_of(at, n);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool mime_words_next(struct mime_words *w, struct bytes *term_out)
 {
     size_t begin = w->pos;
 
-    if (begin >= w->run_end && !run_next(w, &begin))
-        return false;
-    *term_out = piece_take(w, begin);
-    return true;
-}
-
-/* ---- terms of a needle ---- */
-
-static bool utf8_valid(struct bytes text)
-{
-    const uint8_t *p = text.p, *const end = p + text.n;
-    uint32_t c;
-    size_t n;
-
-    for (; p < end; p += n) {
-        n = *p < 0x80 ? 1 : char_decode(p, end, &c);
-        if (n == 0)
-            return false;
+    if (!w->runs_done && (begin < w->run_end || words_run_next(w, &begin))) {
+        *term_out = piece_take(w, begin);
+        return true;
     }
-    return true;
-}
-
-struct needle { /* while its terms are gathered */
-    struct mime_needle_term *v;
-    size_t n, cap;
-};
-
-static void needle_add(struct needle *g, struct bytes term, enum mime_match match)
-{
-    if (g->n == g->cap) {
-        g->cap = g->cap ? 2 * g->cap : 16;
-        g->v = realloc(g->v, g->cap * sizeof *g->v);
-        ASSERT(g->v);
-    }
-    g->v[g->n++] = (struct mime_needle_term){term, match};
-}
-
-/* Of a run in the text we know pieces of OVERLAP bytes to lie whole in a term, wherever it begins. */
-static void needle_add_long(struct needle *g, struct bytes run)
-{
-    size_t at = 0;
-
-    while (run.n - at > MIME_WORDS_OVERLAP) {
-        const size_t end = boundary(run, at + MIME_WORDS_OVERLAP);
-
-        needle_add(g, bytes_slice(run, at, end - at), MIME_MATCH_CONTAINS);
-        at = end;
-    }
-    at = boundary(run, run.n - MIME_WORDS_OVERLAP + 3); /* the rest, made as long as the others */
-    needle_add(g, bytes_slice(run, at, SIZE_MAX), MIME_MATCH_CONTAINS);
-}
-
-static void needle_add_run(struct needle *g, struct bytes run, bool open_left, bool open_right)
-{
-    const enum mime_match match = open_left    ? open_right ? MIME_MATCH_CONTAINS : MIME_MATCH_SUFFIX
-                                  : open_right ? MIME_MATCH_PREFIX
-                                               : MIME_MATCH_WHOLE;
-
-    if (run.n <= MIME_WORDS_OVERLAP || (match == MIME_MATCH_WHOLE && run.n <= MIME_WORDS_RUN_MAX))
-        needle_add(g, run, match);
-    else
-        needle_add_long(g, run);
-}
-
-/* A pair is a term of the text, whatever stands beside it. A single letter may be half of a pair at an open end. */
-static void needle_add_dense(struct needle *g, struct bytes run, bool open_left, bool open_right)
-{
-    size_t at = 0, second = char_end(run, 0);
-
-    if (second == run.n) {
-        needle_add_run(g, run, open_left, open_right);
-        return;
-    }
-    while (second < run.n) {
-        const size_t end = char_end(run, second);
-
-        needle_add(g, bytes_slice(run, at, end - at), MIME_MATCH_WHOLE);
-        at = second;
-        second = end;
-    }
-}
-
-static int by_term(const void *va, const void *vb)
-{
-    const struct mime_needle_term *a = va, *b = vb;
-    const int c = bytes_compare(a->term, b->term);
-
-    return c ? c : (int)a->match - (int)b->match;
-}
-
-/* Terms are views of one needle: among equals, its order. */
-static int by_length(const void *va, const void *vb)
-{
-    const struct mime_needle_term *a = va, *b = vb;
-
-    if (a->term.n != b->term.n)
-        return a->term.n > b->term.n ? -1 : 1;
-    return a->term.p < b->term.p ? -1 : a->term.p > b->term.p;
-}
-
-static void needle_dedup(struct needle *g)
-{
-    size_t n = 0;
-
-    qsort(g->v, g->n, sizeof *g->v, by_term);
-    for (size_t i = 0; i < g->n; i++) {
-        if (n == 0 || by_term(&g->v[n - 1], &g->v[i]) != 0)
-            g->v[n++] = g->v[i];
-    }
-    g->n = n;
-}
-
-static void needle_cut(struct needle *g)
-{
-    const size_t max = MIME_NEEDLE_TERMS_MAX;
-    size_t from = 0, to;
-
-    qsort(g->v, g->n, sizeof *g->v, by_length);
-    if (g->n <= max)
-        return;
-    const size_t least = g->v[max - 1].term.n;
-
-    while (g->v[from].term.n > least)
-        from++;
-    for (to = from; to < g->n && g->v[to].term.n == least;)
-        to++;
-    for (size_t i = from; i < max; i++)
-        g->v[i] = g->v[from + (i - from) * (to - from) / (max - from)];
-    g->n = max;
-}
-
-void mime_needle_init(struct mime_needle *out, struct bytes needle)
-{
-    struct needle g = {0};
-    struct mime_words w;
-    size_t begin = 0;
-
-    *out = (struct mime_needle){0};
-    if (needle.n == 0 || !utf8_valid(needle))
-        return;
-    mime_words_init(&w, needle);
-    for (; run_next(&w, &begin); w.pos = w.run_end) {
-        const struct bytes run = bytes_slice(needle, begin, w.run_end - begin);
-
-        (w.dense ? needle_add_dense : needle_add_run)(&g, run, begin == 0, w.run_end == needle.n);
-        out->exact = run.n == needle.n;
-    }
-    if (g.n == 0)
-        return;
-    needle_dedup(&g);
-    needle_cut(&g);
-    out->v = g.v;
-    out->n = g.n;
-    out->exact = out->exact && g.n == 1 && (g.v[0].term.n == needle.n);
-}
-
-void mime_needle_release(struct mime_needle *n)
-{
-    free(n->v);
-    *n = (struct mime_needle){0};
+    w->runs_done = true;
+    return separator_next(w, term_out);
 }
 
 /* ---- what an index depends on ---- */

@@ -63,8 +63,9 @@ struct wanted {
     struct mime_needle needle, name; /* name: of HEADER's field, as whole terms */
     struct buf name_text;
     uint32_t classes;
-    bool exact;   /* a hit of the index is a hit */
-    bool all_may; /* the index does not see all that the key looks at */
+    uint32_t bare; /* MDS_TEXT_MASK(MDS_TEXT_BARE) for who looks at addresses without comments too, else 0 */
+    bool exact;    /* a hit of the index in `classes` is a hit */
+    bool all_may;  /* the index does not see all that the key looks at */
 };
 
 static void wanted_release(struct wanted *w)
@@ -92,7 +93,7 @@ static void want_name(struct wanted *w, struct bytes field)
     buf_append_byte(&w->name_text, ' ');
     mime_texts_needle(field, &w->name_text);
     buf_append_str(&w->name_text, ": ");
-    mime_needle_init(&w->name, buf_bytes(&w->name_text));
+    mime_needle_init_runs(&w->name, buf_bytes(&w->name_text));
 }
 
 static void wanted_init(struct wanted *w, const struct query_node *node, const struct mdsq_store *store)
@@ -113,15 +114,15 @@ static void wanted_init(struct wanted *w, const struct query_node *node, const s
         const bool trace = mime_trace_has(store->trace, node->field);
         const enum mds_text_class c = filing_text_class(node->field);
 
-        /* An address without its comments is indexed for FROM and its like; HEADER does not see it: nothing is exact.
-         */
         w->classes = trace ? 0 : MDS_TEXT_MASK(c);
+        w->exact = w->classes && c != MDS_TEXT_HEADER && w->needle.exact;
         if (c == MDS_TEXT_HEADER || trace || w->needle.n == 0)
             want_name(w, node->field);
         return;
     }
     default:
         w->classes = mime_trace_has(store->trace, node->field) ? 0 : MDS_TEXT_MASK(class_of_key(node->kind));
+        w->bare = w->classes && node->kind != MDSQ_KEY_SUBJECT ? MDS_TEXT_MASK(MDS_TEXT_BARE) : 0;
         w->exact = w->classes && w->needle.exact;
         if (w->classes == 0 || w->needle.n == 0)
             want_name(w, node->field);
@@ -306,38 +307,72 @@ static int find_within(struct query_index *ix, struct mds_txn *txn, struct error
     return rc;
 }
 
+/* Open messages whose items have the needle's terms in one of the classes, and its field's name. */
+static int find_hits(struct query_index *ix, struct mds_txn *txn, const struct wanted *w, uint32_t classes,
+                     roaring_bitmap_t *hits, uint64_t *candidates, struct error *err)
+{
+    roaring_bitmap_t *items = ix->within ? roaring_bitmap_copy(ix->within) : NULL;
+    int rc = BASE_OK;
+
+    if (items) /* what is not indexed is counted apart */
+        roaring_bitmap_and_inplace(items, mds_text_items(ix->reader));
+    if (classes)
+        rc = find_all(ix->reader, &w->needle, classes, &items, err);
+    if (rc >= 0)
+        rc = find_all(ix->reader, &w->name, MDS_TEXT_MASK(MDS_TEXT_HEADER), &items, err);
+    if (rc >= 0)
+        rc = add_uids(ix, txn, items, hits, err);
+    if (rc >= 0)
+        *candidates += roaring_bitmap_get_cardinality(items);
+    if (items)
+        roaring_bitmap_free(items);
+    return rc;
+}
+
+/* What is found for sure, and what may be beside it: addresses without their comments say nothing of FROM's own text.
+ */
+static int find_exact(struct query_index *ix, struct mds_txn *txn, const struct wanted *w, struct query_node *node,
+                      struct error *err)
+{
+    int rc = find_hits(ix, txn, w, w->classes, node->sure, &node->candidates, err);
+
+    roaring_bitmap_or_inplace(node->maybe, node->sure);
+    if (rc >= 0 && w->bare)
+        rc = find_hits(ix, txn, w, w->bare, node->maybe, &node->candidates, err);
+    return rc;
+}
+
+static void forget_answer(struct query_node *node)
+{
+    if (node->sure)
+        roaring_bitmap_free(node->sure);
+    if (node->maybe)
+        roaring_bitmap_free(node->maybe);
+    node->sure = node->maybe = NULL;
+}
+
 static int ask(struct query_index *ix, struct mdsq_reader *reader, struct query_node *node, struct error *err)
 {
     const int64_t began = (int64_t)query_os_monotonic_us();
     struct wanted w;
-    roaring_bitmap_t *items = ix->within ? roaring_bitmap_copy(ix->within) : NULL;
-    roaring_bitmap_t *hits = roaring_bitmap_create();
-    int rc;
+    int rc = BASE_OK;
 
     wanted_init(&w, node, reader->archive->store);
-    if (items && w.needle.n + w.name.n) /* what is not indexed is counted apart */
-        roaring_bitmap_and_inplace(items, mds_text_items(ix->reader));
-    rc = w.classes ? find_all(ix->reader, &w.needle, w.classes, &items, err) : BASE_OK;
-    if (rc >= 0)
-        rc = find_all(ix->reader, &w.name, MDS_TEXT_MASK(MDS_TEXT_HEADER), &items, err);
 
     const bool no_terms = w.name.n == 0 && (w.classes == 0 || w.needle.n == 0);
 
-    if (rc >= 0 && !no_terms)
-        rc = add_uids(ix, reader->txn, items, hits, err);
-    if (rc >= 0 && !no_terms) {
-        node->candidates = roaring_bitmap_get_cardinality(items);
-        node->maybe = w.all_may ? roaring_bitmap_copy(ix->open) : roaring_bitmap_or(hits, ix->unindexed);
-        node->sure = w.exact ? hits : roaring_bitmap_create();
-        hits = w.exact ? NULL : hits;
+    if (!no_terms) {
+        node->candidates = 0;
+        node->sure = roaring_bitmap_create();
+        node->maybe = w.all_may ? roaring_bitmap_copy(ix->open) : roaring_bitmap_copy(ix->unindexed);
+        rc = w.exact ? find_exact(ix, reader->txn, &w, node, err)
+                     : find_hits(ix, reader->txn, &w, w.classes | w.bare, node->maybe, &node->candidates, err);
     }
     node->asked = rc >= 0 && !no_terms;
+    if (!node->asked)
+        forget_answer(node);
     node->asked_exact = w.exact && !w.all_may;
     node->asked_us = (int64_t)query_os_monotonic_us() - began;
-    if (hits)
-        roaring_bitmap_free(hits);
-    if (items)
-        roaring_bitmap_free(items);
     wanted_release(&w);
     return rc;
 }

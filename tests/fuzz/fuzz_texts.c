@@ -39,16 +39,29 @@ static bool term_matches(struct bytes term, const struct mime_needle_term *want)
     return false;
 }
 
+struct looking {
+    const struct mime_needle_term *want;
+    bool found;
+};
+
+static void look_at(struct bytes term, void *arg)
+{
+    struct looking *l = arg;
+    l->found = l->found || term_matches(term, l->want);
+}
+
 static bool has_term(struct bytes text, const struct mime_needle_term *want)
 {
+    struct looking l = {.want = want};
+    struct mime_pairs pairs = {0};
     struct mime_words w;
     struct bytes term;
     mime_words_init(&w, text);
-    while (mime_words_next(&w, &term)) {
-        if (term_matches(term, want))
-            return true;
-    }
-    return false;
+    while (!l.found && mime_words_next(&w, &term))
+        look_at(term, &l);
+    mime_pairs_add(&pairs, text);
+    mime_pairs_each(&pairs, look_at, &l);
+    return l.found;
 }
 
 static void promise(struct bytes text, struct bytes needle)

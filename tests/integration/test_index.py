@@ -40,7 +40,7 @@ def build(lab):
     if not os.path.exists(lab.vault):
         lab.generate(messages=MAILS, kind="eml")
         with open(os.path.join(lab.vault, "zz-special.eml"), "wb") as f:
-            f.write(b"From: zoe@example.org\nReceived: from routeword by mx\nX-Mine: mineword\nSubject: zebra crossing\n\nuniquebodyword here\n")
+            f.write(b"From: fr(note)ed @ example.org\nReceived: from routeword by mx\nX-Mine: mineword\nSubject: zebra crossing\n\nuniquebodyword here\n")
     lab.build("mail", f"eml-tree:{lab.vault}")
 
 
@@ -58,7 +58,11 @@ def by_hand(lab):
     assert stat(lab)["index"] is None
     assert verify(lab, check=False).returncode == 3
     want = {keys: search(lab, *keys) for keys in [("BODY", "uniquebodyword"), ("TEXT", "example"), ("SUBJECT", "zebra cross"), ("NOT", "BODY", "the"),
-                                                  ("HEADER", "Received", "routeword"), ("TEXT", "routeword"), ("TEXT", "mineword")]}
+                                                  ("HEADER", "Received", "routeword"), ("TEXT", "routeword"), ("TEXT", "mineword"), ("FROM", "fred@example"), ("TEXT", "fred@exa"), ("HEADER", "From", "fred"),
+                                                  ("TEXT", "FRED"), ("FROM", "d@"), ("TEXT", "d@"), ("FROM", "d "), ("TEXT", ": f"), ("TEXT", " f"), ("BODY", "~"),
+                                                  ("BODY", ", "), ("BODY", "e."), ("BODY", "--"), ("SUBJECT", ": "), ("TEXT", "-"), ("HEADER", "X-Mine", ""),
+                                                  ("BODY", "\u2014"), ("BODY", "word h"), ("BODY", ".  ")]}
+    assert len(want[("FROM", "fred@example")][0]) == 1 and want[("TEXT", "fred@exa")][0] == want[("HEADER", "From", "fred")][0] == []
     assert len(want[("BODY", "uniquebodyword")][0]) == 1 and len(want[("HEADER", "Received", "routeword")][0]) == 1
     assert want[("TEXT", "routeword")][0] == [] and len(want[("TEXT", "mineword")][0]) == 1
     done = json.loads(index(lab, "--json").stdout)
@@ -66,6 +70,8 @@ def by_hand(lab):
     for keys, (uids, _) in want.items():
         assert search(lab, *keys)[0] == uids, keys
         assert search(lab, *keys, extra=["--no-index"])[0] == uids, keys
+    plan = search(lab, "BODY", "e.", extra=["--explain"])[1]
+    assert re.search(r'BODY "e\.": index, .* messages match, 0 may match', plan) and "step items" not in plan, plan
     plan = search(lab, "BODY", "uniquebodyword", extra=["--explain"])[1]
     assert re.search(r'BODY "uniquebodyword": index, 1 items in .* 1 messages match, 0 may match', plan) and "step items" not in plan, plan
     assert len(search(lab, "TEXT", "routeword", extra=["--text-headers=all"])[0]) == 1

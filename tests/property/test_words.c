@@ -53,20 +53,34 @@ static bool term_matches(struct bytes have, struct bytes want, enum mime_match m
     }
 }
 
+struct looking {
+    const struct mime_needle_term *want;
+    bool found;
+};
+
+static void look_at(struct bytes term, void *arg)
+{
+    struct looking *l = arg;
+
+    cr_assert(term.n > 0 && term.n <= MIME_WORDS_TERM_MAX);
+    for (size_t i = 0; i < term.n; i++)
+        cr_assert_geq(term.p[i], '0');
+    l->found |= term_matches(term, l->want->term, l->want->match);
+}
+
 static bool text_has(struct bytes text, const struct mime_needle_term *t)
 {
+    struct looking l = {.want = t};
+    struct mime_pairs pairs = {0};
     struct mime_words w;
     struct bytes term;
-    bool found = false;
 
     mime_words_init(&w, text);
-    while (mime_words_next(&w, &term)) {
-        cr_assert(term.n > 0 && term.n <= MIME_WORDS_TERM_MAX);
-        for (size_t i = 0; i < term.n; i++)
-            cr_assert_geq(term.p[i], '0');
-        found |= term_matches(term, t->term, t->match);
-    }
-    return found;
+    while (mime_words_next(&w, &term))
+        look_at(term, &l);
+    mime_pairs_add(&pairs, text);
+    mime_pairs_each(&pairs, look_at, &l);
+    return l.found;
 }
 
 static size_t char_begin(struct bytes text, size_t at)

@@ -7,7 +7,8 @@
  *     mds_text_batch_begin(batch, item.id, filing_text_tag(&item.hash));
  *     mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read, arg);
  *     while (mime_texts_next(&texts, &t, err) > 0)
- *         filing_text_terms(&texts, &t, trace, add, arg);
+ *         filing_text_terms(&texts, &t, trace, &pairs, add, arg);
+ *     filing_text_pairs(&pairs, add, arg);
  *
  * Who indexes, who verifies and who searches share this file, so that all mean the same by a class of text.
  */
@@ -17,6 +18,7 @@
 #include "mds/mds.h"
 #include "mds/text.h"
 #include "mime/texts.h"
+#include "mime/pairs.h"
 
 struct filing_text_settings {
     const struct mime_trace *trace; /* fields whose values are not indexed */
@@ -43,9 +45,18 @@ uint64_t filing_text_tag(const struct hash128 *hash);
 /* The class of a field of the item's own header: its own, or MDS_TEXT_HEADER. */
 enum mds_text_class filing_text_class(struct bytes name);
 
-/* One call for each term of the text in hand, repeated ones too. Returns the bytes of text that were looked at. */
+/* Of an item's texts by class; begins as zeros for each item. */
+struct filing_text_pairs {
+    struct mime_pairs of[MDS_TEXT_CLASSES];
+    uint32_t classes; /* that have any */
+};
+
+/* One call for each term of the text in hand, repeated ones too; its pairs are added to those of the item. Returns the bytes of text that were
+ * looked at. */
 typedef void filing_text_fn(enum mds_text_class c, struct bytes term, void *arg);
 size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text, const struct mime_trace *trace,
-                         filing_text_fn *fn, void *arg);
+                         struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg);
+/* When the texts are through: one call for each term of their pairs. They are zeros again. */
+void filing_text_pairs(struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg);
 
 #endif

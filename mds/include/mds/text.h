@@ -54,14 +54,16 @@ enum mds_text_class {
     MDS_TEXT_CC,
     MDS_TEXT_BCC,
     MDS_TEXT_MIME,    /* MIME header fields of parts ("Name: value") */
-    MDS_TEXT_TRACE,   /* values of trace and signature fields, if they are indexed at all */
+    MDS_TEXT_BARE,    /* addresses of those four fields without comments and blanks, where that makes them other text: no text of a message */
     MDS_TEXT_CLASSES
 };
 #define MDS_TEXT_MASK(c) (UINT32_C(1) << (c))
 #define MDS_TEXT_MASK_ALL (MDS_TEXT_MASK(MDS_TEXT_CLASSES) - 1u)
-#define MDS_TEXT_MASK_TEXT (MDS_TEXT_MASK_ALL & ~MDS_TEXT_MASK(MDS_TEXT_TRACE))
+#define MDS_TEXT_MASK_TEXT (MDS_TEXT_MASK_ALL & ~MDS_TEXT_MASK(MDS_TEXT_BARE))
 
 #define MDS_TEXT_TERM_MAX 64u /* bytes of a term; none below '0' */
+/* What begins with a byte from here on must be a term of ASCII separators as mime/pairs.h writes them; these come last. */
+#define MDS_TEXT_SEPARATORS 0xfeu
 
 /* ---- opening ---- */
 
@@ -93,7 +95,7 @@ struct mds_text_batch *mds_text_batch_new(void);
 void mds_text_batch_free(struct mds_text_batch **b);
 /* The item whose terms follow: > 0, ascending within a batch, at most UINT32_MAX. One without any term is indexed too. tag: of its content. */
 void mds_text_batch_begin(struct mds_text_batch *b, uint64_t item, uint64_t tag);
-/* 1..MDS_TEXT_TERM_MAX bytes, valid UTF-8, none below '0' (mime/words.h gives such). Copied. */
+/* 1..MDS_TEXT_TERM_MAX bytes, none below '0' (mime/words.h gives such). Copied. */
 void mds_text_batch_add(struct mds_text_batch *b, enum mds_text_class c, struct bytes term);
 /* Bytes of decoded text that were looked at: only for mds_text_stat. */
 void mds_text_batch_text(struct mds_text_batch *b, uint64_t text_bytes);

@@ -22,6 +22,9 @@
  * GLib's version. A run of letters is one term; one of more than MIME_WORDS_RUN_MAX bytes becomes overlapping pieces.
  * A run of dense letters becomes its overlapping pairs; a single one is itself a term. A change between the two kinds ends a run.
  *
+ * What stands between runs gives terms too: a separator above ASCII is a term by itself, separators of ASCII are a matter of pairs.h. The promise
+ * of a needle holds for a text's terms of both kinds together.
+ *
  * A term has 1 to MIME_WORDS_TERM_MAX bytes, is valid UTF-8 and holds no byte below '0'.
  *
  * Total and linear for any bytes. Thread rule: an object belongs to one thread; nothing is shared.
@@ -30,6 +33,7 @@
 #define MIME_WORDS_H
 
 #include "base/bytes.h"
+#include "mime/pairs.h"
 
 #define MIME_WORDS_RUN_MAX  64 /* bytes of a run that is one term */
 #define MIME_WORDS_RUN_STEP 32 /* a longer run: a piece of up to RUN_MAX bytes begins every so many */
@@ -41,7 +45,8 @@ struct mime_words {
     struct bytes text;
     size_t pos;
     size_t run_end; /* a long or dense run is being cut, up to here */
-    bool dense;
+    size_t above;   /* where the search for separators above ASCII goes on, once there are no more runs */
+    bool dense, runs_done;
 };
 
 /* The text must stay as long as the terms are used. */
@@ -57,19 +62,23 @@ enum mime_match { /* of a term of the index with a term of the needle; mds/text.
 };
 
 struct mime_needle_term {
-    struct bytes term; /* view of the needle */
+    struct bytes term; /* view of the needle or of its `pairs` */
     enum mime_match match;
 };
 
 #define MIME_NEEDLE_TERMS_MAX 32 /* more are not kept: the longest, and of equals spread over the needle */
+#define MIME_NEEDLE_SHORT     2  /* a needle whose runs are all of so many bytes or fewer is looked up by its separators too */
 
 struct mime_needle {
     struct mime_needle_term *v; /* no term twice; the most selective first: by bytes of the term, falling */
     size_t n;
     bool exact; /* n == 1, and items that match are hits */
+    struct mime_pair_term *pairs;
 };
-/* Views live as long as the needle's bytes. A needle that is not valid UTF-8 has no terms. */
+/* Views live as long as the needle's bytes. A needle that is empty or not valid UTF-8 has no terms. */
 void mime_needle_init(struct mime_needle *n, struct bytes casemapped_needle);
+/* By its runs alone: for a needle whose ends are blanks that stand for the ends of the text. */
+void mime_needle_init_runs(struct mime_needle *n, struct bytes casemapped_needle);
 void mime_needle_release(struct mime_needle *n);
 
 /*

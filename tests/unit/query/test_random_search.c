@@ -358,6 +358,7 @@ static void add_term(enum mds_text_class c, struct bytes term, void *arg)
 static void index_item(struct indexing *ix, const struct mds_item *item, struct bytes raw)
 {
     struct mime_parts parts;
+    struct filing_text_pairs pairs = {0};
     struct mime_texts texts;
     struct mime_text text;
 
@@ -366,7 +367,8 @@ static void index_item(struct indexing *ix, const struct mds_item *item, struct 
     mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read_raw, &raw);
     mds_text_batch_begin(ix->batch, item->id, filing_text_tag(&item->hash));
     while (mime_texts_next(&texts, &text, NULL) > 0)
-        (void)filing_text_terms(&texts, &text, ix->trace, add_term, ix->batch);
+        (void)filing_text_terms(&texts, &text, ix->trace, &pairs, add_term, ix->batch);
+    filing_text_pairs(&pairs, add_term, ix->batch);
     mime_texts_release(&texts);
     mime_parts_release(&parts);
 }
