@@ -14,7 +14,8 @@
 
 #define META_TEXT_ID  "text.id"
 #define TEXT_ID_BYTES 16u
-#define TEXT_VERSION  2u /* of what filing_text_terms gives */
+#define BARE_AHEAD    16u /* words of a comment that are looked over */
+#define TEXT_VERSION  2u  /* of what filing_text_terms gives */
 
 static void identity(struct bytes id, const struct filing_text_settings *s, struct buf *out)
 {
@@ -184,6 +185,42 @@ static size_t give(const struct giving *g, enum mds_text_class c, struct bytes t
     return text.n;
 }
 
+/* Is it among the next few of w? Then w goes on behind it. */
+static bool comes_soon(struct mime_words *w, struct bytes term)
+{
+    struct mime_words ahead = *w;
+    struct bytes next;
+
+    for (unsigned i = 0; i < BARE_AHEAD && mime_words_next(&ahead, &next); i++) {
+        if (bytes_equal(next, term)) {
+            *w = ahead;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What an address has only without its comments and blanks: nearly always nothing but a pair. */
+static void give_bare(const struct giving *g, struct bytes value, struct bytes bare)
+{
+    struct mime_pairs *const pairs = &g->pairs->of[MDS_TEXT_BARE];
+    struct mime_pairs of_value = {0}, of_bare = {0};
+    struct mime_words w, v;
+    struct bytes term;
+
+    mime_words_init(&v, value);
+    mime_words_init(&w, bare);
+    while (mime_words_next(&w, &term)) {
+        if (!comes_soon(&v, term))
+            g->fn(MDS_TEXT_BARE, term, g->arg);
+    }
+    mime_pairs_add(&of_value, value);
+    mime_pairs_add(&of_bare, bare);
+    mime_pairs_take_out(&of_bare, &of_value);
+    mime_pairs_unite(pairs, &of_bare);
+    g->pairs->classes |= MDS_TEXT_MASK(MDS_TEXT_BARE);
+}
+
 /* A field whose value has a class of its own. What stands across the border of name and value is text of the header. */
 static size_t give_value(const struct giving *g, const struct mime_text *text, enum mds_text_class c)
 {
@@ -194,7 +231,7 @@ static size_t give_value(const struct giving *g, const struct mime_text *text, e
 
     mime_pairs_add(&g->pairs->of[MDS_TEXT_HEADER], bytes_slice(whole, border - 1, 2));
     if (has_addresses(c) && mime_texts_bare(g->texts, text, &bare))
-        (void)give(g, MDS_TEXT_BARE, bare);
+        give_bare(g, value, bare);
     return n;
 }
 

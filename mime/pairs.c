@@ -24,6 +24,22 @@ void mime_pairs_add(struct mime_pairs *p, struct bytes text)
     }
 }
 
+void mime_pairs_unite(struct mime_pairs *p, const struct mime_pairs *with)
+{
+    for (unsigned row = 0; row < MIME_PAIRS_ROWS; row++) {
+        p->after[row][0] |= with->after[row][0];
+        p->after[row][1] |= with->after[row][1];
+    }
+}
+
+void mime_pairs_take_out(struct mime_pairs *p, const struct mime_pairs *others)
+{
+    for (unsigned row = 0; row < MIME_PAIRS_ROWS; row++) {
+        p->after[row][0] &= ~others->after[row][0];
+        p->after[row][1] &= ~others->after[row][1];
+    }
+}
+
 /* words_letters as bits: 0-9; A-Z and a-z. */
 static const uint64_t letters[2] = {UINT64_C(0x03ff000000000000), UINT64_C(0x07fffffe07fffffe)};
 

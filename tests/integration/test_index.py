@@ -60,7 +60,7 @@ def by_hand(lab):
     want = {keys: search(lab, *keys) for keys in [("BODY", "uniquebodyword"), ("TEXT", "example"), ("SUBJECT", "zebra cross"), ("NOT", "BODY", "the"),
                                                   ("HEADER", "Received", "routeword"), ("TEXT", "routeword"), ("TEXT", "mineword"), ("FROM", "fred@example"), ("TEXT", "fred@exa"), ("HEADER", "From", "fred"),
                                                   ("TEXT", "FRED"), ("FROM", "d@"), ("TEXT", "d@"), ("FROM", "d "), ("TEXT", ": f"), ("TEXT", " f"), ("BODY", "~"),
-                                                  ("BODY", ", "), ("BODY", "e."), ("BODY", "--"), ("SUBJECT", ": "), ("TEXT", "-"), ("HEADER", "X-Mine", ""),
+                                                  ("BODY", ", "), ("BODY", "e."), ("BODY", " -"), ("SUBJECT", ": "), ("TEXT", "-"), ("HEADER", "X-Mine", ""),
                                                   ("BODY", "\u2014"), ("BODY", "word h"), ("BODY", ".  ")]}
     assert len(want[("FROM", "fred@example")][0]) == 1 and want[("TEXT", "fred@exa")][0] == want[("HEADER", "From", "fred")][0] == []
     assert len(want[("BODY", "uniquebodyword")][0]) == 1 and len(want[("HEADER", "Received", "routeword")][0]) == 1
