@@ -94,9 +94,6 @@ struct query_index {
     roaring_bitmap_t *open;
     roaring_bitmap_t *unindexed; /* of it: the index knows nothing of them */
     roaring_bitmap_t *within;    /* its items, if they are few; else NULL */
-    uint32_t *uids, *items;      /* its messages and their items, ascending by UID, once they are needed */
-    size_t uids_n;
-    uint32_t item_max;
 };
 /* Asks the index about one more key: 1 there are others, 0 that was all. *narrow_out: look at the root again. A damaged
  * index answers nothing. */

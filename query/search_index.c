@@ -22,6 +22,7 @@
 #define FEW_ITEMS       2048u      /* so many are looked up one by one; of more the folder's column is read */
 #define DIRECT_MESSAGES 4u         /* so few messages are read rather than looked for in the index */
 #define NARROW_LEAVES   32u        /* the root is looked at after each of so many keys, then at the end */
+#define PIECE           2048u      /* messages of which the column is read at a time */
 #define BITS_ITEMS_MAX  (1u << 28) /* a set of items is laid out as bits up to this id: 32 MB */
 
 /* ---- the archive's index ------------------------------------------------------------------------------ */
@@ -155,33 +156,34 @@ static int find_all(struct mds_text_reader *r, const struct mime_needle *needle,
 
 /* ---- items to messages -------------------------------------------------------------------------------- */
 
-/* The items of all open messages that are still there, read once. */
-static int read_column(struct query_index *ix, struct mds_txn *txn, struct error *err)
-{
-    roaring_bitmap_t *there = NULL;
-    int rc;
+typedef void item_fn(uint32_t uid, uint32_t item, void *arg);
 
-    if (ix->uids)
-        return BASE_OK;
-    rc = mds_set_load(txn, ix->folder, MDS_SET_EXISTS, &there, err);
+/* The open messages that are still there, with their items (UINT32_MAX: one above any that is indexed), in pieces:
+ * large arrays would cost more than what is read into them. */
+static int each_item(struct query_index *ix, struct mds_txn *txn, item_fn *fn, void *arg, struct error *err)
+{
+    struct {
+        uint32_t uids[PIECE];
+        int64_t items[PIECE];
+    } *piece = NULL;
+    roaring_bitmap_t *there = NULL;
+    roaring_uint32_iterator_t it;
+    int rc = mds_set_load(txn, ix->folder, MDS_SET_EXISTS, &there, err);
+
     if (rc < 0)
         return rc;
     roaring_bitmap_and_inplace(there, ix->open);
-
-    const size_t n = (size_t)roaring_bitmap_get_cardinality(there);
-    int64_t *items = g_new(int64_t, n + 1);
-
-    ix->uids = g_new(uint32_t, n + 1);
-    ix->items = g_new(uint32_t, n + 1);
-    ix->uids_n = n;
-    roaring_bitmap_to_uint32_array(there, ix->uids);
-    roaring_bitmap_free(there);
-    rc = mds_column_read(txn, ix->folder, MDS_COLUMN_ITEM, ix->uids, n, items, err);
-    for (size_t i = 0; i < n && rc >= 0; i++) {
-        ix->items[i] = items[i] > 0 && items[i] <= UINT32_MAX ? (uint32_t)items[i] : items[i] > 0 ? UINT32_MAX : 0;
-        ix->item_max = ix->items[i] > ix->item_max ? ix->items[i] : ix->item_max;
+    piece = g_malloc(sizeof *piece);
+    roaring_init_iterator(there, &it);
+    for (uint32_t n; rc >= 0 && (n = roaring_read_uint32_iterator(&it, piece->uids, PIECE)) > 0;) {
+        rc = mds_column_read(txn, ix->folder, MDS_COLUMN_ITEM, piece->uids, n, piece->items, err);
+        for (uint32_t i = 0; i < n && rc >= 0; i++) {
+            if (piece->items[i] > 0)
+                fn(piece->uids[i], piece->items[i] > UINT32_MAX ? UINT32_MAX : (uint32_t)piece->items[i], arg);
+        }
     }
-    g_free(items);
+    g_free(piece);
+    roaring_bitmap_free(there);
     return rc;
 }
 
@@ -192,38 +194,52 @@ static uint64_t *lay_out(const roaring_bitmap_t *set, uint32_t max)
     roaring_uint32_iterator_t it;
 
     roaring_init_iterator(set, &it);
-    for (bool more = it.has_value; more && it.current_value <= max; more = roaring_advance_uint32_iterator(&it))
+    for (bool more = it.has_value; more; more = roaring_advance_uint32_iterator(&it))
         bits[it.current_value / 64] |= UINT64_C(1) << it.current_value % 64;
     return bits;
 }
 
-static int uids_by_column(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items,
+struct picking { /* UIDs whose items are in a set, or are not */
+    const roaring_bitmap_t *set;
+    const uint64_t *bits; /* the same, may be NULL */
+    uint32_t max;
+    bool absent;
+    roaring_bitmap_t *into;
+    uint32_t batch[256];
+    uint32_t n;
+};
+
+static void pick_end(struct picking *p)
+{
+    roaring_bitmap_add_many(p->into, p->n, p->batch);
+    p->n = 0;
+}
+
+static void pick(uint32_t uid, uint32_t item, void *arg)
+{
+    struct picking *p = arg;
+    const bool has = item <= p->max && item != UINT32_MAX &&
+                     (p->bits ? (p->bits[item / 64] >> item % 64) & 1 : roaring_bitmap_contains(p->set, item));
+
+    if (has == p->absent)
+        return;
+    p->batch[p->n++] = uid;
+    if (p->n == G_N_ELEMENTS(p->batch))
+        pick_end(p);
+}
+
+static int uids_by_column(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items, bool absent,
                           roaring_bitmap_t *into, struct error *err)
 {
-    uint32_t batch[256];
-    size_t n = 0;
-    const int rc = read_column(ix, txn, err);
+    struct picking p = {.set = items, .absent = absent, .into = into, .max = roaring_bitmap_maximum(items)};
+    uint64_t *bits = p.max <= BITS_ITEMS_MAX ? lay_out(items, p.max) : NULL;
 
-    if (rc < 0)
-        return rc;
+    p.bits = bits;
+    const int rc = each_item(ix, txn, pick, &p, err);
 
-    uint64_t *bits = ix->item_max <= BITS_ITEMS_MAX ? lay_out(items, ix->item_max) : NULL;
-
-    for (size_t i = 0; i < ix->uids_n; i++) {
-        const uint32_t item = ix->items[i];
-        const bool yes = bits ? (bits[item / 64] >> item % 64) & 1 : roaring_bitmap_contains(items, item);
-
-        if (!yes || item == 0)
-            continue;
-        batch[n++] = ix->uids[i];
-        if (n == G_N_ELEMENTS(batch)) {
-            roaring_bitmap_add_many(into, n, batch);
-            n = 0;
-        }
-    }
-    roaring_bitmap_add_many(into, n, batch);
+    pick_end(&p);
     g_free(bits);
-    return BASE_OK;
+    return rc;
 }
 
 static int uids_by_filing(const struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items,
@@ -249,9 +265,9 @@ static int uids_by_filing(const struct query_index *ix, struct mds_txn *txn, con
 static int add_uids(struct query_index *ix, struct mds_txn *txn, const roaring_bitmap_t *items, roaring_bitmap_t *into,
                     struct error *err)
 {
-    if (roaring_bitmap_get_cardinality(items) <= FEW_ITEMS && ix->uids == NULL)
+    if (roaring_bitmap_get_cardinality(items) <= FEW_ITEMS)
         return uids_by_filing(ix, txn, items, into, err);
-    return uids_by_column(ix, txn, items, into, err);
+    return uids_by_column(ix, txn, items, false, into, err);
 }
 
 /* Open messages whose items are not indexed. */
@@ -281,30 +297,24 @@ static int find_unindexed(struct query_index *ix, struct mds_txn *txn, const roa
         roaring_bitmap_free(items);
         return rc;
     }
-    rc = read_column(ix, txn, err);
-    for (size_t i = 0; i < ix->uids_n && rc >= 0; i++) {
-        if (ix->items[i] && (ix->items[i] == UINT32_MAX || !roaring_bitmap_contains(indexed, ix->items[i])))
-            roaring_bitmap_add(ix->unindexed, ix->uids[i]);
-    }
-    return rc;
+    return uids_by_column(ix, txn, indexed, true, ix->unindexed, err);
 }
 
 /* ---- one key ------------------------------------------------------------------------------------------- */
 
+static void add_item(uint32_t uid, uint32_t item, void *arg)
+{
+    (void)uid;
+    roaring_bitmap_add(arg, item);
+}
+
 /* The items of the open messages, if these are few: then the index need not look further. */
 static int find_within(struct query_index *ix, struct mds_txn *txn, struct error *err)
 {
-    int rc;
-
     if (roaring_bitmap_get_cardinality(ix->open) > FEW_ITEMS)
         return BASE_OK;
-    rc = read_column(ix, txn, err);
     ix->within = roaring_bitmap_create();
-    for (size_t i = 0; i < ix->uids_n && rc >= 0; i++) {
-        if (ix->items[i])
-            roaring_bitmap_add(ix->within, ix->items[i]);
-    }
-    return rc;
+    return each_item(ix, txn, add_item, ix->within, err);
 }
 
 /* Open messages whose items have the needle's terms in one of the classes, and its field's name. */
@@ -334,11 +344,16 @@ static int find_hits(struct query_index *ix, struct mds_txn *txn, const struct w
 static int find_exact(struct query_index *ix, struct mds_txn *txn, const struct wanted *w, struct query_node *node,
                       struct error *err)
 {
-    int rc = find_hits(ix, txn, w, w->classes, node->sure, &node->candidates, err);
+    int rc = BASE_OK;
 
+    if (w->bare) {
+        rc = find_hits(ix, txn, w, w->classes | w->bare, node->maybe, &node->candidates, err);
+        if (rc < 0 || node->candidates == 0)
+            return rc;
+        node->candidates = 0;
+    }
+    rc = find_hits(ix, txn, w, w->classes, node->sure, &node->candidates, err);
     roaring_bitmap_or_inplace(node->maybe, node->sure);
-    if (rc >= 0 && w->bare)
-        rc = find_hits(ix, txn, w, w->bare, node->maybe, &node->candidates, err);
     return rc;
 }
 
@@ -391,11 +406,6 @@ static int compare_leaves(const void *a, const void *b)
 
 static void forget_scope(struct query_index *ix)
 {
-    g_free(ix->uids);
-    g_free(ix->items);
-    ix->uids = ix->items = NULL;
-    ix->uids_n = 0;
-    ix->item_max = 0;
     if (ix->within)
         roaring_bitmap_free(ix->within);
     if (ix->unindexed)
