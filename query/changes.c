@@ -1,5 +1,7 @@
-/* What happened in a folder since a modseq. */
+/* What happened in a folder since a modseq, and when last to some of its messages. */
 #include "query_private.h"
+
+#include "mds/columns.h"
 
 static int changes(struct mdsq_reader *reader, uint32_t folder, uint64_t modseq, struct mdsq_set **changed_out,
                    struct mdsq_set **expunged_out, bool *complete_out, struct error *err)
@@ -53,4 +55,37 @@ int mdsq_view_changes(struct mdsq_reader *reader, const struct mdsq_view *view, 
     if (rc >= 0)
         rc = changes(reader, view->folder, modseq, changed_out, expunged_out, complete_out, &e);
     return query_result(rc, &e, err);
+}
+
+static int highest(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, uint64_t *out,
+                   struct error *err)
+{
+    struct mds_folder f;
+    struct query_uids *now = NULL;
+    int rc = mds_folder_get(reader->txn, view->folder, &f, err);
+
+    if (rc == BASE_ERR_NOTFOUND || (rc >= 0 && (f.uidvalidity != view->uidvalidity || !f.selectable)))
+        return BASE_OK;
+    if (rc >= 0)
+        rc = query_archive_uids(reader->archive, reader->txn, &f, &now, err);
+    if (rc < 0)
+        return rc;
+
+    /* What was expunged has no modseq any more, though the session still counts it. */
+    roaring_bitmap_t *among = roaring_bitmap_and(set ? set->uids->bitmap : view->uids->bitmap, now->bitmap);
+
+    query_uids_unref(&now);
+    rc = mds_modseq_highest(reader->txn, view->folder, among, out, err);
+    roaring_bitmap_free(among);
+    return rc;
+}
+
+int mdsq_view_highest(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set,
+                      uint64_t *modseq_out, struct mdsq_error *err)
+{
+    struct error e;
+
+    query_error_init(&e);
+    *modseq_out = 0;
+    return query_result(highest(reader, view, set, modseq_out, &e), &e, err);
 }

@@ -565,6 +565,11 @@ MDSQ_API int mdsq_changes(struct mdsq_reader *reader, const char *folder, uint64
 
 /* Likewise of a view's folder, whatever it is called now. NOTFOUND: it was replaced. */
 MDSQ_API int mdsq_view_changes(struct mdsq_reader *reader, const struct mdsq_view *view, uint64_t modseq, struct mdsq_set **changed_out, struct mdsq_set **expunged_out, bool *complete_out, struct mdsq_error *err);
+/*
+ * The highest modseq of the members of a set (NULL: of the view) that are messages still; 0: none is, or the folder was replaced. No row is read:
+ * some ms for a million.
+ */
+MDSQ_API int mdsq_view_highest(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, uint64_t *modseq_out, struct mdsq_error *err);
 
 /* ---- changing an archive -------------------------------------------------------------------- */
 

@@ -329,6 +329,47 @@ Test(view, a_set_is_let_go_of_with_its_last_session_or_after_its_archive)
     mdsq_view_close(&old);
 }
 
+/* Held against the rows, with changes in the log, without, and for what was expunged and not told yet. */
+Test(view, the_highest_modseq_is_that_of_messages_that_exist)
+{
+    static const char *const sets[] = {"1", "2", "3", "1:2", "2,4:5", "1:5", "3:4"};
+    struct fixture *f = five_messages(TEMP_DIR());
+    uint64_t highest = 0;
+
+    for (int round = 0; round < 3; round++) {
+        fixture_open(f);
+        struct mdsq_view *view = fixture_view(f, "INBOX");
+        struct mdsq_view *all = view;
+
+        if (round == 1)
+            fixture_flag(f, "INBOX", 2, VAULT_FLAG_SEEN);
+        if (round == 2)
+            fixture_remove(f, "INBOX", 3); /* the view still counts it */
+        fixture_open(f);
+        for (size_t i = 0; i <= sizeof sets / sizeof sets[0]; i++) {
+            const char *text = i < sizeof sets / sizeof sets[0] ? sets[i] : "1:*";
+            struct mdsq_set *set = NULL;
+            struct mdsq_fetch *fetch = NULL;
+            struct mdsq_message m;
+            uint64_t want = 0;
+
+            cr_assert_eq(mdsq_set_parse(all, text, strlen(text), true, &set, &e), 0, "%s", e.text);
+            cr_assert_eq(mdsq_fetch_new(f->reader, all, set, MDSQ_FETCH_MODSEQ, &fetch, &e), 0, "%s", e.text);
+            while (mdsq_fetch_next(fetch, &m, &e) > 0)
+                want = !m.gone && m.modseq > want ? m.modseq : want;
+            mdsq_fetch_free(&fetch);
+            cr_expect_eq(mdsq_view_highest(f->reader, all, set, &highest, &e), 0, "%s", e.text);
+            cr_expect_eq(highest, want, "round %d, %s: not %lu", round, text, (unsigned long)want);
+            cr_expect(want > 0 || (round == 2 && strcmp(text, "3") == 0), "round %d, %s", round, text);
+            mdsq_set_free(&set);
+        }
+        cr_expect_eq(mdsq_view_highest(f->reader, all, NULL, &highest, &e), 0);
+        cr_expect_gt(highest, 0);
+        mdsq_view_close(&view);
+    }
+    fixture_free(&f);
+}
+
 Test(view, changed_flags_leave_the_set_as_it_is)
 {
     struct fixture *f = five_messages(TEMP_DIR());
