@@ -6,7 +6,7 @@
  * searched or not, nothing twice.
  */
 #include "context.h"
-#include "search_key.h"
+#include "search_result.h"
 #include "session_private.h"
 #include "system.h"
 
@@ -45,11 +45,11 @@ struct esearch_args {
     struct mdsq_fuzzy *fuzzy;         /* of this mailbox; NULL: no key is FUZZY */
     struct mdsq_search *search;
     struct mdsq_set *result, *part;
+    struct imap_progress progress; /* of all mailboxes */
     uint64_t at;
     uint32_t next, last; /* of the range whose scores are being told */
     bool any;
     uint64_t modseq;
-    struct mdsq_fetch *fetch;
 };
 
 enum { STAND_NEXT, STAND_SEARCH, STAND_RANK, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
@@ -158,12 +158,13 @@ IMAP_PARSE(imap_parse_esearch)
         return imap_cursor_fail(at, "CHARSET has no place after ENABLE UTF8=ACCEPT"); /* RFC 6855 section 3 */
     if (!a->program.has_return)
         a->program.returns = IMAP_SEARCH_ALL;
+    a->progress.is_part = a->has_others;
     return true;
 }
 
 static void drop_mailbox(struct esearch_args *a)
 {
-    mdsq_fetch_free(&a->fetch);
+    imap_progress_pass(&a->progress, a->search);
     mdsq_search_free(&a->search);
     mdsq_fuzzy_free(&a->fuzzy);
     mdsq_set_free(&a->result);
@@ -289,28 +290,19 @@ static const struct mdsq_key *key_of(const struct esearch_args *a)
     return a->fuzzy ? mdsq_fuzzy_key(a->fuzzy) : a->program.key;
 }
 
+/* NULL: all of the result. */
+static int chosen(const struct esearch_args *a, struct mdsq_set **out, struct mdsq_error *err)
+{
+    return imap_search_chosen(a->program.returns, imap_set_first(a->result), mdsq_set_last(a->result), a->part, out,
+                              err);
+}
+
 static int save(struct imap_session *s, const struct esearch_args *a, struct mdsq_error *err)
 {
-    const unsigned returns = a->program.returns;
-    struct mdsq_set *ends = NULL, *saved = NULL;
-    uint32_t v[2];
-    uint64_t at = 0;
-    size_t n = 0;
-    int rc = 0;
-    if (returns & (IMAP_SEARCH_ALL | IMAP_SEARCH_COUNT) ||
-        !(returns & (IMAP_SEARCH_MIN | IMAP_SEARCH_MAX | IMAP_SEARCH_PARTIAL))) {
+    struct mdsq_set *saved = NULL;
+    int rc = chosen(a, &saved, err);
+    if (rc >= 0 && !saved)
         rc = mdsq_set_in_view(a->result, s->view, &saved, err);
-    } else {
-        uint32_t last;
-        if (returns & IMAP_SEARCH_MIN && mdsq_set_next_range(a->result, NULL, &at, &v[n], &last))
-            n++;
-        if (returns & IMAP_SEARCH_MAX && mdsq_set_last(a->result))
-            v[n++] = mdsq_set_last(a->result);
-        rc = mdsq_set_of(v, n, &ends, err);
-        if (rc >= 0)
-            rc = mdsq_set_or(ends, a->part ? a->part : ends, &saved, err);
-    }
-    mdsq_set_free(&ends);
     mdsq_set_free(&s->saved);
     s->saved = saved;
     return rc;
@@ -344,22 +336,16 @@ static int search(struct imap_session *s, struct imap_command *c, struct esearch
     return rc;
 }
 
-/* The highest modseq of what is told; 1 there is more to do. */
+/* The highest modseq of what is told. */
 static int find_modseq(struct imap_session *s, struct esearch_args *a, struct mdsq_error *err)
 {
-    struct mdsq_message m;
-    int rc = imap_session_reader(s, err) ? 0 : -1;
-    if (rc >= 0 && !a->fetch)
-        rc = mdsq_fetch_new(s->reader, view_of(s, a), a->part ? a->part : a->result, MDSQ_FETCH_MODSEQ, &a->fetch, err);
-    if (rc < 0)
-        return rc;
-    mdsq_fetch_rebind(a->fetch, s->reader);
-    while ((rc = mdsq_fetch_next(a->fetch, &m, err)) > 0 || rc == MDSQ_ERR_CORRUPT) {
-        if (rc > 0 && !m.gone && m.modseq > a->modseq)
-            a->modseq = m.modseq;
-        if (imap_session_should_yield(s))
-            return 1;
-    }
+    struct mdsq_set *some = NULL;
+    int rc = chosen(a, &some, err);
+    if (rc >= 0 && !imap_session_reader(s, err))
+        rc = err->code;
+    if (rc >= 0)
+        rc = mdsq_view_highest(s->reader, view_of(s, a), some ? some : a->result, &a->modseq, err);
+    mdsq_set_free(&some);
     return rc;
 }
 
@@ -368,8 +354,6 @@ static int put_head(struct imap_session *s, const struct imap_command *c, const 
 {
     const unsigned returns = a->program.returns;
     struct mdsq_view_info info;
-    uint64_t at = 0;
-    uint32_t first = 0, last = 0;
     if (!imap_session_reader(s, err) ||
         mdsq_view_get_info(s->reader, a->at_selected ? s->view : a->view, &info, err) < 0)
         return -1;
@@ -378,9 +362,8 @@ static int put_head(struct imap_session *s, const struct imap_command *c, const 
     buf_append_str(&s->out, " MAILBOX ");
     imap_say_mailbox(s, a->name);
     buf_printf(&s->out, " UIDVALIDITY %u) UID", info.uidvalidity);
-    (void)mdsq_set_next_range(a->result, NULL, &at, &first, &last);
     if (returns & IMAP_SEARCH_MIN)
-        buf_printf(&s->out, " MIN %u", first);
+        buf_printf(&s->out, " MIN %u", imap_set_first(a->result));
     if (returns & IMAP_SEARCH_MAX)
         buf_printf(&s->out, " MAX %u", mdsq_set_last(a->result));
     if (returns & IMAP_SEARCH_COUNT) {
@@ -533,5 +516,7 @@ IMAP_RUN(imap_cmd_esearch)
     do
         step = step_mailbox(s, c, a);
     while (step == IMAP_STEP_MORE && !imap_session_should_yield(s));
+    if (step == IMAP_STEP_MORE && !s->mid_response)
+        imap_say_progress(s, c, &a->progress, a->search);
     return step;
 }

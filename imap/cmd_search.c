@@ -10,11 +10,9 @@
 
 #include "base/log.h"
 #include "context.h"
-#include "search_key.h"
+#include "search_result.h"
 #include "system.h"
 #include "wire/writer.h"
-
-#include <inttypes.h>
 
 struct search_args {
     struct imap_search_program program;
@@ -22,16 +20,14 @@ struct search_args {
     struct mdsq_fuzzy *fuzzy; /* NULL: no key is FUZZY */
     struct mdsq_search *search;
     struct mdsq_set *result;
-    struct mdsq_fetch *fetch; /* looks for the highest modseq */
-    uint64_t modseq;          /* 0: not to be told */
-    uint64_t at;              /* in result */
-    uint32_t next, last;      /* the range being said */
-    bool any;                 /* of ALL: something was said */
+    uint64_t modseq;     /* 0: not to be told */
+    uint64_t at;         /* in result */
+    uint32_t next, last; /* the range being said */
+    bool any;            /* of ALL: something was said */
     uint64_t unreadable;
     struct mdsq_set *part; /* PARTIAL: the members of its range */
     uint32_t left;         /* of an order: so many are still to be said */
-    int64_t told_ms; /* when the client was last told how far it is: at first, when it began */
-    bool was_told;
+    struct imap_progress progress;
     /* SORT */
     bool sorts;
     struct imap_sort_order order;
@@ -39,10 +35,7 @@ struct search_args {
     uint32_t first_sorted;
 };
 
-/* A client is told how far a search is that takes longer than this, and again every so often. */
-enum { PROGRESS_FIRST_MS = 1000, PROGRESS_AGAIN_MS = 5000 };
-
-enum { STAND_SEARCH, STAND_RANK, STAND_SORT, STAND_KEEP, STAND_MODSEQ, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
+enum { STAND_SEARCH, STAND_RANK, STAND_SORT, STAND_PART, STAND_KEEP, STAND_HEAD, STAND_NUMBERS, STAND_SCORES };
 
 static struct search_args *new_args(const struct imap_session *s, struct imap_command *c)
 {
@@ -77,7 +70,6 @@ IMAP_PARSE(imap_parse_search)
 void imap_release_search(struct imap_command *c)
 {
     struct search_args *a = c->args;
-    mdsq_fetch_free(&a->fetch);
     mdsq_search_free(&a->search);
     mdsq_sort_free(&a->sort);
     mdsq_fuzzy_free(&a->fuzzy);
@@ -109,25 +101,6 @@ void imap_session_explain(struct imap_session *s, imap_explain_fn *fn, void *arg
     s->explain_arg = arg;
 }
 
-/* RFC 9585: response-code =/ "INPROGRESS" [ SP "(" inprogress-tag SP inprogress-state ")" ] */
-static void say_progress(struct imap_session *s, const struct imap_command *c, struct search_args *a)
-{
-    const int64_t now = imap_system_now_ms();
-    uint64_t done = 0, total = 0;
-    if (a->told_ms == 0)
-        a->told_ms = now;
-    if (now - a->told_ms < (a->was_told ? PROGRESS_AGAIN_MS : PROGRESS_FIRST_MS))
-        return;
-    mdsq_search_progress(a->search, &done, &total);
-    if (total == 0)
-        return;
-    a->told_ms = now;
-    a->was_told = true;
-    buf_append_str(&s->out, "* OK [INPROGRESS (");
-    imap_write_string(&s->out, c->tag);
-    buf_printf(&s->out, " %" PRIu64 " %" PRIu64 ")] Still searching\r\n", done < total ? done : total, total);
-}
-
 /* MORE, or DONE: the answer if it failed, else the result is there. */
 static enum imap_step search(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
@@ -140,7 +113,7 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
         return fail(s, c, &err);
     int rc = mdsq_search_run(a->search, s->reader, s->limits.slice_ms, &err);
     if (rc > 0) {
-        say_progress(s, c, a);
+        imap_say_progress(s, c, &a->progress, a->search);
         return IMAP_STEP_MORE;
     }
     if (rc >= 0 && s->explain)
@@ -164,11 +137,13 @@ static enum imap_step rank(struct imap_session *s, struct imap_command *c, struc
     if (!imap_session_reader(s, &err))
         return fail(s, c, &err);
     int rc = mdsq_fuzzy_rank(a->fuzzy, s->view, a->result, s->reader, s->limits.slice_ms, &err);
-    if (rc > 0)
+    if (rc > 0) {
+        imap_say_progress(s, c, &a->progress, NULL);
         return IMAP_STEP_MORE;
+    }
     if (rc < 0)
         return fail(s, c, &err);
-    c->where = a->sorts ? STAND_SORT : STAND_KEEP;
+    c->where = a->sorts ? STAND_SORT : STAND_PART;
     return IMAP_STEP_DONE;
 }
 
@@ -182,41 +157,28 @@ static enum imap_step sort(struct imap_session *s, struct imap_command *c, struc
     if (!imap_session_reader(s, &err))
         return fail(s, c, &err);
     int rc = mdsq_sort_run(a->sort, s->reader, s->limits.slice_ms, &err);
-    if (rc > 0)
+    if (rc > 0) {
+        imap_say_progress(s, c, &a->progress, NULL);
         return IMAP_STEP_MORE;
+    }
     if (rc < 0)
         return fail(s, c, &err);
     if (!mdsq_sort_next(a->sort, &a->first_sorted))
         a->first_sorted = 0;
-    c->where = STAND_KEEP;
+    c->where = STAND_PART;
     return IMAP_STEP_DONE;
 }
 
 /* ---- what is told of the result -------------------------------------------------------------- */
 
-static uint32_t lowest(const struct mdsq_set *set)
-{
-    uint64_t at = 0;
-    uint32_t first = 0, last = 0;
-    return mdsq_set_next_range(set, NULL, &at, &first, &last) ? first : 0;
-}
-
 static uint32_t first_of(const struct search_args *a)
 {
-    return a->sorts ? a->first_sorted : lowest(a->result);
+    return a->sorts ? a->first_sorted : imap_set_first(a->result);
 }
 
 static uint32_t last_of(const struct search_args *a)
 {
     return a->sorts ? mdsq_sort_last(a->sort) : mdsq_set_last(a->result);
-}
-
-/* Only ends or a part are asked for: they are also what is saved and whose modseqs count (RFC 5182 2.1, RFC 7162 3.1.5,
- * RFC 9394 3.2). */
-static bool some_only(const struct search_args *a)
-{
-    return a->program.returns & (IMAP_SEARCH_MIN | IMAP_SEARCH_MAX | IMAP_SEARCH_PARTIAL) &&
-           !(a->program.returns & (IMAP_SEARCH_ALL | IMAP_SEARCH_COUNT));
 }
 
 /* Places of an order, from 0, that a part has: [*from, *to). */
@@ -247,61 +209,15 @@ static int take_part(struct search_args *a, struct mdsq_error *err)
     return rc;
 }
 
-/* The set that MIN, MAX and PARTIAL leave. */
-static int take_some(const struct search_args *a, struct mdsq_set **out, struct mdsq_error *err)
-{
-    uint32_t ends[2];
-    size_t n = 0;
-    struct mdsq_set *set = NULL;
-    if (a->program.returns & IMAP_SEARCH_MIN && first_of(a))
-        ends[n++] = first_of(a);
-    if (a->program.returns & IMAP_SEARCH_MAX && last_of(a))
-        ends[n++] = last_of(a);
-    int rc = mdsq_set_of(ends, n, &set, err);
-    if (rc >= 0 && a->part) {
-        rc = mdsq_set_or(set, a->part, out, err);
-        mdsq_set_free(&set);
-    } else {
-        *out = set;
-    }
-    return rc;
-}
-
 static int save(struct imap_session *s, const struct search_args *a, struct mdsq_error *err)
 {
     struct mdsq_set *saved = NULL;
-    int rc = some_only(a) ? take_some(a, &saved, err) : mdsq_set_in_view(a->result, s->view, &saved, err);
+    int rc = imap_search_chosen(a->program.returns, first_of(a), last_of(a), a->part, &saved, err);
+    if (rc >= 0 && !saved)
+        rc = mdsq_set_in_view(a->result, s->view, &saved, err);
     mdsq_set_free(&s->saved);
     s->saved = saved;
     return rc;
-}
-
-static int begin_modseq(struct imap_session *s, struct search_args *a, struct mdsq_error *err)
-{
-    struct mdsq_set *some = NULL;
-    int rc = some_only(a) ? take_some(a, &some, err) : 0;
-    if (rc >= 0)
-        rc = mdsq_fetch_new(s->reader, s->view, some ? some : a->result, MDSQ_FETCH_MODSEQ, &a->fetch, err);
-    mdsq_set_free(&some);
-    return rc;
-}
-
-/* The highest modseq of the result; MORE or DONE. */
-static enum imap_step find_modseq(struct imap_session *s, struct search_args *a)
-{
-    struct mdsq_error err = {0};
-    struct mdsq_message m;
-    int rc;
-    if (!imap_session_reader(s, &err) || (!a->fetch && begin_modseq(s, a, &err) < 0))
-        return IMAP_STEP_DONE;
-    mdsq_fetch_rebind(a->fetch, s->reader);
-    while ((rc = mdsq_fetch_next(a->fetch, &m, &err)) > 0 || rc == MDSQ_ERR_CORRUPT) {
-        if (rc > 0 && !m.gone && m.modseq > a->modseq)
-            a->modseq = m.modseq;
-        if (imap_session_should_yield(s))
-            return IMAP_STEP_MORE;
-    }
-    return IMAP_STEP_DONE;
 }
 
 /* A member as the client counts. */
@@ -327,6 +243,26 @@ static bool is_extended(const struct imap_session *s, const struct search_args *
 static unsigned returns_of(const struct search_args *a)
 {
     return a->program.has_return ? a->program.returns : (unsigned)IMAP_SEARCH_ALL;
+}
+
+/* What is told of the result: DONE, and the answer if it failed. */
+static enum imap_step take_told(struct imap_session *s, struct imap_command *c, struct search_args *a)
+{
+    struct mdsq_error err = {0};
+    struct mdsq_set *chosen = NULL;
+    int rc = a->program.returns & IMAP_SEARCH_PARTIAL ? take_part(a, &err) : 0;
+    if (rc >= 0 && a->program.has_modseq) {
+        rc = imap_search_chosen(a->program.returns, first_of(a), last_of(a), a->part, &chosen, &err);
+        if (rc >= 0 && !imap_session_reader(s, &err))
+            rc = err.code;
+        if (rc >= 0)
+            rc = mdsq_view_highest(s->reader, s->view, chosen ? chosen : a->result, &a->modseq, &err);
+        mdsq_set_free(&chosen);
+    }
+    if (rc < 0)
+        return fail(s, c, &err);
+    c->where = STAND_KEEP;
+    return IMAP_STEP_DONE;
 }
 
 static void put_head(struct imap_session *s, const struct imap_command *c, const struct search_args *a)
@@ -488,8 +424,6 @@ static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c
 static enum imap_step keep(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     struct mdsq_error err = {0};
-    if (a->program.returns & IMAP_SEARCH_PARTIAL && take_part(a, &err) < 0)
-        return fail(s, c, &err);
     if (a->program.returns & IMAP_SEARCH_SAVE && save(s, a, &err) < 0)
         return fail(s, c, &err);
     if (a->program.returns & IMAP_SEARCH_UPDATE) {
@@ -501,7 +435,7 @@ static enum imap_step keep(struct imap_session *s, struct imap_command *c, struc
                                                      .result = a->result};
         imap_context_begin(s, &request);
     }
-    c->where = STAND_MODSEQ;
+    c->where = STAND_HEAD;
     if (a->program.returns == IMAP_SEARCH_SAVE) /* nothing is told but that it was done */
         return imap_reply(c, IMAP_OK, NULL, "SEARCH completed, result saved");
     return IMAP_STEP_MORE;
@@ -523,7 +457,7 @@ IMAP_RUN(imap_cmd_search)
             return step;
         if (a->program.has_modseq)
             imap_enable_condstore(s);
-        c->where = wants_scores(a) ? STAND_RANK : a->sorts ? STAND_SORT : STAND_KEEP;
+        c->where = wants_scores(a) ? STAND_RANK : a->sorts ? STAND_SORT : STAND_PART;
     }
     if (c->where == STAND_RANK) {
         step = rank(s, c, a);
@@ -535,13 +469,13 @@ IMAP_RUN(imap_cmd_search)
         if (step != IMAP_STEP_DONE || c->where == STAND_SORT)
             return step;
     }
+    if (c->where == STAND_PART) {
+        step = take_told(s, c, a);
+        if (c->where == STAND_PART)
+            return step;
+    }
     if (c->where == STAND_KEEP && (step = keep(s, c, a)) == IMAP_STEP_DONE)
         return step;
-    if (c->where == STAND_MODSEQ) {
-        if (a->program.has_modseq && find_modseq(s, a) == IMAP_STEP_MORE)
-            return IMAP_STEP_MORE;
-        c->where = STAND_HEAD;
-    }
     if (c->where == STAND_HEAD) {
         put_head(s, c, a);
         begin_numbers(a);

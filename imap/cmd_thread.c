@@ -2,7 +2,7 @@
 #include "session_private.h"
 
 #include "base/log.h"
-#include "search_key.h"
+#include "search_result.h"
 #include "system.h"
 
 struct thread_args {
@@ -13,6 +13,7 @@ struct thread_args {
     struct mdsq_set *result;
     struct mdsq_thread *thread;
     bool any, number_last; /* of what was told */
+    struct imap_progress progress;
 };
 
 enum { STAND_SEARCH, STAND_THREAD, STAND_TELL };
@@ -50,8 +51,10 @@ static enum imap_step search(struct imap_session *s, struct imap_command *c, str
     if (!imap_session_reader(s, &err))
         return imap_reply_error(s, c, &err);
     int rc = mdsq_search_run(a->search, s->reader, s->limits.slice_ms, &err);
-    if (rc > 0)
+    if (rc > 0) {
+        imap_say_progress(s, c, &a->progress, a->search);
         return IMAP_STEP_MORE;
+    }
     if (rc < 0 || mdsq_search_take(a->search, &a->result, &unreadable, &err) < 0)
         return imap_reply_error(s, c, &err);
     if (unreadable)
@@ -71,8 +74,10 @@ static enum imap_step thread(struct imap_session *s, struct imap_command *c, str
     if (!imap_session_reader(s, &err))
         return imap_reply_error(s, c, &err);
     int rc = mdsq_thread_run(a->thread, s->reader, s->limits.slice_ms, &err);
-    if (rc > 0)
+    if (rc > 0) {
+        imap_say_progress(s, c, &a->progress, NULL);
         return IMAP_STEP_MORE;
+    }
     if (rc < 0)
         return imap_reply_error(s, c, &err);
     buf_append_str(&s->out, "* THREAD");

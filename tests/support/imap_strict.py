@@ -414,11 +414,13 @@ class Reader:
                 if self.opt(b" ("):
                     self.string() if not self.opt(b"NIL") else None
                     self.eat(b" ")
-                    if not self.opt(b"NIL"):
-                        self.number()
+                    if self.opt(b"NIL"):
+                        self.eat(b" NIL")
+                    else:
+                        done = self.number()
                         self.eat(b" ")
-                        if not self.opt(b"NIL"):
-                            self.number()
+                        if not self.opt(b"NIL") and self.number() <= done:
+                            self.fail("INPROGRESS beyond its goal")
                     self.eat(b")")
             elif name == b"BADURL":
                 self.eat(b" ")

@@ -679,6 +679,19 @@ int mdsq_view_changes(struct mdsq_reader *reader, const struct mdsq_view *view, 
     return 0;
 }
 
+int mdsq_view_highest(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set,
+                      uint64_t *modseq_out, struct mdsq_error *err)
+{
+    reader->unused++; /* ASan sees a reader that has ended */
+    *modseq_out = 0;
+    for (uint32_t i = 0; i < (set ? set->n : view->n); i++) {
+        const struct fake_message *m = find(set ? set->uids[i] : view->uids[i]);
+        if (!m->expunged && m->modseq > *modseq_out)
+            *modseq_out = m->modseq;
+    }
+    return fake.highest_result ? fail(err, fake.highest_result) : 0;
+}
+
 /* ---- fetch ------------------------------------------------------------------------------------ */
 
 int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs,
@@ -852,7 +865,8 @@ int mdsq_search_take(struct mdsq_search *search, struct mdsq_set **out, uint64_t
                      struct mdsq_error *err)
 {
     bool none = strcmp(fake.last_key.text, "NONE") == 0;
-    *unreadable_out = 0;
+    if (unreadable_out)
+        *unreadable_out = 0;
     return mdsq_set_parse(search->view, none ? "99999" : "1:*", none ? 5 : 3, true, out, err);
 }
 
@@ -865,6 +879,7 @@ void mdsq_search_free(struct mdsq_search **search)
 struct mdsq_sort {
     struct mdsq_set *set;
     uint32_t next;
+    unsigned slices;
 };
 
 int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, const struct mdsq_sort_criterion *by, size_t by_n,
@@ -873,6 +888,7 @@ int mdsq_sort_new(const struct mdsq_view *view, const struct mdsq_set *set, cons
     (void)by;
     (void)by_n;
     *out = calloc(1, sizeof **out);
+    (*out)->slices = fake.order_slices;
     fake.objects++;
     return mdsq_set_in_view(set, view, &(*out)->set, err);
 }
@@ -894,7 +910,7 @@ int mdsq_fuzzy_new(const struct mdsq_key *key, struct mdsq_fuzzy **out, struct m
     *out = calloc(1, sizeof **out);
     fake.objects++;
     (*out)->key = key->kind == MDSQ_KEY_FUZZY ? key->children : key;
-    (*out)->slices = 2;
+    (*out)->slices = 2 + fake.order_slices;
     return 0;
 }
 
@@ -907,6 +923,7 @@ int mdsq_fuzzy_rank(struct mdsq_fuzzy *fuzzy, const struct mdsq_view *view, cons
                     struct mdsq_reader *reader, unsigned budget_ms, struct mdsq_error *err)
 {
     (void)view, (void)result, (void)reader, (void)budget_ms, (void)err;
+    fake_clock_ahead_ms += fake.search_ms;
     return fuzzy->slices > 0 && fuzzy->slices--;
 }
 
@@ -926,8 +943,9 @@ int mdsq_sort_run(struct mdsq_sort *sort, struct mdsq_reader *reader, unsigned b
     (void)reader;
     (void)budget_ms;
     (void)err;
+    fake_clock_ahead_ms += fake.search_ms;
     sort->next = mdsq_set_last(sort->set);
-    return 0;
+    return sort->slices > 0 && sort->slices--;
 }
 
 bool mdsq_sort_next(struct mdsq_sort *sort, uint32_t *uid_out)
@@ -964,7 +982,7 @@ void mdsq_sort_free(struct mdsq_sort **sort)
 struct mdsq_thread {
     struct mdsq_set *set;
     uint32_t next, last, nth;
-    bool ran;
+    unsigned slices;
 };
 
 int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, enum mdsq_thread_algorithm algorithm,
@@ -972,6 +990,7 @@ int mdsq_thread_new(const struct mdsq_view *view, const struct mdsq_set *set, en
 {
     (void)algorithm;
     *out = calloc(1, sizeof **out);
+    (*out)->slices = 1 + fake.order_slices;
     fake.objects++;
     return mdsq_set_in_view(set, view, &(*out)->set, err);
 }
@@ -982,10 +1001,9 @@ int mdsq_thread_run(struct mdsq_thread *thread, struct mdsq_reader *reader, unsi
     (void)budget_ms;
     if (fake.thread_result)
         return fail(err, fake.thread_result);
-    if (!thread->ran) {
-        thread->ran = true;
+    fake_clock_ahead_ms += fake.search_ms;
+    if (thread->slices > 0 && thread->slices--)
         return 1;
-    }
     thread->last = mdsq_set_last(thread->set);
     return 0;
 }

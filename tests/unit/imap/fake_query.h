@@ -50,9 +50,9 @@ struct fake {
     int login_result;
     unsigned login_waits;     /* so often an attempt is held back */
     struct mdsq_scram scram;  /* of user "me" */
-    unsigned search_slices;
-    int64_t search_ms; /* what the clock goes on by in each */
-    int search_result, thread_result;
+    unsigned search_slices, order_slices; /* of a search; so many more of what ranks, sorts and threads */
+    int64_t search_ms;                    /* what the clock goes on by in each */
+    int search_result, thread_result, highest_result;
     unsigned readers, readers_max; /* alive */
     unsigned objects;              /* views, sets, fetches, bodies, searches alive */
     struct mdsq_key_copy {
