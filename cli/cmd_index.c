@@ -172,17 +172,14 @@ static void be_idle(void)
 int cmd_index(int argc, char **argv)
 {
     struct options o = {0};
-    struct operator op = {0};
     struct progress progress = {0};
     struct error err = {0};
     GOptionEntry *entries = entries_for(&o);
     int status = cli_options(&argc, &argv, entries, "", "Indexes the texts of an archive, so that searches are fast.",
                              description);
     g_free(entries);
-    if (status < 0 && operator_begin(o.config, &o.store, &op, &err) < 0)
+    if (status < 0 && operator_search(o.config, &o.store, &o.trace, NULL, &err) < 0)
         status = cli_fail(&err);
-    if (status < 0 && op.conf && op.conf->search.trace_fields && !o.trace)
-        o.trace = g_strdup(op.conf->search.trace_fields);
     if (status < 0)
         status = check(&o, argc, argv);
     if (status < 0 && !progress_parse(o.progress, &progress.mode))
@@ -192,7 +189,6 @@ int cmd_index(int argc, char **argv)
             be_idle();
         status = o.watch ? watch(&o) : index_one(&o, &progress);
     }
-    operator_end(&op);
     g_free(o.config);
     g_free(o.store);
     g_free(o.archive);

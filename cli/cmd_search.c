@@ -2,6 +2,7 @@
  * mds search: SEARCH of one folder. IMAP syntax in, IMAP syntax out.
  */
 #include "cli.h"
+#include "operator.h"
 #include "talk.h"
 
 #include "mds/query.h"
@@ -18,7 +19,9 @@ static const char description[] =
     "One argument alone goes to the parser as it is. Of several, one that holds blanks or\n"
     "letters outside ASCII and begins with neither ( nor \" is taken as one string.\n"
     "Text is compared without case, as substrings of the decoded text (UTF-8). HTML is searched\n"
-    "as its source. The content index (mds index) makes it fast and never changes the answer.\n"
+    "as its source. The content index (mds index) makes it fast and never changes the answer;\n"
+    "one that was made with other trace-fields than are asked with is not asked (--explain says\n"
+    "so): give --config, as the server has it.\n"
     "\n"
     "TEXT leaves out the values of signature and trace fields of the message's own header\n"
     "(Received, DKIM-Signature, ARC-*, Authentication-Results, X-MS-Exchange-*, X-Spam* and the\n"
@@ -59,9 +62,12 @@ static enum talk_answer search(struct talk *talk, char **keys, int keys_n)
 
 int cmd_search(int argc, char **argv)
 {
-    char *store = NULL, *archive = NULL, *headers = NULL, *trace = NULL;
+    char *config = NULL, *store = NULL, *archive = NULL, *headers = NULL, *trace = NULL;
     gboolean explain = FALSE, no_index = FALSE;
+    bool literal = false;
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config,
+         "the server's, for its store, text-headers and trace-fields, see mds.conf(5)", "FILE"},
         {"store", 0, 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 0, 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
         {"text-headers", 0, 0, G_OPTION_ARG_STRING, &headers, "common (default) or all: what TEXT looks at", "WHAT"},
@@ -78,6 +84,10 @@ int cmd_search(int argc, char **argv)
 
     if (rc >= 0)
         goto out;
+    if (operator_search(config, &store, &trace, &literal, &err) < 0) {
+        rc = cli_fail(&err);
+        goto out;
+    }
     if (store == NULL || archive == NULL || argc < 3) {
         rc = cli_usage("needs --store, --archive, FOLDER and KEYS; see mds search --help");
         goto out;
@@ -86,13 +96,14 @@ int cmd_search(int argc, char **argv)
         rc = cli_usage("--text-headers is common or all, not '%s'", headers);
         goto out;
     }
+    if (headers)
+        literal = strcmp(headers, "all") == 0;
     if (talk_open(store, archive, &talk, &err) < 0) {
         rc = err.code == BASE_ERR_NOTFOUND ? (cli_note("%s", err.text), CLI_SOME_FAILED) : cli_fail(&err);
         goto out;
     }
-    talk_set_search(talk, &(struct mdsq_search_settings){.text_literal = headers && strcmp(headers, "all") == 0,
-                                                         .no_index = no_index,
-                                                         .trace_fields = trace});
+    talk_set_search(
+        talk, &(struct mdsq_search_settings){.text_literal = literal, .no_index = no_index, .trace_fields = trace});
     if (explain)
         talk_explain(talk);
     rc = talk_examine(talk, argv[1]);
@@ -100,6 +111,7 @@ int cmd_search(int argc, char **argv)
         rc = talk_status(talk, search(talk, argv + 2, argc - 2));
 out:
     talk_close(&talk);
+    g_free(config);
     g_free(store);
     g_free(archive);
     g_free(headers);

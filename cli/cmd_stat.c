@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "open.h"
+#include "operator.h"
 #include "progress.h"
 
 #include "indexer/index.h"
@@ -183,9 +184,10 @@ static void print_json(const char *archive, const struct mds_stat *s, const stru
 
 int cmd_stat(int argc, char **argv)
 {
-    char *store = NULL, *archive = NULL;
+    char *config = NULL, *store = NULL, *archive = NULL, *trace = NULL;
     gboolean json = FALSE;
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config, "the server's, for its store and trace-fields, see mds.conf(5)", "FILE"},
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "as one JSON object", NULL},
@@ -204,6 +206,8 @@ int cmd_stat(int argc, char **argv)
                              NULL);
     if (status < 0 && argc > 1)
         status = cli_usage("'%s' is not expected", argv[1]);
+    if (status < 0 && operator_search(config, &store, &trace, NULL, &err) < 0)
+        status = cli_fail(&err);
     if (status < 0 && (!store || !archive))
         status = cli_usage("--store DIR and --archive NAME are needed");
     if (status < 0) {
@@ -215,7 +219,7 @@ int cmd_stat(int argc, char **argv)
         if (rc == 0)
             rc = failures_get(txn, &failures, &err);
         if (rc == 0)
-            index_rc = indexer_index_stat(&(struct indexer_archive){store, archive, NULL}, NULL, &index, &index_err);
+            index_rc = indexer_index_stat(&(struct indexer_archive){store, archive, NULL}, trace, &index, &index_err);
         if (rc == 0 && index_rc < 0 && index_rc != BASE_ERR_NOTFOUND)
             cli_note("content index: %s", index_err.text);
         if (rc == 0)
@@ -226,7 +230,9 @@ int cmd_stat(int argc, char **argv)
         status = rc < 0 ? cli_fail(&err) : CLI_DONE;
     }
     g_free(stat);
+    g_free(config);
     g_free(store);
+    g_free(trace);
     g_free(archive);
     return status;
 }

@@ -2,6 +2,7 @@
  * mds verify: is the store sound; with --items, does it say what the vault says?
  */
 #include "cli.h"
+#include "operator.h"
 #include "progress.h"
 
 #include "indexer/index.h"
@@ -55,11 +56,12 @@ static int verify_text(const char *store, const char *archive, const struct text
 
 int cmd_verify(int argc, char **argv)
 {
-    char *store = NULL, *archive = NULL, *mode = NULL;
+    char *config = NULL, *store = NULL, *archive = NULL, *mode = NULL;
     gboolean items = FALSE;
     gint jobs = 0;
     struct text_options text = {0};
     const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config, "the server's, for its store and trace-fields, see mds.conf(5)", "FILE"},
         {"store", 's', 0, G_OPTION_ARG_FILENAME, &store, "the store's directory", "DIR"},
         {"archive", 'a', 0, G_OPTION_ARG_STRING, &archive, "the archive", "NAME"},
         {"items", 'i', 0, G_OPTION_ARG_NONE, &items, "read every item again and compare hash and record", NULL},
@@ -77,6 +79,8 @@ int cmd_verify(int argc, char **argv)
                              "Prints one line a finding. Exit status: 0 sound, 1 findings, 2 usage, 3 environment.\n");
     if (status < 0 && argc > 1)
         status = cli_usage("'%s' is not expected", argv[1]);
+    if (status < 0 && operator_search(config, &store, &text.trace, NULL, &err) < 0)
+        status = cli_fail(&err);
     if (status < 0 && (!store || !archive))
         status = cli_usage("--store DIR and --archive NAME are needed");
     if (status < 0 && (jobs < 0 || jobs > 256))
@@ -112,6 +116,7 @@ int cmd_verify(int argc, char **argv)
         else if (found == 0)
             printf("%s: sound\n", archive);
     }
+    g_free(config);
     g_free(store);
     g_free(archive);
     g_free(mode);

@@ -24,6 +24,24 @@ int operator_begin(const char *config, char **store, struct operator *out, struc
     return rc;
 }
 
+int operator_search(const char *config, char **store, char **trace_fields, bool *literal_out, struct error *err)
+{
+    struct conf *conf = NULL;
+    if (!config)
+        return BASE_OK;
+    const int rc = conf_read(config, &conf, err);
+    if (rc < 0)
+        return rc;
+    if (!*store)
+        *store = g_strdup(conf->store.path);
+    if (!*trace_fields)
+        *trace_fields = g_strdup(conf->search.trace_fields);
+    if (literal_out)
+        *literal_out = conf->search.text_headers == CONF_TEXT_ALL;
+    conf_free(&conf);
+    return BASE_OK;
+}
+
 void operator_audit(const struct operator *op, const char *what, const char *archive, const struct event_field *fields, size_t n)
 {
     struct event_field all[FIELDS_MAX] = {EVENT_TEXT("operator", g_get_user_name()), EVENT_NUMBER("uid", getuid()), EVENT_TEXT("archive", archive)};

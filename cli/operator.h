@@ -21,6 +21,11 @@ struct operator {
  * caller (g_free). On failure there is nothing to end.
  */
 int operator_begin(const char *config, char **store, struct operator *out, struct error *err);
+/*
+ * What the configuration says of searches, for commands that change nothing and are audited nowhere: *store and *trace_fields, if they were NULL; owned
+ * by the caller (g_free). *literal_out (may be NULL): text-headers is all; untouched without a configuration.
+ */
+int operator_search(const char *config, char **store, char **trace_fields, bool *literal_out, struct error *err);
 /* A line with the operator's name and number, the archive and up to 5 fields more. */
 void operator_audit(const struct operator *op, const char *what, const char *archive, const struct event_field *fields, size_t n);
 void operator_end(struct operator *op);

@@ -225,6 +225,7 @@ struct mdsq_archive {
     struct query_verified verified[QUERY_VERIFIED_MAX];
     struct mds_text *text;   /* the content index, once it was found; then permanent */
     int64_t text_looked_us;  /* when it was last looked for */
+    int text_rc;             /* why it was not found: enum base_err */
     uint64_t words;          /* mime_words_fingerprint, once it was asked for */
 };
 /* NOTFOUND if it was disabled or removed: asked of the catalogue at most once a second. */

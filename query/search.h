@@ -46,6 +46,7 @@ struct query_node {
     uint64_t candidates;            /* items */
     int64_t asked_us;
     bool asked, asked_exact;
+    bool has_no_terms; /* the needle has nothing to look up, as an empty one: every open item is read */
 };
 
 struct query_leaves {
@@ -83,9 +84,18 @@ bool query_column_is_whole(const struct query_node *node, struct mds_txn *txn);
 
 /* ---- index -------------------------------------------------------------------------------------- */
 
+enum query_lack {
+    QUERY_LACK_NOTHING, /* the index was asked, or there was no need to */
+    QUERY_LACK_INDEX,   /* there is none */
+    QUERY_LACK_OTHER,   /* there is one, of other settings or of another archive */
+    QUERY_LACK_DAMAGED,
+    QUERY_LACK_WISH,    /* the caller wants none */
+};
+
 /* Zeroed: not begun. Its snapshot of the index lives from the first call of next to end. */
 struct query_index {
-    bool is_begun, is_damaged;
+    bool is_begun;
+    enum query_lack lack;
     uint32_t folder;
     struct mds_text_reader *reader; /* NULL: there is no index, or no need of one */
     struct query_node **leaves;     /* content keys in the order in which they are asked */

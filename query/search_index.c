@@ -38,8 +38,8 @@ static int text_open(struct mdsq_archive *archive, struct mds_txn *txn, struct m
 }
 
 /* The index if there is one of this archive; it may come at any time, so it is looked for once a second. Borrowed: it
- * is closed with the archive. */
-static struct mds_text *text_of(struct mdsq_archive *archive, struct mds_txn *txn)
+ * is closed with the archive. *rc_out: why there is none. */
+static struct mds_text *text_of(struct mdsq_archive *archive, struct mds_txn *txn, int *rc_out)
 {
     const int64_t now = (int64_t)query_os_monotonic_us();
     struct mds_text *text;
@@ -49,10 +49,12 @@ static struct mds_text *text_of(struct mdsq_archive *archive, struct mds_txn *tx
         if (archive->words == 0)
             archive->words = mime_words_fingerprint();
         archive->text_looked_us = now;
-        if (text_open(archive, txn, &archive->text, NULL) < 0)
+        archive->text_rc = text_open(archive, txn, &archive->text, NULL);
+        if (archive->text_rc < 0)
             archive->text = NULL;
     }
     text = archive->text;
+    *rc_out = archive->text_rc;
     (void)pthread_mutex_unlock(&archive->lock);
     return text;
 }
@@ -386,6 +388,7 @@ static int ask(struct query_index *ix, struct mdsq_reader *reader, struct query_
     node->asked = rc >= 0 && !no_terms;
     if (!node->asked)
         forget_answer(node);
+    node->has_no_terms = w.needle.n == 0 && w.classes != 0;
     node->asked_exact = w.exact && !w.all_may;
     node->asked_us = (int64_t)query_os_monotonic_us() - began;
     wanted_release(&w);
@@ -451,20 +454,30 @@ static int set_scope(struct query_index *ix, struct mdsq_reader *reader, const r
     return rc;
 }
 
+static enum query_lack lack_of(int rc)
+{
+    return rc == BASE_ERR_NOTFOUND ? QUERY_LACK_INDEX : rc == BASE_ERR_GONE ? QUERY_LACK_OTHER : QUERY_LACK_DAMAGED;
+}
+
 static int begin(struct query_index *ix, struct query_tree *tree, struct mdsq_reader *reader, uint32_t folder,
                  const roaring_bitmap_t *open, struct error *err)
 {
     struct mds_text *text;
-    int rc;
+    int rc = BASE_OK;
 
     ix->is_begun = true;
     ix->folder = folder;
-    if (reader->archive->store->no_text_index || tree->fields.n + tree->bodies.n == 0 ||
-        roaring_bitmap_get_cardinality(open) <= DIRECT_MESSAGES)
+    if (tree->fields.n + tree->bodies.n == 0 || roaring_bitmap_get_cardinality(open) <= DIRECT_MESSAGES)
         return BASE_OK;
-    text = text_of(reader->archive, reader->txn);
-    if (text == NULL)
+    if (reader->archive->store->no_text_index) {
+        ix->lack = QUERY_LACK_WISH;
         return BASE_OK;
+    }
+    text = text_of(reader->archive, reader->txn, &rc);
+    if (text == NULL) {
+        ix->lack = lack_of(rc);
+        return BASE_OK;
+    }
     rc = mds_text_read_begin(text, &ix->reader, err);
     if (rc >= 0)
         order(ix, tree);
@@ -476,7 +489,7 @@ static int give_up(struct query_index *ix, int rc, struct error *err)
 {
     if (rc != BASE_ERR_CORRUPT && rc != BASE_ERR_IO && rc != BASE_ERR_GONE)
         return rc;
-    ix->is_damaged = rc != BASE_ERR_GONE;
+    ix->lack = lack_of(rc);
     ix->at = ix->leaves_n;
     if (err)
         query_error_init(err);

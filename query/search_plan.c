@@ -25,6 +25,16 @@ static const char *const key_names[] = {
     [MDSQ_KEY_EMAILID] = "EMAILID", [MDSQ_KEY_THREADID] = "THREADID",
 };
 
+static const char *const lacks[] = {
+    [QUERY_LACK_NOTHING] = "",
+    [QUERY_LACK_INDEX] = "there is no content index: mds index makes it\n",
+    [QUERY_LACK_OTHER] =
+        "the content index was not asked: it was made with other trace-fields, by another version, or of "
+        "another state of the archive; give --config or --trace-fields as it was made\n",
+    [QUERY_LACK_DAMAGED] = "the content index is damaged and was not asked: mds index --rebuild\n",
+    [QUERY_LACK_WISH] = "the content index was not asked, as was wished\n",
+};
+
 static void write_text(struct bytes text, struct buf *out)
 {
     enum { SHOWN_MAX = 60 };
@@ -53,13 +63,15 @@ static void write_leaf(const struct query_node *node, struct buf *out)
     default: break;
     }
     if (!node->asked) {
-        buf_append_str(out, ": items are read\n");
+        buf_append_str(out, node->has_no_terms ? ": nothing in it to look up, every open item is read\n"
+                                               : ": items are read\n");
         return;
     }
     buf_printf(out, ": index, %" G_GUINT64_FORMAT " items in %.3f ms", node->candidates, (double)node->asked_us / 1000);
     if (node->asked_exact)
         buf_printf(out, ", %" G_GUINT64_FORMAT " messages match", members(node->sure));
-    buf_printf(out, ", %" G_GUINT64_FORMAT " may match\n", members(node->maybe) - members(node->sure));
+    buf_printf(out, ", %" G_GUINT64_FORMAT " may match%s\n", members(node->maybe) - members(node->sure),
+               node->has_no_terms ? ": nothing in it to look up, only the field" : "");
 }
 
 static void write_node(const struct query_node *node, unsigned depth, struct buf *out)
@@ -87,8 +99,7 @@ void query_plan_write(const struct query_tree *tree, const struct query_index *i
             buf_printf(out, "step %-7s: %" G_GUINT64_FORMAT " messages, %.3f ms\n", step_names[i], cost->open[i],
                        (double)cost->us[i] / 1000);
     }
-    if (ix->is_damaged)
-        buf_append_str(out, "the content index is damaged and was not asked: mds index --rebuild\n");
+    buf_append_str(out, lacks[ix->lack]);
     if (unreadable)
         buf_printf(out, "%" G_GUINT64_FORMAT " items could not be read\n", unreadable);
 }

@@ -57,6 +57,7 @@ def by_hand(lab):
     build(lab)
     assert stat(lab)["index"] is None
     assert verify(lab, check=False).returncode == 3
+    assert "there is no content index" in search(lab, "BODY", "the", extra=["--explain"])[1]
     want = {keys: search(lab, *keys) for keys in [("BODY", "uniquebodyword"), ("TEXT", "example"), ("SUBJECT", "zebra cross"), ("NOT", "BODY", "the"),
                                                   ("HEADER", "Received", "routeword"), ("TEXT", "routeword"), ("TEXT", "mineword"), ("FROM", "fred@example"), ("TEXT", "fred@exa"), ("HEADER", "From", "fred"),
                                                   ("TEXT", "FRED"), ("FROM", "d@"), ("TEXT", "d@"), ("FROM", "d "), ("TEXT", ": f"), ("TEXT", " f"), ("BODY", "~"),
@@ -75,6 +76,9 @@ def by_hand(lab):
     plan = search(lab, "BODY", "uniquebodyword", extra=["--explain"])[1]
     assert re.search(r'BODY "uniquebodyword": index, 1 items in .* 1 messages match, 0 may match', plan) and "step items" not in plan, plan
     assert len(search(lab, "TEXT", "routeword", extra=["--text-headers=all"])[0]) == 1
+    assert "not asked, as was wished" in search(lab, "BODY", "the", extra=["--explain", "--no-index"])[1]
+    plan = search(lab, "BODY", "", extra=["--explain"])[1]
+    assert 'BODY "": nothing in it to look up, every open item is read' in plan, plan
     assert b"sound" in verify(lab).stdout and b"sound: 50 items compared" in verify(lab, "--sample", "50").stdout
     assert json.loads(index(lab, "--json").stdout)["items"] == 0  # nothing is left to do
 
@@ -86,6 +90,24 @@ def by_hand(lab):
     assert search(lab, "TEXT", "mineword")[0] == want[("TEXT", "mineword")][0] and search(lab, "TEXT", "routeword")[0] == []
     assert verify(lab, check=False).returncode == 3
     verify(lab, "--trace-fields", "X-Mine")
+
+    # It says so; with the server's configuration all take its list.
+    plan = search(lab, "TEXT", "mineword", extra=["--explain"])[1]
+    assert "the content index was not asked: it was made with other trace-fields" in plan and "items are read" in plan, plan
+    conf = lab.path("lists.conf")
+    with open(conf, "w", encoding="utf-8") as f:
+        f.write(f"[store]\npath = {lab.store}\n[search]\ntrace-fields = X-Mine\n")
+    uids, plan = search(lab, "TEXT", "mineword", extra=["--explain", "--config", conf])
+    assert uids == [] and "not asked" not in plan and re.search(r'TEXT "mineword": index, 0 items', plan), plan
+    assert len(search(lab, "TEXT", "mineword", extra=["--config", conf, "--trace-fields", "X-Other"])[0]) == 1
+    verify(lab, "--config", conf)
+    told = json.loads(lab.mds("stat", "--json", "--config", conf, "--archive", "mail").stdout)["index"]
+    assert told["indexed"] == stat(lab)["items"], told
+    assert stat(lab)["index"] is None
+    with open(conf, "a", encoding="utf-8") as f:
+        f.write("text-headers = all\n")
+    assert len(search(lab, "TEXT", "mineword", extra=["--config", conf])[0]) == 1
+    assert search(lab, "TEXT", "mineword", extra=["--config", conf, "--text-headers=common"])[0] == []
     done = json.loads(index(lab, "--json", "--merge").stdout)
     assert done["items"] == done["archive_items"] and done["segments"] == 1, done
     done = json.loads(index(lab, "--json", "--rebuild").stdout)
