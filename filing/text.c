@@ -53,8 +53,16 @@ int filing_text_check(struct mds_text *text, struct mds_txn *txn, struct error *
     return rc;
 }
 
-int filing_text_open(const char *dir, struct mds_txn *txn, const struct filing_text_settings *s, struct mds_text **out,
-                     struct error *err)
+/* The index was opened by the archive's path: if the archive is there even now, its index is what was found. */
+static int check_place(const struct mds_env *env, struct error *err)
+{
+    return mds_is_in_place(env) ? BASE_OK
+                                : error_set(err, BASE_ERR_GONE, 0,
+                                            "%s: the archive was removed, or another one took its place", mds_dir(env));
+}
+
+int filing_text_open(struct mds_env *env, struct mds_txn *txn, const struct filing_text_settings *s,
+                     struct mds_text **out, struct error *err)
 {
     struct buf name = {0};
     struct bytes id;
@@ -63,9 +71,12 @@ int filing_text_open(const char *dir, struct mds_txn *txn, const struct filing_t
     *out = NULL;
     if (rc >= 0) {
         identity(id, s, &name);
-        rc = mds_text_open(dir, &(struct mds_text_options){.read_only = s->read_only, .identity = buf_bytes(&name)},
-                           out, err);
+        rc = mds_text_open(mds_dir(env),
+                           &(struct mds_text_options){.read_only = s->read_only, .identity = buf_bytes(&name)}, out,
+                           err);
     }
+    if (rc >= 0)
+        rc = check_place(env, err);
     if (rc >= 0)
         rc = filing_text_check(*out, txn, err);
     if (rc < 0)
@@ -119,12 +130,15 @@ int filing_text_make(struct mds_env *env, const struct filing_text_settings *s, 
                            err);
     }
     if (rc >= 0)
-        rc = mds_read_begin(env, &txn, err);
+        rc = check_place(env, err);
     if (rc >= 0)
+        rc = mds_read_begin(env, &txn, err);
+    if (rc >= 0) {
         rc = filing_text_check(*out, txn, err);
-    mds_read_end(&txn);
-    if (rc == BASE_ERR_GONE)
-        rc = mds_text_drop(*out, err);
+        mds_read_end(&txn);
+        if (rc == BASE_ERR_GONE)
+            rc = mds_text_drop(*out, err);
+    }
     if (rc < 0)
         mds_text_close(out);
     buf_release(&id);

@@ -27,6 +27,7 @@
 #define BATCH_BYTES_MIN ((size_t)1 << 20)
 #define MERGE_COMMITS   8u /* after so many segments a merge is tried */
 #define INDEX_LOCK      "index.lock"
+#define LOOK_NS         INT64_C(1000000000)
 
 struct index_run {
     const struct indexer_index *index;
@@ -37,7 +38,7 @@ struct index_run {
     uint64_t planned;
     unsigned jobs;
     size_t batch_bytes; /* of one thread */
-    int64_t began_ns;
+    int64_t began_ns, looked_ns;
     atomic_uint_fast64_t next; /* the next run of ids begins here */
     atomic_uint_fast64_t tried, items, failed, text_bytes, commits;
     atomic_uint working;
@@ -70,6 +71,30 @@ static void fail(struct index_run *run, int rc, const struct error *err)
     }
     pthread_mutex_unlock(&run->lock);
     atomic_store_explicit(&run->stop, true, memory_order_relaxed);
+}
+
+/* Is the archive still there, and wanted? On the caller's thread, now and then. What is removed meanwhile keeps its
+ * bytes on the disk as long as we have them open. */
+static void look_around(struct index_run *run)
+{
+    const int64_t now = indexer_monotonic_ns();
+    struct error why = {0};
+    if (now - run->looked_ns < LOOK_NS)
+        return;
+    run->looked_ns = now;
+    if (!mds_is_in_place(run->archive.env))
+        fail(run, error_set(&why, BASE_ERR_GONE, 0, "the archive was removed, or another one took its place"), &why);
+    else if (run->index->wanted && !run->index->wanted(run->index->wanted_arg))
+        fail(run, error_set(&why, BASE_ERR_CANCELLED, 0, "the archive is not wanted any more"), &why);
+}
+
+/* What stopped the run says why. */
+static int result_of(struct index_run *run, int rc, struct error *err)
+{
+    if (run->rc == 0 || (rc < 0 && rc != BASE_ERR_CANCELLED))
+        return rc;
+    *err = run->err;
+    return run->rc;
 }
 
 static void item_failed(struct index_run *run, uint64_t item, const struct error *why)
@@ -223,8 +248,9 @@ static void show(const struct index_run *run, const char *phase)
 
 static bool stop_merge(void *arg)
 {
-    const struct index_run *run = arg;
+    struct index_run *run = arg;
     show(run, "merge");
+    look_around(run);
     return is_stopped(run);
 }
 
@@ -256,6 +282,7 @@ static int work_all(struct index_run *run, struct error *err)
     while (atomic_load_explicit(&run->working, memory_order_acquire) > 0) {
         const uint64_t commits = atomic_load_explicit(&run->commits, memory_order_relaxed);
         show(run, "index");
+        look_around(run);
         if (rc == 0 && (more || commits >= merged_at + MERGE_COMMITS) && !is_stopped(run)) {
             merged_at = commits;
             rc = merge_step(run, false, &more, err);
@@ -268,10 +295,7 @@ static int work_all(struct index_run *run, struct error *err)
     for (unsigned i = 0; i < run->jobs; i++)
         pthread_join(threads[i].id, NULL);
     free(threads);
-    if (rc == 0 && run->rc < 0) {
-        rc = run->rc;
-        *err = run->err;
-    }
+    rc = result_of(run, rc, err);
     if (rc == 0 && run->index->at.cancel && *run->index->at.cancel)
         rc = error_set(err, BASE_ERR_CANCELLED, 0, INDEXER_STOPPED);
     return rc;
@@ -283,7 +307,7 @@ static int merge_all(struct index_run *run, struct error *err)
     int rc = 0;
     while (rc == 0 && more)
         rc = merge_step(run, run->index->merge_all, &more, err);
-    return rc;
+    return result_of(run, rc, err);
 }
 
 /* ---- what there is to do ------------------------------------------------------------------------------ */
@@ -367,7 +391,7 @@ int indexer_index_stat(const struct indexer_archive *at, const char *trace_field
         return rc;
     rc = mds_read_begin(a.env, &txn, err);
     if (rc >= 0)
-        rc = filing_text_open(mds_dir(a.env), txn, &a.settings, &text, err);
+        rc = filing_text_open(a.env, txn, &a.settings, &text, err);
     mds_read_end(&txn);
     if (rc >= 0)
         rc = look(a.env, text, out, err);

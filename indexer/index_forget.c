@@ -31,7 +31,7 @@ static int forget(const struct indexer_archive *at, struct index_archive *a, str
     bool more = true;
     int rc = mds_read_begin(a->env, &txn, err);
     if (rc >= 0)
-        rc = filing_text_open(mds_dir(a->env), txn, &a->settings, &text, err);
+        rc = filing_text_open(a->env, txn, &a->settings, &text, err);
     if (rc >= 0)
         rc = mds_text_read_begin(text, &r, err);
     if (rc >= 0)

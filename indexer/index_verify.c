@@ -252,7 +252,7 @@ int indexer_index_verify(const struct indexer_index_verify *v, struct indexer_in
         return rc;
     rc = index_reader_begin(&c.archive, &c.reader, err);
     if (rc >= 0)
-        rc = filing_text_open(mds_dir(c.archive.env), c.reader.txn, &c.archive.settings, &c.text, err);
+        rc = filing_text_open(c.archive.env, c.reader.txn, &c.archive.settings, &c.text, err);
     if (rc >= 0)
         rc = check(&c, out, err);
     if (rc == BASE_ERR_GONE)

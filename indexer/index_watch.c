@@ -50,6 +50,28 @@ static struct seen *seen_of(struct watch *w, uint32_t id)
     return &w->seen[w->n++];
 }
 
+/* An archive that is being indexed. */
+struct subject {
+    const struct watch *w;
+    const struct mds_archive_info *info;
+};
+
+static bool is_wanted(void *arg)
+{
+    const struct subject *s = arg;
+    struct mds_catalogue *catalogue = NULL;
+    struct mds_archive_info *now = calloc(1, sizeof *now);
+    ASSERT(now);
+    int rc = mds_catalogue_open(s->w->w->store_dir, false, true, &catalogue, NULL);
+    if (rc >= 0)
+        rc = mds_catalogue_archive_find(catalogue, s->info->name, false, now, NULL);
+    const bool gone = rc == BASE_ERR_NOTFOUND && catalogue;
+    const bool other = rc >= 0 && (now->id != s->info->id || !now->enabled);
+    mds_catalogue_close(&catalogue);
+    free(now);
+    return !gone && !other;
+}
+
 /* Was something committed since the last run? Remembers what is there now. */
 static bool has_changed(struct seen *s, const char *dir)
 {
@@ -70,16 +92,24 @@ static bool has_changed(struct seen *s, const char *dir)
 static void run_one(struct watch *w, const struct mds_archive_info *info, struct seen *s)
 {
     const struct indexer_index_watch *want = w->w;
+    struct subject subject = {w, info};
     const struct indexer_index index = {
         .at = {.store_dir = want->store_dir, .archive = info->name, .cancel = want->cancel},
         .trace_fields = want->trace_fields,
         .jobs = want->jobs ? want->jobs : 1,
         .max_rate = want->max_rate,
         .batch_bytes = want->batch_bytes ? want->batch_bytes : BATCH_BYTES,
+        .wanted = is_wanted,
+        .wanted_arg = &subject,
     };
     struct indexer_indexed done;
     struct error err = {0};
     const int rc = indexer_index(&index, &done, &err);
+    if (rc == BASE_ERR_GONE || rc == BASE_ERR_CANCELLED) { /* whatever is in its place next is new to us */
+        s->inode = 0;
+        s->failed_ns = 0;
+        return;
+    }
     s->failed_ns = rc < 0 || done.failed ? indexer_monotonic_ns() : 0;
     if (want->done && (rc < 0 || done.items || done.failed))
         want->done(info->name, &done, rc, &err, want->arg);

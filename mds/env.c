@@ -331,6 +331,13 @@ const char *mds_dir(const struct mds_env *env)
     return env->dir;
 }
 
+bool mds_is_in_place(const struct mds_env *env)
+{
+    struct stat st;
+
+    return stat(env->path, &st) == 0 && st.st_dev == env->dev && st.st_ino == env->ino;
+}
+
 uint64_t mds_last_txnid(struct mds_env *env)
 {
     MDB_envinfo info;

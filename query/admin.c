@@ -8,7 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TREE_DEPTH 3 /* an archive's directory, "segments", its files */
+#define REMOVE_TRIES 100
+#define TREE_DEPTH   3 /* an archive's directory, "segments", its files */
 
 /* ---- adding ---------------------------------------------------------------------------------- */
 
@@ -77,7 +78,29 @@ int mdsq_archive_enable(struct mdsq_store *store, const char *name, bool enable,
 
 /* ---- removing -------------------------------------------------------------------------------- */
 
-/* Everything in the directory `name` of `at`, then itself. Follows no link. */
+static int remove_tree(int at, const char *name, unsigned depth, struct error *err);
+
+static int remove_entries(DIR *dir, const char *name, unsigned depth, struct error *err)
+{
+    const int fd = dirfd(dir);
+    int rc = BASE_OK;
+
+    rewinddir(dir);
+    for (const struct dirent *entry; rc >= 0 && (entry = readdir(dir)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        if ((errno == EISDIR || errno == EPERM) && depth > 1)
+            rc = remove_tree(fd, entry->d_name, depth - 1, err);
+        else if (errno != ENOENT)
+            rc = error_errno(err, "%s/%s", name, entry->d_name);
+    }
+    return rc;
+}
+
+/*
+ * Everything in the directory `name` of `at`, then itself. Follows no link. Who had just opened the archive to index it
+ * may put a file there yet, but not for long: nobody opens what has no data.mdb.
+ */
 static int remove_tree(int at, const char *name, unsigned depth, struct error *err)
 {
     const int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -90,17 +113,19 @@ static int remove_tree(int at, const char *name, unsigned depth, struct error *e
             (void)close(fd);
         return rc;
     }
-    for (const struct dirent *entry; rc >= 0 && (entry = readdir(dir)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || unlinkat(fd, entry->d_name, 0) == 0)
-            continue;
-        if ((errno == EISDIR || errno == EPERM) && depth > 1)
-            rc = remove_tree(fd, entry->d_name, depth - 1, err);
-        else
-            rc = error_errno(err, "%s/%s", name, entry->d_name);
+
+    unsigned left = REMOVE_TRIES;
+    int why;
+
+    do {
+        rc = remove_entries(dir, name, depth, err);
+        why = rc < 0 || unlinkat(at, name, AT_REMOVEDIR) == 0 ? 0 : errno;
+    } while ((why == ENOTEMPTY || why == EEXIST) && --left);
+    if (why) {
+        errno = why;
+        rc = error_errno(err, "%s", name);
     }
     (void)closedir(dir);
-    if (rc >= 0 && unlinkat(at, name, AT_REMOVEDIR) != 0)
-        rc = error_errno(err, "%s", name);
     return rc;
 }
 

@@ -34,7 +34,7 @@ static int text_open(struct mdsq_archive *archive, struct mds_txn *txn, struct m
     struct mdsq_store *store = archive->store;
     const struct filing_text_settings settings = {.trace = store->trace, .words = archive->words, .read_only = true};
 
-    return filing_text_open(mds_dir(archive->env), txn, &settings, out, err);
+    return filing_text_open(archive->env, txn, &settings, out, err);
 }
 
 /* The index if there is one of this archive; it may come at any time, so it is looked for once a second. Borrowed: it

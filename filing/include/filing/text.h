@@ -2,8 +2,8 @@
  * text: an item's texts (mime/texts.h) as terms of the content index (mds/text.h), and which index is that of an
  * archive.
  *
- *     filing_text_open(dir, txn, &settings, &text, err);           // reading: query/
- *     filing_text_make(env, dir, &settings, &text, err);           // writing: indexer/
+ *     filing_text_open(env, txn, &settings, &text, err);           // reading: query/
+ *     filing_text_make(env, &settings, &text, err);                // writing: indexer/
  *     mds_text_batch_begin(batch, item.id, filing_text_tag(&item.hash));
  *     mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read, arg);
  *     while (mime_texts_next(&texts, &t, err) > 0)
@@ -28,13 +28,13 @@ struct filing_text_settings {
 
 /*
  * The index of this archive as it is in txn, for reading. NOTFOUND: there is none. GONE: there is one, but not of this
- * archive (it was rebuilt, an older copy took its place), of another program's terms, or of other settings: as good as
+ * archive (it was rebuilt, an older copy took its place, env is of an archive that left it), of another program's terms, or of other settings: as good as
  * none.
  */
-int filing_text_open(const char *dir, struct mds_txn *txn, const struct filing_text_settings *s, struct mds_text **out,
+int filing_text_open(struct mds_env *env, struct mds_txn *txn, const struct filing_text_settings *s, struct mds_text **out,
                      struct error *err);
-/* For writing: made if missing, emptied if it is not of this archive and these settings. No transaction of env on this
- * thread. */
+/* For writing: made if missing, emptied if it is not of this archive and these settings. GONE: the archive is not in
+ * its place any more. No transaction of env on this thread. */
 int filing_text_make(struct mds_env *env, const struct filing_text_settings *s, struct mds_text **out,
                      struct error *err);
 /* BASE_OK, or GONE: the index names items that the archive has otherwise. */

@@ -10,7 +10,8 @@
  * SEARCH goes on to look at it itself. Works beside a live server. The archive's metadata is only read, but for a
  * number of its own that the first run gives it.
  *
- * Errors: as archive.h; LOCKED: another run of this archive; READONLY: the store cannot be written.
+ * Errors: as archive.h; LOCKED: another run of this archive; READONLY: the store cannot be written; GONE: the archive was
+ * removed meanwhile, or another one took its place.
  */
 #ifndef INDEXER_INDEX_H
 #define INDEXER_INDEX_H
@@ -29,6 +30,8 @@ struct indexer_index {
     double max_rate;          /* items a second; 0: no bound */
     indexer_progress_fn *progress; /* on the caller's thread, some 10 times a second */
     void *progress_arg;
+    bool (*wanted)(void *arg); /* may be NULL; on the caller's thread, about once a second: false: CANCELLED */
+    void *wanted_arg;
 };
 
 struct indexer_indexed {
@@ -53,7 +56,7 @@ int indexer_index_forget(const struct indexer_archive *a, const char *trace_fiel
 /*
  * Keeps the indexes of all enabled archives of a store up to date, until cancel: what is new is seen within poll_ms, an
  * archive that nothing was committed to costs a stat. An archive that fails is tried again when it changes, or after a
- * minute.
+ * minute. One that is disabled, removed or replaced while it is indexed is let go of within some seconds.
  */
 struct indexer_index_watch {
     const char *store_dir, *trace_fields;

@@ -72,6 +72,8 @@ struct mds_env;
 int mds_open(const char *dir, const struct mds_options *opts, struct mds_env **out, struct error *err);
 void mds_close(struct mds_env **env); /* drops one reference */
 const char *mds_dir(const struct mds_env *env);
+/* The directory still holds the file that is open: it was not removed, and no restored or rebuilt archive took its place. A stat. */
+bool mds_is_in_place(const struct mds_env *env);
 /* LMDB's last transaction id: some 20 ns, any thread: changes when any process committed. */
 uint64_t mds_last_txnid(struct mds_env *env);
 

@@ -4,7 +4,11 @@
 #include "test_support.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -60,6 +64,52 @@ Test(admin, a_read_only_file_system_is_not_writable)
     mdsq_archive_close(&archive);
     mdsq_store_close(&store);
     (void)umount2(dir, MNT_DETACH); /* else the directory cannot be removed */
+}
+
+struct latecomer {
+    char *dir, *lock;
+    atomic_uint put;
+};
+
+/* Who had opened the archive just before: files come while it is removed, but not for ever. */
+static void *come_late(void *arg)
+{
+    struct latecomer *l = arg;
+
+    while (atomic_load(&l->put) < 30 && access(l->dir, F_OK) == 0) {
+        const int fd = open(l->lock, O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+        atomic_fetch_add(&l->put, fd >= 0);
+        if (fd >= 0)
+            (void)close(fd);
+    }
+    return NULL;
+}
+
+Test(admin, what_comes_while_an_archive_is_removed_goes_too)
+{
+    const char *dir = path_join(TEMP_DIR(), "store");
+    struct mdsq_store *store = NULL;
+
+    OK(mdsq_store_open(dir, MDSQ_STORE_WRITE | MDSQ_STORE_CREATE, &store, &e));
+    for (int i = 1; i <= 20; i++) {
+        struct latecomer l = {.dir = g_strdup_printf("%s/archives/a%08d", dir, i)};
+        pthread_t thread;
+
+        l.lock = g_strdup_printf("%s/index.lock", l.dir);
+        OK(mdsq_archive_add(store, "ann", &e));
+        OK(mdsq_archive_enable(store, "ann", false, &e));
+        cr_assert_eq(access(l.dir, F_OK), 0);
+        cr_assert_eq(pthread_create(&thread, NULL, come_late, &l), 0);
+        while (atomic_load(&l.put) == 0) /* it is at work */
+            (void)sched_yield();
+        OK(mdsq_archive_remove(store, "ann", &e));
+        (void)pthread_join(thread, NULL);
+        cr_expect_neq(access(l.dir, F_OK), 0);
+        g_free(l.dir);
+        g_free(l.lock);
+    }
+    mdsq_store_close(&store);
 }
 
 Test(admin, an_archive_of_its_own_vault)
