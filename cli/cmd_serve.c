@@ -29,7 +29,7 @@ struct serve {
     struct metrics *metrics;
     struct serve_events *events;
     struct mdsq_store *store;
-    struct index_child *indexing; /* NULL: it is off */
+    struct index_child *indexing; /* NULL: it does not run yet, or any more */
 };
 
 static volatile int reload_flag; /* written by the signal handler only */
@@ -120,6 +120,15 @@ static void apply(struct serve *s, const struct conf *conf)
     mdsq_login_configure(s->store, &login);
     mdsq_store_configure(s->store, &(struct mdsq_store_settings){.log_rows = conf->store.log_rows});
     serve_events_configure(s->events, conf);
+    if (s->indexing)
+        index_child_configure(s->indexing, &conf->search);
+}
+
+/* What searches in progress and the index's process rest on is not changed under them. */
+static void tell_what_stays(const struct conf *now, const struct conf *fresh)
+{
+    if (now->search.text_headers != fresh->search.text_headers || g_strcmp0(now->search.trace_fields, fresh->search.trace_fields) != 0)
+        log_to(LOG_LEVEL_WARN, "serve: text-headers and trace-fields are taken at the next start, not by a reload");
 }
 
 /* On the server's thread, after SIGHUP. Log files are opened anew in any case. */
@@ -140,6 +149,7 @@ static int reload(struct imap_server_settings *fresh, void *arg, struct error *e
         conf_free(&conf);
         return rc;
     }
+    tell_what_stays(s->conf, conf);
     apply(s, conf);
     conf_free(&s->conf);
     s->conf = conf;
@@ -181,8 +191,7 @@ static int run(struct serve *s, struct imap_server *server, struct error *err)
         rc = metrics_start(s, server, &metrics, err);
     if (rc == BASE_OK) {
         apply(s, s->conf);
-        if (s->conf->search.index)
-            s->indexing = index_child_start(s->conf->store.path, &s->conf->search);
+        s->indexing = index_child_start(s->conf->store.path, &s->conf->search);
         metrics_set_indexing(s->metrics, s->indexing);
         rc = imap_server_run(server, s->store, err);
     }

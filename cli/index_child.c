@@ -17,10 +17,11 @@
 enum { LOOK_MS = 200, RESTART_FIRST_S = 1, RESTART_MAX_S = 60, SAID_MAX = 8192, END_MS = 5000 };
 
 struct index_child {
-    char *store, *trace_fields;
-    uint64_t rate;
+    char *store, *trace_fields; /* permanent */
     GThread *thread;
     atomic_bool stop;
+    atomic_bool enabled; /* settings: written by configure, which then counts up `configured` */
+    atomic_uint_fast64_t rate, configured;
     atomic_uint_fast64_t items, failed, text_bytes, starts;
     atomic_bool running;
 };
@@ -70,7 +71,7 @@ static void take(struct index_child *c, GString *text, const char *p, size_t n)
 static bool start(const struct index_child *c, GPid *pid, int *out)
 {
     char *parent = g_strdup_printf("%ld", (long)getpid());
-    char *rate = g_strdup_printf("%" PRIu64, c->rate);
+    char *rate = g_strdup_printf("%" PRIuFAST64, atomic_load(&c->rate));
     const char *argv[] = {"/proc/self/exe", "index",      "--idle", "--progress",
                           "none",           "--store",    c->store, "--watch",
                           parent,           "--max-rate", rate,     c->trace_fields ? "--trace-fields" : NULL,
@@ -86,11 +87,17 @@ static bool start(const struct index_child *c, GPid *pid, int *out)
     return ok;
 }
 
-/* Until it closes its side, or the server ends. */
-static void listen_to(struct index_child *c, int fd)
+/* It is stopped, or has other settings than it began with. */
+static bool is_over(const struct index_child *c, uint64_t configured)
+{
+    return atomic_load(&c->stop) || atomic_load(&c->configured) != configured;
+}
+
+/* Until it closes its side, or is over. */
+static void listen_to(struct index_child *c, int fd, uint64_t configured)
 {
     GString *text = g_string_new(NULL);
-    while (!atomic_load(&c->stop)) {
+    while (!is_over(c, configured)) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         char buffer[4096];
         if (poll(&p, 1, LOOK_MS) <= 0)
@@ -120,29 +127,41 @@ static int end(GPid pid)
     return status;
 }
 
+/* One process, from its start to its end. */
+static void run_one(struct index_child *c, uint64_t configured)
+{
+    GPid pid = 0;
+    int fd = -1;
+    if (!start(c, &pid, &fd))
+        return;
+    atomic_fetch_add(&c->starts, 1);
+    atomic_store(&c->running, true);
+    listen_to(c, fd, configured);
+    close(fd);
+    const int status = end(pid);
+    g_spawn_close_pid(pid);
+    atomic_store(&c->running, false);
+    if (!is_over(c, configured))
+        log_to(LOG_LEVEL_WARN, "index: the process ended: status=%d", status);
+}
+
 static void *supervise(void *arg)
 {
     struct index_child *c = arg;
     unsigned wait_s = RESTART_FIRST_S;
     while (!atomic_load(&c->stop)) {
-        GPid pid = 0;
-        int fd = -1;
+        const uint64_t configured = atomic_load(&c->configured); /* before the settings: they are these, or newer */
+        const bool enabled = atomic_load(&c->enabled);
         const gint64 began = g_get_monotonic_time();
-        if (start(c, &pid, &fd)) {
-            atomic_fetch_add(&c->starts, 1);
-            atomic_store(&c->running, true);
-            listen_to(c, fd);
-            close(fd);
-            const int status = end(pid);
-            g_spawn_close_pid(pid);
-            atomic_store(&c->running, false);
-            if (!atomic_load(&c->stop))
-                log_to(LOG_LEVEL_WARN, "index: the process ended: status=%d", status);
-        }
-        wait_s = g_get_monotonic_time() - began > (gint64)RESTART_MAX_S * 1000000 ? RESTART_FIRST_S : wait_s;
-        for (unsigned ms = 0; ms < wait_s * 1000 && !atomic_load(&c->stop); ms += LOOK_MS)
+        if (enabled)
+            run_one(c, configured);
+        if (g_get_monotonic_time() - began > (gint64)RESTART_MAX_S * 1000000)
+            wait_s = RESTART_FIRST_S;
+        for (unsigned ms = 0; (!enabled || ms < wait_s * 1000) && !is_over(c, configured); ms += LOOK_MS)
             g_usleep(LOOK_MS * 1000);
         wait_s = wait_s * 2 < RESTART_MAX_S ? wait_s * 2 : RESTART_MAX_S;
+        if (atomic_load(&c->configured) != configured)
+            wait_s = RESTART_FIRST_S;
     }
     return NULL;
 }
@@ -152,9 +171,19 @@ struct index_child *index_child_start(const char *store, const struct conf_searc
     struct index_child *c = g_new0(struct index_child, 1);
     c->store = g_strdup(store);
     c->trace_fields = g_strdup(settings->trace_fields);
-    c->rate = settings->rate;
+    atomic_store(&c->rate, settings->rate);
+    atomic_store(&c->enabled, settings->index);
     c->thread = g_thread_new("index", supervise, c);
     return c;
+}
+
+void index_child_configure(struct index_child *c, const struct conf_search *settings)
+{
+    if (atomic_load(&c->enabled) == (settings->index != 0) && atomic_load(&c->rate) == settings->rate)
+        return;
+    atomic_store(&c->rate, settings->rate);
+    atomic_store(&c->enabled, settings->index);
+    atomic_fetch_add(&c->configured, 1);
 }
 
 void index_child_stop(struct index_child **child)

@@ -4,6 +4,7 @@
  * memory is the server's.
  *
  *     struct index_child *child = index_child_start(store, &conf->search);
+ *     index_child_configure(child, &conf->search); // after a reload
  *     index_child_counters(child, &counters);      // any thread
  *     index_child_stop(&child);
  */
@@ -14,8 +15,11 @@
 
 struct index_child;
 
-/* Returns at once; settings are copied. */
+/* Returns at once; settings are copied. Without settings->index there is a thread that waits, and no process. */
 struct index_child *index_child_start(const char *store, const struct conf_search *settings);
+/* Whether it indexes, and how fast; trace_fields stay as they were. The process ends and another one goes on. Returns at
+ * once. */
+void index_child_configure(struct index_child *child, const struct conf_search *settings);
 /* Ends process and thread; what was indexed stays. */
 void index_child_stop(struct index_child **child);
 

@@ -134,7 +134,7 @@ int query_set_parse_numbers(struct bytes text, uint32_t star, roaring_bitmap_t *
 
 /* ---- store and archives (store.c, archive.c, source.c) --------------------------------- */
 
-#define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 3 descriptors each */
+#define QUERY_IDLE_ARCHIVES_MAX 64 /* opened archives kept without users; 31 KB and 3 descriptors each, 5 if the content index was asked */
 #define QUERY_SHARED_SETS_MAX 64   /* folder states remembered an archive while nobody holds them */
 
 struct mdsq_store {
