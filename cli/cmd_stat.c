@@ -140,6 +140,8 @@ static json_t *json_of_index(const struct indexer_indexed *r)
     json_t *o = json_object();
     set(o, "indexed", r->indexed);
     set(o, "segments", r->segments);
+    set(o, "building_segments", r->building);
+    set(o, "dead_segments", r->dead);
     set(o, "used_bytes", r->used_bytes);
     set(o, "text_bytes", r->indexed_text_bytes);
     return o;

@@ -370,6 +370,8 @@ static int look(struct mds_env *env, struct mds_text *text, struct indexer_index
         out->archive_items = archive->items;
         out->indexed = all > without ? all - without : 0;
         out->segments = stat.segments;
+        out->building = stat.building;
+        out->dead = stat.dead;
         out->used_bytes = stat.used_bytes;
         out->indexed_text_bytes = stat.text_bytes;
     }

@@ -9,6 +9,10 @@ int mds_text_stat(struct mds_text_reader *r, struct mds_text_stat *out, struct e
     struct stat st;
 
     *out = (struct mds_text_stat){.segments = r->parts_n, .items = roaring_bitmap_get_cardinality(r->items)};
+    for (uint32_t i = 0; i < r->dir.n; i++) {
+        out->building += r->dir.v[i].state == TEXT_BUILDING;
+        out->dead += r->dir.v[i].state == TEXT_DEAD;
+    }
     for (uint32_t i = 0; i < r->parts_n; i++) {
         const struct text_segment *s = &r->parts[i].s;
 

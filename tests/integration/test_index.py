@@ -181,6 +181,60 @@ def killed(lab, want):
     print(f"killed {kills} times")
 
 
+def has_open_or_ended(pid, path):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+    try:
+        return any(os.path.realpath(f"/proc/{pid}/fd/{fd}") == path for fd in os.listdir(f"/proc/{pid}/fd"))
+    except (FileNotFoundError, PermissionError):
+        return False  # just ending
+
+
+def killed_in_merges(lab, want):
+    """While it writes the new segment, and while it clears the old ones away. The process goes on for a millisecond at a time, and is looked at while it
+    stands still, so that it matters not how fast the machine is."""
+    command = [os.path.join(bin_dir(), "mds"), "index", "--store", lab.store, "--archive", "mail", "--progress", "none", "--merge"]
+    hits = {"building_segments": 0, "dead_segments": 0}
+    for tries in range(30):
+        if min(hits.values()) >= 2:
+            break
+        index(lab, "--memory", "1", "--jobs", "2", "--rebuild")
+        before = stat(lab)["index"]
+        assert before["segments"] > 1 and before["building_segments"] == before["dead_segments"] == 0, before
+        wanted = min(hits, key=hits.get)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not has_open_or_ended(process.pid, os.path.realpath(os.path.join(archive_dir(lab), "text", "data.mdb"))):
+            time.sleep(0.001)
+        while True:
+            os.kill(process.pid, signal.SIGSTOP)  # not process.send_signal, which would wait for it
+            pid, status = os.waitpid(process.pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                process.returncode = os.waitstatus_to_exitcode(status)
+                break
+            if stat(lab)["index"][wanted] > 0:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                break
+            os.kill(process.pid, signal.SIGCONT)
+            time.sleep(0.001)
+        if process.returncode == 0:
+            continue  # it was through it between two looks
+        assert process.returncode == -signal.SIGKILL, process.returncode
+        hits[wanted] += 1
+        left = stat(lab)["index"]
+        assert left[wanted] > 0 and left["indexed"] == stat(lab)["items"], left
+        for keys in want:
+            assert search(lab, *keys)[0] == want[keys][0], keys
+        verify(lab)
+        index(lab, "--merge")
+        after = stat(lab)["index"]
+        assert after["segments"] == 1 and after["building_segments"] == after["dead_segments"] == 0, after
+        verify(lab)
+    assert min(hits.values()) >= 2, hits
+    print(f"killed in merges: {hits} in {tries} tries")
+
+
 def in_the_background(lab):
     shutil.rmtree(os.path.join(archive_dir(lab), "text"))
     lab.add_user("mail", "ann", "secret")
@@ -239,7 +293,9 @@ def main():
     with Lab() as lab:
         build(lab)
         keys = [("BODY", "uniquebodyword"), ("TEXT", "example"), ("NOT", "BODY", "the"), ("HEADER", "Received", "mx")]
-        killed(lab, {k: search(lab, *k) for k in keys})
+        want = {k: search(lab, *k) for k in keys}
+        killed(lab, want)
+        killed_in_merges(lab, want)
         in_the_background(lab)
 
 

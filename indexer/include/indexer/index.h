@@ -41,6 +41,7 @@ struct indexer_indexed {
     uint64_t indexed;    /* items that the index holds now, without those that are gone from the archive */
     uint64_t archive_items;
     uint64_t segments, used_bytes, indexed_text_bytes;
+    uint64_t building, dead; /* segments of a merge that is under way, or was killed: mds/text.h */
     double seconds;
     char last_failure[256];
 };

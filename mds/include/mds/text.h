@@ -154,6 +154,7 @@ int mds_text_anchors(struct mds_text_reader *r, uint64_t *pos, uint64_t *item_ou
 
 struct mds_text_stat {
     uint64_t items, segments;
+    uint64_t building, dead; /* segments that a merge is writing, and that it has still to clear away; or one did that was killed: the next clears them */
     uint64_t text_bytes;     /* sum of mds_text_batch_text */
     uint64_t terms;          /* sum over segments */
     uint64_t postings;       /* pairs of term and item */
