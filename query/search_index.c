@@ -23,6 +23,7 @@
 #define DIRECT_MESSAGES 4u         /* so few messages are read rather than looked for in the index */
 #define NARROW_LEAVES   32u        /* the root is looked at after each of so many keys, then at the end */
 #define PIECE           2048u      /* messages of which the column is read at a time */
+#define RARE_BYTES      4096u      /* postings that cost less than a scan of all terms */
 #define BITS_ITEMS_MAX  (1u << 28) /* a set of items is laid out as bits up to this id: 32 MB */
 
 /* ---- the archive's index ------------------------------------------------------------------------------ */
@@ -133,14 +134,65 @@ static void wanted_init(struct wanted *w, const struct query_node *node, const s
     }
 }
 
+struct step {
+    const struct mime_needle_term *term;
+    uint64_t bytes; /* of postings to decode, as far as that is known */
+};
+
+static int compare_steps(const void *a, const void *b)
+{
+    const struct step *x = a, *y = b;
+
+    return x->bytes != y->bytes ? (x->bytes > y->bytes) - (x->bytes < y->bytes)
+                                : (x->term > y->term) - (x->term < y->term);
+}
+
+/*
+ * The order in which a needle's terms are looked for. Terms that are known from their beginning are counted in
+ * microseconds, where looking inside terms means a scan of all: rare ones go first, frequent ones last, when little is
+ * left to be found of them; those between in the needle's order, the most selective first. False: nothing has one of
+ * them.
+ */
+static int plan_steps(struct mds_text_reader *r, const struct mime_needle *needle, struct step *steps, bool *any_out,
+                      struct error *err)
+{
+    *any_out = true;
+    for (size_t i = 0; i < needle->n; i++) {
+        const struct mime_needle_term *t = &needle->v[i];
+        struct mds_text_cost cost = {0};
+
+        steps[i] = (struct step){t, RARE_BYTES};
+        if (needle->n == 1 || (t->match != MIME_MATCH_PREFIX && t->match != MIME_MATCH_WHOLE))
+            continue;
+
+        const int rc = mds_text_count(r, t->term, (enum mds_match)t->match, &cost, err);
+
+        if (rc < 0)
+            return rc;
+        *any_out = cost.terms > 0;
+        if (!*any_out)
+            return BASE_OK;
+        steps[i].bytes = cost.bytes;
+    }
+    qsort(steps, needle->n, sizeof *steps, compare_steps);
+    return BASE_OK;
+}
+
 /* Items that have a term for each of a needle's, among `items` (NULL: all); NULL stays if it has none. */
 static int find_all(struct mds_text_reader *r, const struct mime_needle *needle, uint32_t classes,
                     roaring_bitmap_t **items, struct error *err)
 {
-    int rc = BASE_OK;
+    struct step steps[MIME_NEEDLE_TERMS_MAX];
+    bool any = true;
+    int rc = plan_steps(r, needle, steps, &any, err);
 
+    if (rc >= 0 && !any) {
+        if (*items)
+            roaring_bitmap_free(*items);
+        *items = roaring_bitmap_create();
+    }
     for (size_t i = 0; i < needle->n && rc >= 0 && (*items == NULL || !roaring_bitmap_is_empty(*items)); i++) {
-        const struct mime_needle_term *t = &needle->v[i];
+        const struct mime_needle_term *t = steps[i].term;
         roaring_bitmap_t *found = NULL;
 
         rc = mds_text_find(r, t->term, (enum mds_match)t->match, classes, *items, &found, err);
