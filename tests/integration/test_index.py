@@ -77,8 +77,8 @@ def by_hand(lab):
     assert re.search(r'BODY "uniquebodyword": index, 1 items in .* 1 messages match, 0 may match', plan) and "step items" not in plan, plan
     assert len(search(lab, "TEXT", "routeword", extra=["--text-headers=all"])[0]) == 1
     assert "not asked, as was wished" in search(lab, "BODY", "the", extra=["--explain", "--no-index"])[1]
-    plan = search(lab, "BODY", "", extra=["--explain"])[1]
-    assert 'BODY "": nothing in it to look up, every open item is read' in plan, plan
+    plan = search(lab, "SUBJECT", "", extra=["--explain"])[1]
+    assert re.search(r'SUBJECT "": index, \d+ items in .* may match: nothing in it to look up, only the field', plan), plan
     assert b"sound" in verify(lab).stdout and b"sound: 50 items compared" in verify(lab, "--sample", "50").stdout
     assert json.loads(index(lab, "--json").stdout)["items"] == 0  # nothing is left to do
 
@@ -191,15 +191,20 @@ def has_open_or_ended(pid, path):
         return False  # just ending
 
 
-def killed_in_merges(lab, want):
+def killed_in_merges(lab, keys_of):
     """While it writes the new segment, and while it clears the old ones away. The process goes on for a millisecond at a time, and is looked at while it
     stands still, so that it matters not how fast the machine is."""
     command = [os.path.join(bin_dir(), "mds"), "index", "--store", lab.store, "--archive", "mail", "--progress", "none", "--merge"]
+    index(lab, "--merge")
     hits = {"building_segments": 0, "dead_segments": 0}
     for tries in range(30):
         if min(hits.values()) >= 2:
             break
-        index(lab, "--memory", "1", "--jobs", "2", "--rebuild")
+        os.makedirs(lab.path(f"one{tries}"))  # a small segment beside the large one: nothing that pays to merge, until it is asked for
+        with open(lab.path(f"one{tries}", "a.eml"), "w", encoding="ascii") as f:
+            f.write(f"Subject: one{tries}\n\none{tries}\n")
+        lab.mds("import", "--store", lab.store, "--archive", "mail", "--from", f"eml-tree:{lab.path(f'one{tries}')}", "--progress", "none")
+        index(lab)
         before = stat(lab)["index"]
         assert before["segments"] > 1 and before["building_segments"] == before["dead_segments"] == 0, before
         wanted = min(hits, key=hits.get)
@@ -224,8 +229,8 @@ def killed_in_merges(lab, want):
         hits[wanted] += 1
         left = stat(lab)["index"]
         assert left[wanted] > 0 and left["indexed"] == stat(lab)["items"], left
-        for keys in want:
-            assert search(lab, *keys)[0] == want[keys][0], keys
+        for keys in keys_of:
+            assert search(lab, *keys)[0] == search(lab, *keys, extra=["--no-index"])[0], keys
         verify(lab)
         index(lab, "--merge")
         after = stat(lab)["index"]
