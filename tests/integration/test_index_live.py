@@ -127,8 +127,8 @@ def replaced(lab, server):
     lab.mds("restore", "--store", lab.store, "--archive", "mail", "--from", lab.path("backup"), "--replace")
     assert directories(lab) == [place], directories(lab)
     add_mail(lab, "mail", "thirdword", 60)
-    wait_for("the old archive let go of", lambda: not server.holds_removed(), 20)
-    wait_for("the new one at work", lambda: server.indexes(place), 20)
+    wait_for("the old archive let go of", lambda: not server.holds_removed())
+    wait_for("the new one at work", lambda: server.indexes(place))
     assert not is_indexed(lab, "mail"), "it was too fast to be seen"
     assert server.counter("mds_index_starts_total") == starts
 
@@ -140,7 +140,7 @@ def replaced(lab, server):
 
 def reloaded(lab, server):
     server.reload(index=False)
-    wait_for("no process", lambda: server.child() is None, 30)
+    wait_for("no process", lambda: server.child() is None)
     add_mail(lab, "mail", "offword", 3)
     time.sleep(3)
     assert server.child() is None and not is_indexed(lab, "mail") and len(search(lab, "mail", "BODY", "offword")) == 3
@@ -158,13 +158,13 @@ def removed(lab, server):
     wait_for("the process at work", lambda: server.indexes(gone))
     starts = server.counter("mds_index_starts_total")
     lab.mds("archive", "disable", "--store", lab.store, "gone")
-    wait_for("the disabled one let go of", lambda: not server.indexes(gone), 20)
+    wait_for("the disabled one let go of", lambda: not server.indexes(gone))
     lab.mds("archive", "enable", "--store", lab.store, "gone")
-    wait_for("the enabled one at work", lambda: server.indexes(gone), 20)
+    wait_for("the enabled one at work", lambda: server.indexes(gone))
     lab.mds("archive", "disable", "--store", lab.store, "gone")
     lab.mds("archive", "remove", "--store", lab.store, "gone")
     assert not os.path.exists(gone)
-    wait_for("the removed one let go of", lambda: not server.holds_removed(), 20)
+    wait_for("the removed one let go of", lambda: not server.holds_removed())
     assert not os.path.exists(gone)
 
     # Another one of that name is another archive.

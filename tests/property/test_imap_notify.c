@@ -228,10 +228,18 @@ Test(imap_notify, notify_of_a_renamed_inbox)
     static const char both[] = "a NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))\r\n";
     expect_one(c, both, "a OK NOTIFY completed\r\n");
     expect_one(d, both, "a OK NOTIFY completed\r\n");
-    say(d, "a RENAME INBOX old\r\n");
+    const char *const own = "* STATUS INBOX (MESSAGES 0 UIDNEXT ~)\r\n* STATUS old (MESSAGES 4 UIDNEXT 5)\r\n";
+    const char *const got = say(d, "a RENAME INBOX old\r\n");
+    const bool is_told = strstr(got, "* STATUS ") != NULL; /* with the answer, if the news was quicker */
+
+    if (is_told)
+        cr_expect(is_like(textf("%sa OK RENAME completed\r\n", own), got) ||
+                      is_like(textf("a OK RENAME completed\r\n%s", own), got),
+                  "%s", got);
     expect_soon(c, "* STATUS INBOX (MESSAGES 0 UIDNEXT ~)\r\n* LIST (\\HasNoChildren) \"/\" old\r\n"
                    "* STATUS old (MESSAGES 4 UIDNEXT 5)\r\n");
-    expect_soon(d, "* STATUS INBOX (MESSAGES 0 UIDNEXT ~)\r\n* STATUS old (MESSAGES 4 UIDNEXT 5)\r\n");
+    if (!is_told)
+        expect_soon(d, own);
     client_free(&c);
     client_free(&d);
 }

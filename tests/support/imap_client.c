@@ -116,8 +116,7 @@ const char *say(struct client *c, const char *text)
     return say_bytes(c, text, strlen(text));
 }
 
-/* "~" in the pattern is any text without a line end. */
-static bool is_like(const char *pattern, const char *text)
+bool is_like(const char *pattern, const char *text)
 {
     for (; *pattern; pattern++, text++) {
         if (*pattern != '~') {

@@ -46,6 +46,9 @@ const char *text_of(struct client *c);
 const char *say(struct client *c, const char *text);
 const char *say_bytes(struct client *c, const void *p, size_t n);
 
+/* "~" in the pattern is any text without a line end. */
+bool is_like(const char *pattern, const char *text);
+
 struct exchange {
     const char *say, *expect;
 };
