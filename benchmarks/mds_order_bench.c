@@ -268,7 +268,7 @@ int main(int argc, char **argv)
     struct mdsq_reader *reader = NULL;
     struct mdsq_error e;
 
-    if (argc < 2) {
+    if (argc < 2 || argv[1][0] == '-') { /* no option becomes a store's name */
         (void)fprintf(stderr, "usage: mds-order-bench DIR [MESSAGES [RUNS [NAME]]]\n");
         return 2;
     }
