@@ -100,7 +100,7 @@ bool chars_add_separators(struct chars *g, struct bytes term, uint32_t mask)
 {
     uint32_t c = 0;
 
-    if (term.n != (term.p[0] == 0xfe ? 3 : 5) || term.p[0] < 0xfe)
+    if (term.n != (term.p[0] == MDS_TEXT_SEPARATORS ? 3 : 5))
         return false;
     for (size_t i = 1; i < term.n; i += 2) {
         if ((term.p[i] & 0xf8) != 0x80 || (term.p[i + 1] & 0xf0) != 0x80)
@@ -149,7 +149,7 @@ static struct bytes term_of(uint32_t c, uint8_t out[5])
     const uint32_t chars[2] = {i < SINGLES ? i : pair >> 7, pair & 0x7f};
     const size_t n = i < SINGLES ? 1 : 2;
 
-    out[0] = n == 1 ? 0xfe : 0xff;
+    out[0] = (uint8_t)(MDS_TEXT_SEPARATORS + n - 1);
     for (size_t k = 0; k < n; k++) {
         out[1 + 2 * k] = (uint8_t)(0x80 | chars[k] >> 4);
         out[2 + 2 * k] = (uint8_t)(0x80 | (chars[k] & 0x0f));

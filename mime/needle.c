@@ -176,7 +176,7 @@ static bool is_exact(const struct needle *g, struct bytes needle)
 {
     if (g->n != 1)
         return false;
-    if (g->v[0].term.p[0] >= 0xfe)
+    if (g->v[0].term.p[0] >= MIME_PAIR_TERMS)
         return needle.n <= 2;
     return g->v[0].term.n == needle.n;
 }

@@ -54,7 +54,7 @@ static void term_make(unsigned number, struct mime_pair_term *out)
     const uint8_t chars[2] = {(uint8_t)(number >= SINGLES ? number - SINGLES : number / 128), number % 128};
     const size_t n = number >= SINGLES ? 1 : 2;
 
-    out->v[0] = n == 1 ? 0xfe : 0xff;
+    out->v[0] = (uint8_t)(MIME_PAIR_TERMS + n - 1);
     for (size_t i = 0; i < n; i++) {
         out->v[1 + 2 * i] = (uint8_t)(0x80 | chars[i] >> 4);
         out->v[2 + 2 * i] = (uint8_t)(0x80 | (chars[i] & 0x0f));

@@ -154,20 +154,11 @@ static roaring_bitmap_t *indexed_items(const struct model *m)
 
 static void needle_make(struct rng *r, const struct model *m, char *out)
 {
-    const char *term = m->term[rng_below(r, m->terms)];
-    size_t from = rng_below(r, strlen(term)), n;
-
     if (rng_once_in(r, 4)) {
         term_make(r, out);
         return;
     }
-    while (((uint8_t)term[from] & 0xc0) == 0x80)
-        from--;
-    n = 1 + rng_below(r, strlen(term) - from);
-    while (((uint8_t)term[from + n] & 0xc0) == 0x80)
-        n++;
-    memcpy(out, term + from, n);
-    out[n] = 0;
+    rng_piece(r, m->term[rng_below(r, m->terms)], out);
 }
 
 static void check(struct rng *r, const struct model *m, struct mds_text *text, unsigned queries)

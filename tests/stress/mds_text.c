@@ -172,16 +172,7 @@ static roaring_bitmap_t *items_at_least(const struct stress *s, enum state state
 
 static void needle_make(const struct stress *s, struct rng *r, char *out)
 {
-    const char *term = s->term[rng_below(r, TERMS)];
-    size_t from = rng_below(r, strlen(term)), n;
-
-    while (((uint8_t)term[from] & 0xc0) == 0x80)
-        from--;
-    n = 1 + rng_below(r, strlen(term) - from);
-    while (((uint8_t)term[from + n] & 0xc0) == 0x80)
-        n++;
-    memcpy(out, term + from, n);
-    out[n] = 0;
+    rng_piece(r, s->term[rng_below(r, TERMS)], out);
     if (rng_once_in(r, 6))
         strcat(out, "D0");
 }

@@ -252,6 +252,19 @@ bool rng_once_in(struct rng *r, uint64_t n)
     return rng_below(r, n) == 0;
 }
 
+void rng_piece(struct rng *r, const char *utf8, char *out)
+{
+    size_t from = rng_below(r, strlen(utf8)), n;
+
+    while (((uint8_t)utf8[from] & 0xc0) == 0x80)
+        from--;
+    n = 1 + rng_below(r, strlen(utf8) - from);
+    while (((uint8_t)utf8[from + n] & 0xc0) == 0x80)
+        n++;
+    memcpy(out, utf8 + from, n);
+    out[n] = 0;
+}
+
 uint64_t rng_edgy(struct rng *r, uint64_t max)
 {
     uint64_t v;

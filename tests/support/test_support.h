@@ -62,6 +62,8 @@ uint64_t rng_u64(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);
 /* True once in n. */
 bool rng_once_in(struct rng *r, uint64_t n);
+/* Some characters of a text that has any, as they follow each other. out has room for all of it. */
+void rng_piece(struct rng *r, const char *utf8, char *out);
 /* Biased to edges: 0, 1, powers of two and their neighbours, all ones; for lengths and ids. */
 uint64_t rng_edgy(struct rng *r, uint64_t max);
 void rng_fill(struct rng *r, void *p, size_t n);

@@ -18,6 +18,8 @@
 
 #include "base/bytes.h"
 
+#define MIME_PAIR_TERMS 0xfeu /* what begins with such a byte or a higher one is one of these terms */
+
 #define MIME_PAIRS_ROWS 129 /* after each ASCII character; the last: what stands after none */
 
 /* Begins as zeros. */
