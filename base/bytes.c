@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define BUF_FIRST_BYTES 64
+#define BUF_FIRST_BYTES  64
 #define VARINT_MAX_BYTES 10
 
 int bytes_compare(struct bytes a, struct bytes b)
@@ -57,7 +57,7 @@ void buf_release(struct buf *b)
     *b = (struct buf){0};
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t more)
+uint8_t *buf_grow(struct buf *b, size_t more)
 {
     ASSERT(more <= SIZE_MAX / 2 && b->n <= SIZE_MAX / 2);
 
@@ -90,12 +90,6 @@ void buf_append_bytes(struct buf *b, struct bytes v)
 void buf_append_str(struct buf *b, const char *s)
 {
     buf_append(b, s, strlen(s));
-}
-
-void buf_append_byte(struct buf *b, uint8_t c)
-{
-    *buf_reserve(b, 1) = c;
-    b->n++;
 }
 
 void buf_append_u64_dec(struct buf *b, uint64_t v)

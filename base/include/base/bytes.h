@@ -60,12 +60,20 @@ struct buf {
 
 void buf_release(struct buf *b);               /* frees, leaves it empty */
 static inline void buf_reset(struct buf *b) { b->n = 0; }
+uint8_t *buf_grow(struct buf *b, size_t more); /* buf_reserve where there is no room yet */
 /* Room for `more` bytes past n; returns where they begin. */
-uint8_t *buf_reserve(struct buf *b, size_t more);
+static inline uint8_t *buf_reserve(struct buf *b, size_t more)
+{
+    return b->p && more <= b->cap - b->n ? b->p + b->n : buf_grow(b, more);
+}
 void buf_append(struct buf *b, const void *p, size_t n);
 void buf_append_bytes(struct buf *b, struct bytes v);
 void buf_append_str(struct buf *b, const char *s);
-void buf_append_byte(struct buf *b, uint8_t c);
+static inline void buf_append_byte(struct buf *b, uint8_t c)
+{
+    *buf_reserve(b, 1) = c;
+    b->n++;
+}
 void buf_append_u64_dec(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline struct bytes buf_bytes(const struct buf *b) { return (struct bytes){b->p, b->n}; }
