@@ -4,9 +4,8 @@
 
 #include "words_private.h"
 
-#define ROW_NONE  128u
-#define SINGLES   (128u * 128u) /* positions of mime_pairs_next: pairs, then single characters */
-#define POSITIONS (SINGLES + 128u)
+#define ROW_NONE 128u
+#define SINGLES  (ROW_NONE * 128u) /* numbers of pairs, then of single characters */
 
 void mime_pairs_add(struct mime_pairs *p, struct bytes text)
 {
@@ -74,22 +73,26 @@ static void set_give(const uint64_t set[2], unsigned from, mime_pairs_fn *fn, vo
     }
 }
 
-void mime_pairs_each(const struct mime_pairs *p, mime_pairs_fn *fn, void *arg)
+void mime_pairs_terms(struct mime_pairs *p)
 {
-    uint64_t set[2], singles[2] = {p->after[ROW_NONE][0], p->after[ROW_NONE][1]};
+    uint64_t *const singles = p->after[ROW_NONE];
 
     for (unsigned row = 0; row < ROW_NONE; row++) {
-        memcpy(set, p->after[row], sizeof set);
-        if (!(set[0] | set[1]))
-            continue;
-        singles[0] |= set[0];
-        singles[1] |= set[1];
+        singles[0] |= p->after[row][0];
+        singles[1] |= p->after[row][1];
         if (WORDS_IS_LETTER(row))
-            letters_take_out(set);
-        set_give(set, row * 128, fn, arg);
+            letters_take_out(p->after[row]);
     }
     letters_take_out(singles);
-    set_give(singles, SINGLES, fn, arg);
+}
+
+void mime_pairs_each(const struct mime_pairs *p, mime_pairs_fn *fn, void *arg)
+{
+    struct mime_pairs terms = *p;
+
+    mime_pairs_terms(&terms);
+    for (unsigned row = 0; row < MIME_PAIRS_ROWS; row++)
+        set_give(terms.after[row], row * 128, fn, arg);
 }
 
 bool mime_pair_term(struct bytes chars, struct mime_pair_term *out)

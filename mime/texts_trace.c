@@ -26,6 +26,7 @@ const char mime_texts_trace_default[] =
 struct mime_trace {
     char **names; /* lower case, sorted; a "*" at the end stands for anything */
     guint n;
+    guint begin[256], end[256]; /* of the names by their first byte */
     char *text;
 };
 
@@ -46,6 +47,10 @@ struct mime_trace *mime_trace_new(struct bytes list)
         if (words[i][0] && (t->n == 0 || strcmp(words[i], t->names[t->n - 1]) != 0))
             t->names[t->n++] = g_strdup(words[i]);
     }
+    for (guint i = t->n; i-- > 0;)
+        t->begin[(uint8_t)t->names[i][0]] = i;
+    for (guint i = 0; i < t->n; i++)
+        t->end[(uint8_t)t->names[i][0]] = i + 1;
     t->text = g_strjoinv(" ", t->names);
     g_strfreev(words);
     g_free(lower);
@@ -62,21 +67,31 @@ void mime_trace_free(struct mime_trace **t)
     *t = NULL;
 }
 
+static uint8_t lower_of(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
+
 static bool matches(const char *pattern, struct bytes name)
 {
     size_t i = 0;
-    while (i < name.n && pattern[i] && pattern[i] == g_ascii_tolower((char)name.p[i]))
+    while (i < name.n && pattern[i] && (uint8_t)pattern[i] == lower_of(name.p[i]))
         i++;
     return (pattern[i] == '*' && pattern[i + 1] == 0) || (i == name.n && pattern[i] == 0);
 }
 
-bool mime_trace_has(const struct mime_trace *t, struct bytes name)
+static bool has_by_first(const struct mime_trace *t, uint8_t first, struct bytes name)
 {
-    for (guint i = 0; i < t->n; i++) {
+    for (guint i = t->begin[first]; i < t->end[first]; i++) {
         if (matches(t->names[i], name))
             return true;
     }
     return false;
+}
+
+bool mime_trace_has(const struct mime_trace *t, struct bytes name)
+{
+    return (name.n && has_by_first(t, lower_of(name.p[0]), name)) || has_by_first(t, '*', name);
 }
 
 struct bytes mime_trace_text(const struct mime_trace *t)

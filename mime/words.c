@@ -10,6 +10,8 @@
 #include "base/hash.h"
 #include "mime/mime.h"
 
+#include <glib.h>
+
 /* ---- kinds of characters ---- */
 
 #define WORDS_VERSION 2u /* of the table and of the cutting: part of the fingerprint */
@@ -143,7 +145,7 @@ bool words_run_next(struct mime_words *w, size_t *begin_out)
             while (at < end && WORDS_IS_LETTER(*at))
                 at++;
         }
-        if (at == end || words_char_kind(at, end, &n) != kind)
+        if (at == end || (*at < 0x80 && !WORDS_IS_LETTER(*at)) || words_char_kind(at, end, &n) != kind)
             break;
     }
     w->run_end = (size_t)(at - p);
@@ -230,6 +232,17 @@ static void utf8_append(struct buf *out, uint32_t c)
         buf_append_byte(out, (uint8_t)(0x80 | (c >> (6 * i) & 0x3f)));
 }
 
+/* A character that casemapping may change. What is one may change with GLib, and with it the fingerprint. */
+static bool may_map(uint32_t c)
+{
+    switch (g_unichar_type(c)) {
+    case G_UNICODE_UNASSIGNED:
+    case G_UNICODE_PRIVATE_USE:
+    case G_UNICODE_SURROGATE: return false;
+    default: return true;
+    }
+}
+
 uint64_t mime_words_fingerprint(void)
 {
     struct buf in = {0}, out = {0};
@@ -239,7 +252,7 @@ uint64_t mime_words_fingerprint(void)
         buf_reset(&in);
         buf_reset(&out);
         for (const uint32_t end = c + FINGERPRINT_CHUNK; c < end; c++) {
-            if (c < 0xd800 || c >= 0xe000)
+            if (may_map(c))
                 utf8_append(&in, c);
         }
         mime_casemap(buf_bytes(&in), &out);

@@ -36,6 +36,8 @@ void mime_pairs_add(struct mime_pairs *p, struct bytes casemapped);
 void mime_pairs_unite(struct mime_pairs *p, const struct mime_pairs *with);
 /* What is left may lack a character by itself that stands in both. */
 void mime_pairs_take_out(struct mime_pairs *p, const struct mime_pairs *others);
+/* Leaves what is a term: pairs with a separator, and in the last row each separator by itself. */
+void mime_pairs_terms(struct mime_pairs *p);
 typedef void mime_pairs_fn(struct bytes term, void *arg); /* the term is a view until fn returns */
 void mime_pairs_each(const struct mime_pairs *p, mime_pairs_fn *fn, void *arg);
 
