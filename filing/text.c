@@ -148,22 +148,27 @@ int filing_text_make(struct mds_env *env, const struct filing_text_settings *s, 
 
 /* ---- terms ---------------------------------------------------------------------------------------- */
 
+#define NAME(s)                                                                                                        \
+    {                                                                                                                  \
+        (const uint8_t *)(s), sizeof(s) - 1                                                                            \
+    }
+
 static const struct {
-    const char *name;
+    struct bytes name;
     enum mds_text_class c;
     bool addresses;
 } classes[] = {
-    {"subject", MDS_TEXT_SUBJECT, false},
-    {"from", MDS_TEXT_FROM, true},
-    {"to", MDS_TEXT_TO, true},
-    {"cc", MDS_TEXT_CC, true},
-    {"bcc", MDS_TEXT_BCC, true},
+    {NAME("subject"), MDS_TEXT_SUBJECT, false},
+    {NAME("from"), MDS_TEXT_FROM, true},
+    {NAME("to"), MDS_TEXT_TO, true},
+    {NAME("cc"), MDS_TEXT_CC, true},
+    {NAME("bcc"), MDS_TEXT_BCC, true},
 };
 
 enum mds_text_class filing_text_class(struct bytes name)
 {
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
-        if (bytes_equal_nocase(name, bytes_str(classes[i].name)))
+        if (bytes_equal_nocase(name, classes[i].name))
             return classes[i].c;
     }
     return MDS_TEXT_HEADER;
@@ -291,6 +296,21 @@ void filing_text_pairs(struct filing_text_pairs *pairs, filing_text_fn *fn, void
         if (!(pairs->classes & MDS_TEXT_MASK(c)))
             continue;
         mime_pairs_each(&pairs->of[c], give_pair, &(struct pairs_giving){(enum mds_text_class)c, fn, arg});
+        pairs->of[c] = (struct mime_pairs){0};
+    }
+    pairs->classes = 0;
+}
+
+static_assert(MIME_PAIRS_ROWS == MDS_TEXT_PAIR_ROWS && MIME_PAIR_TERMS == MDS_TEXT_SEPARATORS,
+              "mime/pairs.h and mds/text.h mean the same by a pair");
+
+void filing_text_pairs_batch(struct filing_text_pairs *pairs, struct mds_text_batch *batch)
+{
+    for (unsigned c = 0; c < MDS_TEXT_CLASSES; c++) {
+        if (!(pairs->classes & MDS_TEXT_MASK(c)))
+            continue;
+        mime_pairs_terms(&pairs->of[c]);
+        mds_text_batch_pairs(batch, (enum mds_text_class)c, pairs->of[c].after);
         pairs->of[c] = (struct mime_pairs){0};
     }
     pairs->classes = 0;

@@ -122,11 +122,6 @@ static int commit(struct index_thread *t, struct error *err)
     return 0;
 }
 
-static void add_term(enum mds_text_class c, struct bytes term, void *arg)
-{
-    mds_text_batch_add(arg, c, term);
-}
-
 static int add_item(struct index_thread *t, const struct mds_item *item, struct error *err)
 {
     struct error why = {0};
@@ -135,13 +130,12 @@ static int add_item(struct index_thread *t, const struct mds_item *item, struct 
     int rc = index_reader_open(&t->reader, item, &why);
     if (rc == 0) {
         mds_text_batch_begin(t->batch, item->id, filing_text_tag(&item->hash));
-        rc = index_reader_terms(&t->reader, add_term, t->batch, &bytes, &why);
+        rc = index_reader_batch(&t->reader, t->batch, &bytes, &why);
         if (rc < 0) /* it could be read a moment ago; the batch holds half of it */
             mds_text_batch_reset(t->batch);
     }
     index_reader_close(&t->reader);
     if (rc == 0) {
-        mds_text_batch_text(t->batch, bytes);
         t->pending_items++;
         t->pending_bytes += bytes;
         return 0;

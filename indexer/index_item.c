@@ -238,13 +238,34 @@ void index_reader_close(struct index_reader *r)
     mime_parts_release(&r->parts);
 }
 
-int index_reader_terms(struct index_reader *r, filing_text_fn *fn, void *arg, uint64_t *bytes, struct error *err)
+static int words(struct index_reader *r, filing_text_fn *fn, void *arg, uint64_t *bytes, struct error *err)
 {
     struct mime_text text;
     int rc;
     mime_texts_begin(&r->texts, &r->parts, MIME_TEXTS_ALL, read_view, r);
     while ((rc = mime_texts_next(&r->texts, &text, err)) > 0)
         *bytes += filing_text_terms(&r->texts, &text, r->archive->trace, &r->pairs, fn, arg);
+    return rc;
+}
+
+int index_reader_terms(struct index_reader *r, filing_text_fn *fn, void *arg, struct error *err)
+{
+    uint64_t bytes = 0;
+    const int rc = words(r, fn, arg, &bytes, err);
     filing_text_pairs(&r->pairs, fn, arg);
+    return rc;
+}
+
+static void add_word(enum mds_text_class c, struct bytes term, void *arg)
+{
+    mds_text_batch_add(arg, c, term);
+}
+
+int index_reader_batch(struct index_reader *r, struct mds_text_batch *batch, uint64_t *bytes_out, struct error *err)
+{
+    *bytes_out = 0;
+    const int rc = words(r, add_word, batch, bytes_out, err);
+    filing_text_pairs_batch(&r->pairs, batch);
+    mds_text_batch_text(batch, *bytes_out);
     return rc;
 }

@@ -42,7 +42,9 @@ bool index_is_items_own(int rc);
 /* Opens the item and makes sure that its bytes are those of the store and that all its texts can be read. */
 int index_reader_open(struct index_reader *r, const struct mds_item *item, struct error *err);
 void index_reader_close(struct index_reader *r);
-/* All terms of all texts of the opened item. Adds the bytes of text to *bytes. */
-int index_reader_terms(struct index_reader *r, filing_text_fn *fn, void *arg, uint64_t *bytes, struct error *err);
+/* All terms of all texts of the opened item: by fn, repeated ones too; or into the batch, whose last item it is, with the
+ * bytes of text. */
+int index_reader_terms(struct index_reader *r, filing_text_fn *fn, void *arg, struct error *err);
+int index_reader_batch(struct index_reader *r, struct mds_text_batch *batch, uint64_t *bytes_out, struct error *err);
 
 #endif

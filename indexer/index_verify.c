@@ -131,7 +131,6 @@ static int read_items(struct text_check *c, struct indexer_index_verified *out, 
     for (size_t i = 0; i < c->n; i++) {
         struct item_sum *s = &c->sums[i];
         struct mds_item item;
-        uint64_t bytes = 0;
         struct error why = {0};
         if (c->v->at.cancel && *c->v->at.cancel)
             return error_set(err, BASE_ERR_CANCELLED, 0, "stopped before the end");
@@ -143,7 +142,7 @@ static int read_items(struct text_check *c, struct indexer_index_verified *out, 
         if (rc >= 0)
             rc = index_reader_open(&c->reader, &item, &why);
         if (rc >= 0)
-            rc = index_reader_terms(&c->reader, set_add, &c->set, &bytes, &why);
+            rc = index_reader_terms(&c->reader, set_add, &c->set, &why);
         index_reader_close(&c->reader);
         set_sum(&c->set, s);
         s->unreadable = rc < 0;

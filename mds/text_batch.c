@@ -7,7 +7,6 @@
  */
 #include "text_private.h"
 
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #define XXH_INLINE_ALL /* a call costs as much as the hash of a term */
@@ -15,22 +14,72 @@
 
 #define SLOTS_FIRST 4096u
 #define CAP_FIRST   2048u
-#define LINE        64u /* of the cache */
-#define HUGE_PAGE   ((size_t)2 << 20)
 #define IN_FLIGHT   16u /* terms whose slots are fetched at once */
 
-/* Large tables are hit anywhere, and in pages of 4 KiB each hit would walk the page table, too. */
 static struct batch_slot *slots_new(uint32_t n)
 {
-    const size_t bytes = n * sizeof(struct batch_slot);
-    struct batch_slot *slots = aligned_alloc(bytes >= HUGE_PAGE ? HUGE_PAGE : LINE, bytes);
+    struct batch_slot *slots = pages_new(n * sizeof *slots);
 
-    ASSERT(slots);
-    if (bytes >= HUGE_PAGE)
-        (void)madvise(slots, bytes, MADV_HUGEPAGE); /* where it is refused, all works, slower */
-    memset(slots, 0, bytes);
+    memset(slots, 0, n * sizeof *slots);
     return slots;
 }
+
+/* ---- terms are short: what a call of memcpy and memcmp costs is more than what they do ---- */
+
+static void term_copy(uint8_t *to, const uint8_t *from, size_t n)
+{
+    if (n > 16) {
+        memcpy(to, from, n);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
+static uint64_t load8(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint32_t load4(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static bool terms_equal(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    if (n > 16)
+        return memcmp(a, b, n) == 0;
+    if (n >= 8)
+        return load8(a) == load8(b) && load8(a + n - 8) == load8(b + n - 8);
+    if (n >= 4)
+        return load4(a) == load4(b) && load4(a + n - 4) == load4(b + n - 4);
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] != b[i])
+            return false;
+    }
+    return true;
+}
+
+static void term_append(struct buf *to, struct bytes term)
+{
+    term_copy(buf_reserve(to, term.n), term.p, term.n);
+    to->n += term.n;
+}
+
+/* ---- a batch ---- */
 
 struct mds_text_batch *mds_text_batch_new(void)
 {
@@ -60,8 +109,7 @@ void mds_text_batch_free(struct mds_text_batch **bp)
     buf_release(&b->arena);
     free(b->terms);
     free(b->slots);
-    free(b->log_term);
-    free(b->log_posting);
+    log_release(&b->log);
     free(b->items);
     free(b->tags);
     buf_release(&b->hand.text);
@@ -83,7 +131,7 @@ void mds_text_batch_reset(struct mds_text_batch *b)
     buf_reset(&b->arena);
     memset(b->slots, 0, b->slots_n * sizeof *b->slots);
     b->terms_n = b->items_n = 0;
-    b->log_n = 0;
+    log_reset(&b->log);
     b->text_bytes = 0;
     hand_empty(&b->hand);
     chars_reset(b->chars);
@@ -103,13 +151,6 @@ static void items_grow(struct mds_text_batch *b)
     b->items_cap = b->items_cap ? 2 * b->items_cap : CAP_FIRST;
     b->items = grown(b->items, b->items_cap, sizeof *b->items);
     b->tags = grown(b->tags, b->items_cap, sizeof *b->tags);
-}
-
-static void log_grow(struct mds_text_batch *b)
-{
-    b->log_cap = b->log_cap ? b->log_cap + b->log_cap / 2 : CAP_FIRST;
-    b->log_term = grown(b->log_term, b->log_cap, sizeof *b->log_term);
-    b->log_posting = grown(b->log_posting, b->log_cap, sizeof *b->log_posting);
 }
 
 static void slots_grow(struct mds_text_batch *b)
@@ -160,7 +201,7 @@ static void hand_add(struct batch_hand *h, uint32_t mask, struct bytes term)
     for (; h->slots[at]; at = (at + 1) & (h->slots_n - 1)) {
         struct batch_word *w = &h->v[h->slots[at] - 1];
 
-        if (w->hash == hash && w->n == term.n && memcmp(h->text.p + w->text, term.p, term.n) == 0) {
+        if (w->hash == hash && w->n == term.n && terms_equal(h->text.p + w->text, term.p, term.n)) {
             w->mask |= (uint16_t)mask;
             return;
         }
@@ -172,7 +213,7 @@ static void hand_add(struct batch_hand *h, uint32_t mask, struct bytes term)
     }
     ASSERT(h->text.n + term.n <= UINT32_MAX);
     h->v[h->n] = (struct batch_word){hash, (uint32_t)h->text.n, (uint16_t)term.n, (uint16_t)mask};
-    buf_append_bytes(&h->text, term);
+    term_append(&h->text, term);
     h->slots[at] = ++h->n;
 }
 
@@ -186,7 +227,7 @@ static uint32_t term_new(struct mds_text_batch *b, struct bytes term)
     }
     ASSERT(b->arena.n + term.n <= UINT32_MAX);
     b->terms[b->terms_n] = (struct batch_term){.text = (uint32_t)b->arena.n, .n = (uint32_t)term.n};
-    buf_append_bytes(&b->arena, term);
+    term_append(&b->arena, term);
     return b->terms_n++;
 }
 
@@ -195,7 +236,7 @@ static bool slot_is_of(const struct mds_text_batch *b, const struct batch_slot *
     if (slot->hash != hash || slot->n != term.n)
         return false;
     if (term.n <= sizeof slot->head)
-        return memcmp(slot->head, term.p, term.n) == 0;
+        return terms_equal(slot->head, term.p, term.n);
     return bytes_equal(batch_term_bytes(b, &b->terms[slot->term - 1]), term);
 }
 
@@ -211,7 +252,7 @@ static uint32_t term_find(struct mds_text_batch *b, uint32_t hash, struct bytes 
     struct batch_slot *slot = &b->slots[at];
 
     *slot = (struct batch_slot){.hash = hash, .term = i + 1, .n = (uint8_t)term.n};
-    memcpy(slot->head, term.p, term.n < sizeof slot->head ? term.n : sizeof slot->head);
+    term_copy(slot->head, term.p, term.n < sizeof slot->head ? term.n : sizeof slot->head);
     if (b->terms_n > b->slots_n / 4 * 3)
         slots_grow(b);
     return i;
@@ -227,12 +268,9 @@ static void word_log(struct mds_text_batch *b, const struct batch_word *w)
 {
     const struct bytes term = bytes_of(b->hand.text.p + w->text, w->n);
     const uint32_t i = term_find(b, w->hash, term);
+    struct batch_entry *e = log_next(&b->log, sizeof *e);
 
-    ASSERT(b->log_n < UINT32_MAX);
-    if (b->log_n == b->log_cap)
-        log_grow(b);
-    b->log_term[b->log_n] = i;
-    b->log_posting[b->log_n++] = (b->items_n - 1) << BATCH_MASK_BITS | w->mask;
+    *e = (struct batch_entry){i, (b->items_n - 1) << BATCH_MASK_BITS | w->mask};
     chars_add_grams(b->chars, term, w->mask);
 }
 
@@ -247,7 +285,8 @@ void batch_settle(struct mds_text_batch *b)
         for (uint32_t k = 0; k < n; k++)
             word_log(b, &h->v[i + k]);
     }
-    chars_item(b->chars, b->items_n);
+    if (b->items_n)
+        chars_item(b->chars, b->items_n - 1);
     hand_empty(h);
 }
 
@@ -276,6 +315,12 @@ void mds_text_batch_add(struct mds_text_batch *b, enum mds_text_class c, struct 
     ASSERT(is_one);
 }
 
+void mds_text_batch_pairs(struct mds_text_batch *b, enum mds_text_class c, const uint64_t rows[MDS_TEXT_PAIR_ROWS][2])
+{
+    ASSERT(b->items_n > 0 && c < MDS_TEXT_CLASSES);
+    chars_add_pairs(b->chars, rows, MDS_TEXT_MASK(c));
+}
+
 void mds_text_batch_text(struct mds_text_batch *b, uint64_t text_bytes)
 {
     b->text_bytes += text_bytes;
@@ -283,8 +328,7 @@ void mds_text_batch_text(struct mds_text_batch *b, uint64_t text_bytes)
 
 size_t mds_text_batch_bytes(const struct mds_text_batch *b)
 {
-    return b->arena.n + b->terms_n * sizeof *b->terms + b->slots_n * sizeof *b->slots +
-           b->log_n * (sizeof *b->log_term + sizeof *b->log_posting) +
+    return b->arena.n + b->terms_n * sizeof *b->terms + b->slots_n * sizeof *b->slots + log_bytes(&b->log) +
            b->items_n * (sizeof *b->items + sizeof *b->tags) + b->hand.text.n + b->hand.n * sizeof *b->hand.v +
            chars_bytes(b->chars);
 }

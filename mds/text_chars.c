@@ -1,6 +1,6 @@
 /*
- * Characters of a batch: terms whose number is small and known before, and that nearly every item has. Each has a log
- * of its own, in order of item, and no part in the table of terms.
+ * Characters of a batch: terms whose number is small and known before, and that nearly every item has. They have a log
+ * of their own, item by item, sorted by counting, and no part in the table of terms.
  *
  * Grams: for every character below U+0800 the items that have a term with it. Which terms contain an "E" is soon said,
  * but their postings are most of the index, and some item always lacks it, so that uniting them has no early end; what
@@ -16,19 +16,15 @@
 #define SINGLES 128u
 #define PAIRS   (128u * 128u)
 #define ALL     (GRAMS + SINGLES + PAIRS)
+#define ITEM    (UINT32_C(1) << 31) /* of an entry: it is the index of the item that the next ones are of */
 
-struct chars_log {
-    uint32_t last_item, last_mask;
-    uint32_t n;
-    struct buf log; /* varints: gap << 1 | is there a new mask; the mask */
-};
+static_assert(ALL << BATCH_MASK_BITS < ITEM && BATCH_ITEMS_MAX < ITEM, "an entry has 31 bits");
 
 struct chars {
     uint16_t mask[ALL]; /* of the item in hand */
     uint16_t touched[ALL];
     uint32_t touched_n;
-    size_t bytes; /* of all logs */
-    struct chars_log v[ALL];
+    struct batch_log log; /* uint32_t: character << BATCH_MASK_BITS | mask */
 };
 
 struct chars *chars_new(void)
@@ -41,25 +37,20 @@ struct chars *chars_new(void)
 
 void chars_free(struct chars *g)
 {
-    for (uint32_t c = 0; c < ALL; c++)
-        buf_release(&g->v[c].log);
+    log_release(&g->log);
     free(g);
 }
 
 void chars_reset(struct chars *g)
 {
-    for (uint32_t c = 0; c < ALL; c++) {
-        buf_reset(&g->v[c].log);
-        g->v[c].last_item = g->v[c].last_mask = g->v[c].n = 0;
-    }
+    log_reset(&g->log);
     memset(g->mask, 0, sizeof g->mask);
     g->touched_n = 0;
-    g->bytes = 0;
 }
 
 size_t chars_bytes(const struct chars *g)
 {
-    return sizeof *g + g->bytes;
+    return sizeof *g + log_bytes(&g->log);
 }
 
 /* ---- the item in hand ---- */
@@ -111,21 +102,33 @@ bool chars_add_separators(struct chars *g, struct bytes term, uint32_t mask)
     return true;
 }
 
-void chars_item(struct chars *g, uint32_t items_n)
+void chars_add_pairs(struct chars *g, const uint64_t rows[MDS_TEXT_PAIR_ROWS][2], uint32_t mask)
 {
+    for (uint32_t row = 0; row < MDS_TEXT_PAIR_ROWS; row++) {
+        const uint32_t first = GRAMS + (row < SINGLES ? SINGLES + row * 128 : 0);
+
+        for (uint32_t half = 0; half < 2; half++) {
+            for (uint64_t rest = rows[row][half]; rest; rest &= rest - 1)
+                touch(g, first + half * 64 + (uint32_t)__builtin_ctzll(rest), mask);
+        }
+    }
+}
+
+static void entry_put(struct chars *g, uint32_t entry)
+{
+    uint32_t *e = log_next(&g->log, sizeof *e);
+
+    *e = entry;
+}
+
+void chars_item(struct chars *g, uint32_t item)
+{
+    if (g->touched_n)
+        entry_put(g, ITEM | item);
     for (uint32_t i = 0; i < g->touched_n; i++) {
         const uint16_t c = g->touched[i];
-        struct chars_log *log = &g->v[c];
-        const size_t before = log->log.n;
-        const bool fresh = g->mask[c] != log->last_mask;
 
-        buf_put_varint(&log->log, (uint64_t)(items_n - log->last_item) << 1 | fresh);
-        if (fresh)
-            buf_put_varint(&log->log, g->mask[c]);
-        log->last_item = items_n;
-        log->last_mask = g->mask[c];
-        log->n++;
-        g->bytes += log->log.n - before;
+        entry_put(g, (uint32_t)c << BATCH_MASK_BITS | g->mask[c]);
         g->mask[c] = 0;
     }
     g->touched_n = 0;
@@ -157,44 +160,61 @@ static struct bytes term_of(uint32_t c, uint8_t out[5])
     return bytes_of(out, 1 + 2 * n);
 }
 
-static void log_write(const struct mds_text_batch *b, uint32_t c, uint32_t *v, uint32_t *ids, struct text_writer *w)
+/* Of each character in order of item: those of c end at end[c], where those of c + 1 begin. */
+static uint32_t *chars_sorted(const struct batch_log *log, size_t end[ALL])
 {
-    const struct chars_log *log = &b->chars->v[c];
-    struct reader in = reader_of(buf_bytes(&log->log));
-    uint32_t item = 0, mask = 0;
-    uint8_t term[5];
+    uint32_t *v = pages_new(log_bytes(log)), item = 0;
+    size_t at = 0, bytes;
 
-    for (uint32_t i = 0; i < log->n; i++) {
-        const uint64_t step = reader_varint(&in);
+    memset(end, 0, ALL * sizeof *end);
+    for (uint32_t i = 0; i < log->in; i++) {
+        const uint32_t *e = log_block(log, i, &bytes);
 
-        item += (uint32_t)(step >> 1);
-        if (step & 1)
-            mask = (uint32_t)reader_varint(&in);
-        v[i] = (item - 1) << BATCH_MASK_BITS | mask;
+        for (size_t k = 0; k < bytes / sizeof *e; k++) {
+            if (!(e[k] & ITEM))
+                end[e[k] >> BATCH_MASK_BITS]++;
+        }
     }
-    writer_term(w, term_of(c, term));
-    groups_write(b, v, log->n, ids, w);
+    for (uint32_t c = 0; c < ALL; c++) { /* now where each begins */
+        const size_t n = end[c];
+
+        end[c] = at;
+        at += n;
+    }
+    for (uint32_t i = 0; i < log->in; i++) {
+        const uint32_t *e = log_block(log, i, &bytes);
+
+        for (size_t k = 0; k < bytes / sizeof *e; k++) {
+            if (e[k] & ITEM)
+                item = (e[k] & ~ITEM) << BATCH_MASK_BITS;
+            else
+                v[end[e[k] >> BATCH_MASK_BITS]++] = item | (e[k] & ((1u << BATCH_MASK_BITS) - 1));
+        }
+    }
+    return v;
 }
 
-static void logs_write(const struct mds_text_batch *b, uint32_t from, uint32_t to, struct text_writer *w)
+void chars_write(const struct mds_text_batch *b, struct text_writer *w)
 {
-    uint32_t *ids = malloc(2 * ((size_t)b->items_n + 1) * sizeof *ids);
+    size_t *end = malloc(ALL * sizeof *end);
+    uint32_t *ids = malloc(((size_t)b->items_n + 1) * sizeof *ids);
 
-    ASSERT(ids);
-    for (uint32_t c = from; c < to; c++) {
-        if (b->chars->v[c].n)
-            log_write(b, c, ids, ids + b->items_n + 1, w);
+    ASSERT(end && ids);
+    uint32_t *v = chars_sorted(&b->chars->log, end);
+
+    for (uint32_t i = 0; i < ALL; i++) { /* separators first */
+        const uint32_t c = (i + GRAMS) % ALL;
+        const size_t begin = c ? end[c - 1] : 0;
+        uint8_t term[5];
+
+        if (c == 0)
+            writer_grams(w);
+        if (end[c] == begin)
+            continue;
+        writer_term(w, term_of(c, term));
+        groups_write(b, v + begin, (uint32_t)(end[c] - begin), ids, w);
     }
+    free(v);
     free(ids);
-}
-
-void chars_write_separators(const struct mds_text_batch *b, struct text_writer *w)
-{
-    logs_write(b, GRAMS, ALL, w);
-}
-
-void chars_write_grams(const struct mds_text_batch *b, struct text_writer *w)
-{
-    writer_grams(w);
-    logs_write(b, 0, GRAMS, w);
+    free(end);
 }

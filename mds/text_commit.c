@@ -23,9 +23,8 @@ static int by_term(const void *va, const void *vb, void *arg)
 
 static struct sort_term *terms_sorted(const struct mds_text_batch *b)
 {
-    struct sort_term *v = malloc((b->terms_n + 1) * sizeof *v);
+    struct sort_term *v = pages_new(b->terms_n * sizeof *v);
 
-    ASSERT(v);
     for (uint32_t i = 0; i < b->terms_n; i++) {
         const struct bytes term = batch_term_bytes(b, &b->terms[i]);
         uint8_t head[8] = {0};
@@ -40,21 +39,28 @@ static struct sort_term *terms_sorted(const struct mds_text_batch *b)
 /* Postings by term, of each term in order of item: those of term t end at end[t], where those of t + 1 begin. */
 static uint32_t *postings_sorted(const struct mds_text_batch *b, size_t *end)
 {
-    uint32_t *v = malloc((b->log_n + 1) * sizeof *v);
-    size_t at = 0;
+    uint32_t *v = pages_new(log_bytes(&b->log) / 2);
+    size_t at = 0, bytes;
 
-    ASSERT(v);
     memset(end, 0, b->terms_n * sizeof *end);
-    for (size_t i = 0; i < b->log_n; i++)
-        end[b->log_term[i]]++;
+    for (uint32_t i = 0; i < b->log.in; i++) {
+        const struct batch_entry *e = log_block(&b->log, i, &bytes);
+
+        for (size_t k = 0; k < bytes / sizeof *e; k++)
+            end[e[k].term]++;
+    }
     for (uint32_t i = 0; i < b->terms_n; i++) { /* now where each begins */
         const size_t n = end[i];
 
         end[i] = at;
         at += n;
     }
-    for (size_t i = 0; i < b->log_n; i++)
-        v[end[b->log_term[i]]++] = b->log_posting[i];
+    for (uint32_t i = 0; i < b->log.in; i++) {
+        const struct batch_entry *e = log_block(&b->log, i, &bytes);
+
+        for (size_t k = 0; k < bytes / sizeof *e; k++)
+            v[end[e[k].term]++] = e[k].posting;
+    }
     return v;
 }
 
@@ -114,10 +120,10 @@ void groups_write(const struct mds_text_batch *b, const uint32_t *v, uint32_t n,
 static void terms_write(const struct mds_text_batch *b, struct text_writer *w)
 {
     struct sort_term *terms = terms_sorted(b);
-    size_t *end = malloc((b->terms_n + 1) * sizeof *end);
+    size_t *end = pages_new(b->terms_n * sizeof *end);
     uint32_t *ids = malloc((b->items_n + 1) * sizeof *ids);
 
-    ASSERT(end && ids);
+    ASSERT(ids);
     uint32_t *postings = postings_sorted(b, end);
 
     for (uint32_t i = 0; i < b->terms_n; i++) {
@@ -217,8 +223,7 @@ int mds_text_commit(struct mds_text *text, struct mds_text_batch *b, struct erro
     writer_init(&w, b->items[0], b->items[b->items_n - 1]);
     w.s.text_bytes = b->text_bytes;
     terms_write(b, &w);
-    chars_write_separators(b, &w);
-    chars_write_grams(b, &w);
+    chars_write(b, &w);
     anchors_of(b, &w, items);
     const int rc = text_write(text, commit_write, &(struct commit){text, &w, items}, err);
 

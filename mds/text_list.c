@@ -19,11 +19,13 @@ static void bits_put(struct bits_out *b, uint64_t v, unsigned n) /* n <= 56 */
 {
     b->acc |= v << b->n;
     b->n += n;
-    while (b->n >= 8) {
-        buf_append_byte(b->out, (uint8_t)b->acc);
-        b->acc >>= 8;
-        b->n -= 8;
-    }
+
+    const uint64_t le = htole64(b->acc);
+
+    memcpy(buf_reserve(b->out, sizeof le), &le, sizeof le);
+    b->out->n += b->n / 8;
+    b->acc >>= b->n & ~7u;
+    b->n &= 7;
 }
 
 static void bits_end(struct bits_out *b)

@@ -8,6 +8,7 @@
  *   text_block.c    blocks of the dictionary and rows of postings, checked when first met
  *   text_record.c   the postings of one term, streamed
  *   text_write.c    a new segment's rows, from terms in order
+ *   text_pages.c    logs and tables of a batch in large pages
  *   text_batch.c text_chars.c text_commit.c    from items to a segment
  *   text_merge.c    from segments to one
  *   text_scan.c text_find.c                    searching
@@ -326,6 +327,31 @@ int search_part(struct mds_text_reader *r, const struct text_part *part, struct 
 #define BATCH_MASK_BITS 9u /* a posting in memory: index of the item, mask */
 #define BATCH_ITEMS_MAX (UINT32_C(1) << (32u - BATCH_MASK_BITS))
 
+/* Memory for a table or log that is large and hit anywhere: in huge pages where the system has them. Freed by free(). */
+void *pages_new(size_t bytes);
+
+/* Entries of 4 or 8 bytes, one behind the other in blocks that stay where they are. */
+struct batch_log {
+    uint8_t **blocks;
+    uint32_t blocks_n, blocks_cap;
+    uint32_t in; /* blocks in use; 0: none */
+    uint8_t *at, *end;
+};
+void log_turn(struct batch_log *l); /* to the next block */
+void log_reset(struct batch_log *l);
+void log_release(struct batch_log *l);
+size_t log_bytes(const struct batch_log *l);                     /* of entries */
+const void *log_block(const struct batch_log *l, uint32_t i, size_t *bytes_out); /* i < in */
+static inline void *log_next(struct batch_log *l, size_t size)
+{
+    if (l->at == l->end)
+        log_turn(l);
+    uint8_t *const p = l->at;
+
+    l->at += size;
+    return p;
+}
+
 struct batch_term {
     uint32_t text, n; /* offset and length in the arena */
 };
@@ -341,6 +367,10 @@ struct batch_word { /* a term of the item in hand */
     uint32_t hash;
     uint32_t text; /* offset in the hand's text */
     uint16_t n, mask;
+};
+
+struct batch_entry {
+    uint32_t term, posting;
 };
 
 struct batch_hand {
@@ -361,8 +391,7 @@ struct mds_text_batch {
     uint32_t terms_n, terms_cap;
     struct batch_slot *slots;
     uint32_t slots_n;
-    uint32_t *log_term, *log_posting;
-    size_t log_n, log_cap;
+    struct batch_log log; /* of struct batch_entry */
     struct chars *chars;
     uint32_t *items;
     uint64_t *tags;
@@ -386,8 +415,9 @@ size_t chars_bytes(const struct chars *g);
 /* Of the item in hand: the letters of a term; a term of ASCII separators (false: it is another). */
 void chars_add_grams(struct chars *g, struct bytes term, uint32_t mask);
 bool chars_add_separators(struct chars *g, struct bytes term, uint32_t mask);
-void chars_item(struct chars *g, uint32_t items_n); /* that was all of the last item of so many */
-void chars_write_separators(const struct mds_text_batch *b, struct text_writer *w); /* behind all other terms */
-void chars_write_grams(const struct mds_text_batch *b, struct text_writer *w);
+void chars_add_pairs(struct chars *g, const uint64_t rows[MDS_TEXT_PAIR_ROWS][2], uint32_t mask);
+void chars_item(struct chars *g, uint32_t item); /* that was all of it; its index in the batch */
+/* Separators, behind all other terms, and then the grams. */
+void chars_write(const struct mds_text_batch *b, struct text_writer *w);
 
 #endif

@@ -8,7 +8,7 @@
  *     mime_texts_begin(&texts, &parts, MIME_TEXTS_ALL, read, arg);
  *     while (mime_texts_next(&texts, &t, err) > 0)
  *         filing_text_terms(&texts, &t, trace, &pairs, add, arg);
- *     filing_text_pairs(&pairs, add, arg);
+ *     filing_text_pairs(&pairs, add, arg);                         // or, into a batch: filing_text_pairs_batch
  *
  * Who indexes, who verifies and who searches share this file, so that all mean the same by a class of text.
  */
@@ -58,5 +58,7 @@ size_t filing_text_terms(struct mime_texts *texts, const struct mime_text *text,
                          struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg);
 /* When the texts are through: one call for each term of their pairs. They are zeros again. */
 void filing_text_pairs(struct filing_text_pairs *pairs, filing_text_fn *fn, void *arg);
+/* The same into a batch, without a call for each. */
+void filing_text_pairs_batch(struct filing_text_pairs *pairs, struct mds_text_batch *batch);
 
 #endif

@@ -97,6 +97,9 @@ void mds_text_batch_free(struct mds_text_batch **b);
 void mds_text_batch_begin(struct mds_text_batch *b, uint64_t item, uint64_t tag);
 /* 1..MDS_TEXT_TERM_MAX bytes, none below '0' (mime/words.h gives such). Copied. */
 void mds_text_batch_add(struct mds_text_batch *b, enum mds_text_class c, struct bytes term);
+#define MDS_TEXT_PAIR_ROWS 129u
+/* All terms of ASCII separators of a class at once: bit c of row r says that the pair of r and c is one, of the last row that c by itself is. */
+void mds_text_batch_pairs(struct mds_text_batch *b, enum mds_text_class c, const uint64_t rows[MDS_TEXT_PAIR_ROWS][2]);
 /* Bytes of decoded text that were looked at: only for mds_text_stat. */
 void mds_text_batch_text(struct mds_text_batch *b, uint64_t text_bytes);
 /* Memory now. A commit takes about a quarter more. */

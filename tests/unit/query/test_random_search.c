@@ -368,7 +368,7 @@ static void index_item(struct indexing *ix, const struct mds_item *item, struct 
     mds_text_batch_begin(ix->batch, item->id, filing_text_tag(&item->hash));
     while (mime_texts_next(&texts, &text, NULL) > 0)
         (void)filing_text_terms(&texts, &text, ix->trace, &pairs, add_term, ix->batch);
-    filing_text_pairs(&pairs, add_term, ix->batch);
+    filing_text_pairs_batch(&pairs, ix->batch);
     mime_texts_release(&texts);
     mime_parts_release(&parts);
 }
