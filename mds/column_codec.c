@@ -30,18 +30,37 @@ static uint64_t group_slots(uint32_t n, uint32_t group)
     return rest >= 64 ? UINT64_MAX : (UINT64_C(1) << rest) - 1;
 }
 
-/* Bit j of word i becomes bit i of word j (Hacker's Delight, 7-3, for bits counted from the lowest). */
-static void transpose(uint64_t w[64])
+typedef uint64_t pair __attribute__((vector_size(16), may_alias, aligned(8)));
+
+/* Words i and i + step of each 2 * step change halves: the lower one's upper, the upper one's lower. */
+static void exchange(uint64_t w[64], unsigned step, uint64_t mask)
 {
-    uint64_t mask = UINT64_C(0x00000000ffffffff);
+    const pair masks = {mask, mask};
 
-    for (unsigned step = 32; step; step >>= 1, mask ^= mask << step) {
-        for (unsigned i = 0; i < 64; i = ((i | step) + 1) & ~step) {
-            const uint64_t t = ((w[i] >> step) ^ w[i | step]) & mask;
+    for (unsigned block = 0; block < 64; block += 2 * step) {
+        for (unsigned i = block; i < block + step; i += 2) {
+            pair *const low = (pair *)(void *)&w[i], *const high = (pair *)(void *)&w[i + step];
+            const pair t = ((*low >> step) ^ *high) & masks;
 
-            w[i] ^= t << step;
-            w[i | step] ^= t;
+            *low ^= t << step;
+            *high ^= t;
         }
+    }
+}
+
+/* Bit j of word i becomes bit i of word j within squares of `unit` words and bits (Hacker's Delight, 7-3, for bits
+ * counted from the lowest). */
+static void transpose(uint64_t w[64], unsigned unit)
+{
+    uint64_t mask = UINT64_MAX / (mask_of_width(unit / 2) + 2); /* the lower half of each unit */
+
+    for (unsigned step = unit / 2; step > 1; step >>= 1, mask ^= mask << step)
+        exchange(w, step, mask);
+    for (unsigned i = 0; i < 64; i += 2) {
+        const uint64_t t = ((w[i] >> 1) ^ w[i + 1]) & mask;
+
+        w[i] ^= t << 1;
+        w[i + 1] ^= t;
     }
 }
 
@@ -74,7 +93,7 @@ void column_block_encode(const int64_t *values, uint32_t n, struct buf *out)
 
         for (uint32_t i = 0; i < 64; i++)
             w[i] = g * 64 + i < n ? delta_of(values[g * 64 + i], base) : 0;
-        transpose(w);
+        transpose(w, 64);
         uint8_t *p = buf_reserve(out, (size_t)width * 8);
 
         for (uint32_t plane = width; plane-- > 0; p += 8)
@@ -123,19 +142,29 @@ bool column_block_is_canonical(const struct column_block *b)
     return true;
 }
 
+/* Planes of a group as squares side by side, the first bits of all planes first: narrow values need fewer steps. */
+static void planes_get(const uint8_t *p, uint32_t width, unsigned unit, uint64_t w[64])
+{
+    memset(w, 0, 64 * sizeof *w);
+    for (uint32_t plane = width; plane-- > 0; p += 8) {
+        const uint64_t bits = get_be64(p);
+
+        for (unsigned at = 0; at < 64; at += unit)
+            w[at + plane] = bits >> at & mask_of_width(unit);
+    }
+}
+
 void column_block_values(const struct column_block *b, int64_t out[COLUMN_SLOTS])
 {
+    const unsigned unit = b->width <= 8 ? 8 : b->width <= 16 ? 16 : b->width <= 32 ? 32 : 64;
+
     for (uint32_t g = 0; g < groups_of(b->n); g++) {
         const uint32_t n = b->n - g * 64 < 64 ? b->n - g * 64 : 64;
-        uint64_t w[64] = {0};
+        uint64_t w[64];
 
-        if (b->width) {
-            const uint8_t *p = group_planes(b, g);
-
-            for (uint32_t plane = b->width; plane-- > 0; p += 8)
-                w[plane] = get_be64(p);
-            transpose(w);
-        }
+        planes_get(group_planes(b, g), b->width, unit, w);
+        if (b->width)
+            transpose(w, unit);
         for (uint32_t i = 0; i < n; i++)
             out[g * 64 + i] = (int64_t)((uint64_t)b->base + w[i]);
     }

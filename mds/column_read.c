@@ -113,12 +113,18 @@ static void part_read_slots(const struct part *p, const uint32_t *uids, size_t n
     int64_t values[COLUMN_SLOTS], zones[COLUMN_SLOTS];
 
     column_block_values(&p->values, values);
-    if (has_zones)
-        column_block_values(&p->zones, zones);
+    if (!has_zones) {
+        for (size_t i = 0; i < n; i++)
+            out[i] = values[column_slot_of(uids[i])];
+        for (size_t i = 0; i < n && sources[p->column].from_uid; i++)
+            out[i] = (int64_t)((uint64_t)out[i] + uids[i]);
+        return;
+    }
+    column_block_values(&p->zones, zones);
     for (size_t i = 0; i < n; i++) {
         const uint32_t slot = column_slot_of(uids[i]);
 
-        out[i] = part_value(p, values[slot], has_zones ? zones[slot] : 0, slot);
+        out[i] = part_value(p, values[slot], zones[slot], slot);
     }
 }
 
