@@ -74,24 +74,6 @@ uint8_t *buf_grow(struct buf *b, size_t more)
     return b->p + b->n;
 }
 
-void buf_append(struct buf *b, const void *p, size_t n)
-{
-    if (n == 0)
-        return;
-    memcpy(buf_reserve(b, n), p, n);
-    b->n += n;
-}
-
-void buf_append_bytes(struct buf *b, struct bytes v)
-{
-    buf_append(b, v.p, v.n);
-}
-
-void buf_append_str(struct buf *b, const char *s)
-{
-    buf_append(b, s, strlen(s));
-}
-
 void buf_append_u64_dec(struct buf *b, uint64_t v)
 {
     uint8_t digits[20];

@@ -231,13 +231,16 @@ static void say_lsub(struct imap_session *s, const struct mdsq_folder *folder)
     buf_append_str(&s->out, "\r\n");
 }
 
-/* A folder that went meanwhile has no STATUS. */
 static void say_its_status(struct imap_session *s, const struct list_args *a, const struct mdsq_folder *folder)
 {
     struct mdsq_status status = {0};
-    if (!(folder->attrs & (MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT)) &&
-        mdsq_status(s->reader, folder->name, &status, NULL) >= 0)
-        imap_say_status(s, folder->name, &a->status, &status);
+    if (folder->attrs & (MDSQ_FOLDER_NOSELECT | MDSQ_FOLDER_NONEXISTENT))
+        return;
+    if (!a->status.recent)
+        mdsq_lister_status(a->lister, &status);
+    else if (mdsq_status(s->reader, folder->name, &status, NULL) < 0)
+        return;
+    imap_say_status(s, folder->name, &a->status, &status);
 }
 
 static void say(struct imap_session *s, const struct list_args *a, const struct mdsq_folder *folder)

@@ -42,6 +42,7 @@ bool imap_take_status_items(struct imap_cursor *at, struct imap_status_items *ou
             return imap_cursor_fail(at, "Too many status items");
         out->v[out->n++] = (uint8_t)k;
         out->modseq |= k == STATUS_HIGHESTMODSEQ;
+        out->recent |= k == STATUS_RECENT;
     } while (!imap_at_byte(at, ')'));
     return imap_take_byte(at, ')');
 }
@@ -79,7 +80,9 @@ void imap_say_status(struct imap_session *s, const char *mailbox, const struct i
     imap_say_mailbox(s, mailbox);
     for (size_t i = 0; i < items->n; i++) {
         const enum status_item item = (enum status_item)items->v[i];
-        buf_printf(&s->out, "%s%s ", i ? " " : " (", item_names[item]);
+        buf_append_str(&s->out, i ? " " : " (");
+        buf_append_str(&s->out, item_names[item]);
+        buf_append_byte(&s->out, ' ');
         if (item == STATUS_MAILBOXID)
             buf_printf(&s->out, "(%s)", status->mailbox_id);
         else

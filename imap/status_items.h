@@ -10,6 +10,7 @@ struct imap_status_items {
     uint8_t v[IMAP_STATUS_ITEMS_MAX];
     uint8_t n;
     bool modseq; /* HIGHESTMODSEQ is among them: it turns CONDSTORE on */
+    bool recent; /* RECENT is, which no folder's row says */
 };
 
 /* "(" status-att *(SP status-att) ")" */

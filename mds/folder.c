@@ -286,10 +286,14 @@ int mds_folder_next_child(struct mds_txn *t, uint32_t parent, const struct bytes
     bool hashed;
 
     folder_names_key(parent, after ? *after : (struct bytes){0}, &key, &hashed);
+    const bool follows = after && !hashed && key.n < KEY_MAX;
+
+    if (follows) /* the least key behind it */
+        key_raw(&key, bytes_of("", 1));
     at = key_bytes(&key);
     int rc = row_seek(t, TABLE_NAMES, MDB_SET_RANGE, &at, &row, err);
 
-    if (rc == 1 && after && bytes_equal(at, key_bytes(&key)))
+    if (rc == 1 && after && !follows && bytes_equal(at, key_bytes(&key)))
         rc = row_seek(t, TABLE_NAMES, MDB_NEXT, &at, &row, err);
     if (rc != 1)
         return rc;

@@ -125,19 +125,23 @@ static int has_unnamed_below(const struct mdsq_lister *l, struct mds_txn *txn, u
 /* ---- one folder ------------------------------------------------------------------------------------ */
 
 /* 1 with its attributes if the folder, whose name matches, is to be told. *barren_out: that nothing below it is
- * selected came out. */
+ * selected came out; *leaf_out: nothing is below it. */
 static int judge(const struct mdsq_lister *l, struct mds_txn *txn, const struct mds_folder *f,
-                 const struct level *level, struct mdsq_folder *out, bool *barren_out, struct error *err)
+                 const struct level *level, struct mdsq_folder *out, bool *barren_out, bool *leaf_out,
+                 struct error *err)
 {
     const bool lsub = l->select & MDSQ_LIST_LSUB;
     const bool recursive = l->select & MDSQ_LIST_RECURSIVE || (lsub && l->has_percent);
     const bool selected = is_selected(l->select, f);
-    const int children = has_below(txn, 0, f->id, WANT_REAL, 0, err);
-    int below = 0;
+    struct mds_folder child;
+    int children = mds_folder_next_child(txn, f->id, NULL, &child, err), below = 0;
 
+    *leaf_out = children == 0;
+    if (children > 0 && !child.selectable)
+        children = has_below(txn, 0, f->id, WANT_REAL, 0, err);
     if (children < 0)
         return children;
-    if (recursive && !level->barren)
+    if (recursive && !level->barren && !*leaf_out)
         below = has_below(txn, l->select, f->id, WANT_SELECTED, 0, err);
     if (below < 0)
         return below;
@@ -250,12 +254,12 @@ static int look(struct mdsq_lister *l, struct mds_txn *txn, struct mdsq_folder *
     if (!feed(l, l->mine, shown, is_inbox(shown, level->parent)))
         return 2;
 
-    bool barren = level->barren;
-    const int told = accepts(l, l->mine) ? judge(l, txn, &f, level, out, &barren, err) : 0;
+    bool barren = level->barren, leaf = false;
+    const int told = accepts(l, l->mine) ? judge(l, txn, &f, level, out, &barren, &leaf, err) : 0;
 
     if (told < 0)
         return told;
-    if (feed(l, l->mine, BYTES_LIT("/"), false)) {
+    if (!leaf && feed(l, l->mine, BYTES_LIT("/"), false)) {
         const size_t shown_n = l->shown.n;
 
         buf_append_byte(&l->name, '/');

@@ -167,6 +167,14 @@ static void end_shift(struct encoder *e)
     e->bits = e->bits_n = 0;
 }
 
+bool imap_utf7_is_plain(struct bytes utf8)
+{
+    bool plain = true;
+    for (size_t i = 0; i < utf8.n; i++)
+        plain &= is_direct(utf8.p[i]) && utf8.p[i] != '&';
+    return plain;
+}
+
 void imap_utf7_encode(struct bytes utf8, struct buf *out)
 {
     struct encoder e = {.out = out};

@@ -19,5 +19,7 @@ bool imap_utf8_is_name(struct bytes in);
 
 /* Appends modified UTF-7. A byte that is no UTF-8 becomes U+FFFD. */
 void imap_utf7_encode(struct bytes utf8, struct buf *out);
+/* Is it as it is in modified UTF-7? */
+bool imap_utf7_is_plain(struct bytes utf8);
 
 #endif

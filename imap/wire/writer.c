@@ -69,6 +69,10 @@ void imap_write_mailbox(struct buf *out, const char *utf8)
         buf_append_str(out, "INBOX");
         return;
     }
+    if (imap_utf7_is_plain(name)) {
+        imap_write_astring(out, name);
+        return;
+    }
     struct buf encoded = {0};
     imap_utf7_encode(name, &encoded);
     imap_write_astring(out, buf_bytes(&encoded));

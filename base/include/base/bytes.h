@@ -66,9 +66,15 @@ static inline uint8_t *buf_reserve(struct buf *b, size_t more)
 {
     return b->p && more <= b->cap - b->n ? b->p + b->n : buf_grow(b, more);
 }
-void buf_append(struct buf *b, const void *p, size_t n);
-void buf_append_bytes(struct buf *b, struct bytes v);
-void buf_append_str(struct buf *b, const char *s);
+static inline void buf_append(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0)
+        return;
+    memcpy(buf_reserve(b, n), p, n);
+    b->n += n;
+}
+static inline void buf_append_bytes(struct buf *b, struct bytes v) { buf_append(b, v.p, v.n); }
+static inline void buf_append_str(struct buf *b, const char *s) { buf_append(b, s, strlen(s)); }
 static inline void buf_append_byte(struct buf *b, uint8_t c)
 {
     *buf_reserve(b, 1) = c;
