@@ -2,6 +2,7 @@
 #include "connections.h"
 
 #include "bench_measure.h"
+#include "certificate.h"
 #include "connections_private.h"
 
 #include <jansson.h>
@@ -40,39 +41,6 @@ static const struct level connect_levels[] = {
 
 /* ---- what the server needs ------------------------------------------------------------------------- */
 
-static int make_certificate(const char *work, struct error *err)
-{
-    char *argv[] = {(char[]){"openssl"},
-                    (char[]){"req"},
-                    (char[]){"-x509"},
-                    (char[]){"-newkey"},
-                    (char[]){"ec"},
-                    (char[]){"-pkeyopt"},
-                    (char[]){"ec_paramgen_curve:prime256v1"},
-                    (char[]){"-nodes"},
-                    (char[]){"-keyout"},
-                    (char[]){"bench.key"},
-                    (char[]){"-out"},
-                    (char[]){"bench.pem"},
-                    (char[]){"-days"},
-                    (char[]){"2"},
-                    (char[]){"-subj"},
-                    (char[]){"/CN=localhost"},
-                    NULL};
-    char *said = NULL;
-    GError *why = NULL;
-    gint status = 0;
-    int rc = 0;
-    if (!g_spawn_sync(work, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said,
-                      &status, &why))
-        rc = error_set(err, BASE_ERR_IO, 0, "no certificate: %s", why->message);
-    else if (status != 0)
-        rc = error_set(err, BASE_ERR_IO, 0, "no certificate: openssl req: %s", said);
-    g_clear_error(&why);
-    g_free(said);
-    return rc;
-}
-
 /* Listeners in the order of enum listener. Paths begin at the file's folder. */
 static int write_config(const struct connections_options *o, const char *file, struct error *err)
 {
@@ -106,18 +74,33 @@ static json_t *show_idle(const struct level *level, const struct idle_found *f)
                      "fetch_alone", latency_json(&f->alone), "fetch_among", latency_json(&f->among));
 }
 
-static json_t *show_connect(const struct level *level, const struct connect_found *f)
+/* plain_per_s: the rate of plain connections, 0: this is theirs, or they were not measured. */
+static json_t *show_connect(const struct level *level, const struct connect_found *f, double plain_per_s)
 {
-    printf("%-14s %12.0f %14.3f %10u %10u\n", level->name, f->per_s, f->server_cpu_ms, f->connected, f->resumed);
-    return json_pack("{s:s,s:f,s:f,s:I,s:I}", "level", level->name, "connections_per_s", f->per_s, "server_cpu_ms",
-                     f->server_cpu_ms, "connected", (json_int_t)f->connected, "resumed", (json_int_t)f->resumed);
+    const double of_plain = plain_per_s > 0 ? f->per_s / plain_per_s : 0;
+    printf("%-14s %12.0f %14.3f %10u %10u ", level->name, f->per_s, f->server_cpu_ms, f->connected, f->resumed);
+    if (of_plain > 0)
+        printf("%9.2f\n", of_plain);
+    else
+        printf("%9s\n", "-");
+    return json_pack("{s:s,s:f,s:f,s:I,s:I,s:f}", "level", level->name, "connections_per_s", f->per_s, "server_cpu_ms",
+                     f->server_cpu_ms, "connected", (json_int_t)f->connected, "resumed", (json_int_t)f->resumed,
+                     "of_plain", of_plain);
+}
+
+/* Of the rows so far. */
+static double plain_rate(const json_t *rows)
+{
+    const json_t *first = json_array_get(rows, 0);
+    const char *level = json_string_value(json_object_get(first, "level"));
+    return level && strcmp(level, "plain") == 0 ? json_number_value(json_object_get(first, "connections_per_s")) : 0;
 }
 
 static void print_head(const struct connections_options *o, double load)
 {
     if (o->connect)
-        printf("new connections, %d s by %d threads each (load of the machine %.2f)\n%-14s %12s %14s %10s %10s\n",
-               o->seconds, o->threads, load, "", "a second", "server CPU ms", "connected", "resumed");
+        printf("new connections, %d s by %d threads each (load of the machine %.2f)\n%-14s %12s %14s %10s %10s %9s\n",
+               o->seconds, o->threads, load, "", "a second", "server CPU ms", "connected", "resumed", "of plain");
     else
         printf("%d idle sessions in %d folder%s of %d messages%s (load of the machine %.2f); KiB a session, the "
                "kernel's of both ends; FETCH in ms\n"
@@ -168,7 +151,8 @@ static int measure_level(const struct connections_options *o, const struct level
                     : connections_idle(o, &target, server.pid, &idle, err);
     bench_server_stop(&server);
     if (rc == 0)
-        json_array_append_new(rows, o->connect ? show_connect(level, &connect) : show_idle(level, &idle));
+        json_array_append_new(rows,
+                              o->connect ? show_connect(level, &connect, plain_rate(rows)) : show_idle(level, &idle));
     fflush(stdout);
     return rc;
 }
@@ -188,7 +172,7 @@ static int measure(const struct connections_options *o, const char *work, struct
     char *store = g_build_filename(work, "store", NULL), *config = g_build_filename(work, "mds.conf", NULL);
     json_t *rows = json_array();
     double load = 0;
-    int rc = make_certificate(work, err);
+    int rc = certificate_make(work, err);
     rc = rc ? rc : write_config(o, config, err);
     rc = rc ? rc : connections_store(o, store, err);
     (void)getloadavg(&load, 1);

@@ -5,8 +5,8 @@
  *                    [--rounds 2000] [--settle 12] [--json FILE] --work DIR
  *     mds-bench connect [--seconds 5] [--threads 4] [--json FILE] --work DIR
  *
- * Both make a store (connections_store.c) and a certificate (by the openssl program), and each level has a server of its own,
- * so that none finds memory that another left. Clients come from addresses all over 127.0.0.0/8.
+ * Both make a store (connections_store.c) and a certificate (by the openssl program), and each level has a server of
+ * its own, so that none finds memory that another left. Clients come from addresses all over 127.0.0.0/8.
  *
  * idle: in clear, TLS, TLS and DEFLATE: sessions that have a folder selected and ask nothing. Growth of RssAnon a
  * session, the kernel's sockets apart, and the time of a FETCH by one busy session alone and among them. connect:

@@ -25,6 +25,7 @@ struct session {
     const struct side *side;
     int (*step)(struct session *s, struct error *err);
     struct net_client *client; /* NULL: step dials */
+    bool tls;
     unsigned number, n;
     gint64 until_us;
     GArray *us; /* guint32, of each step */
@@ -47,9 +48,9 @@ static in_addr_t source_address(unsigned i)
     return htonl(127u << 24 | (1 + i % 250) << 16 | (i / 250 % 250) << 8 | (1 + i / 62500 % 250));
 }
 
-static struct net_client *begin_session(const struct side *side, unsigned number, struct error *err)
+static struct net_client *begin_session(const struct side *side, bool tls, unsigned number, struct error *err)
 {
-    struct net_target target = side->target;
+    struct net_target target = tls ? side->tls : side->target;
     target.source = source_address(number);
     struct net_client *c = net_dial(&target, NULL, err);
     if (c && (net_log_in(c, &target, err) != 0 || net_ask(c, "SELECT INBOX", NULL, err) != 0))
@@ -59,7 +60,7 @@ static struct net_client *begin_session(const struct side *side, unsigned number
 
 static int step_login(struct session *s, struct error *err)
 {
-    struct net_client *c = begin_session(s->side, s->number + s->n * SESSIONS_MAX, err);
+    struct net_client *c = begin_session(s->side, s->tls, s->number + s->n * SESSIONS_MAX, err);
     const int rc = c ? net_ask(c, "LOGOUT", NULL, err) : BASE_ERR_IO;
     net_close(&c);
     return rc;
@@ -92,14 +93,15 @@ static int step_append(struct session *s, struct error *err)
 static const struct {
     const char *name;
     unsigned sessions;
-    bool dials;
+    bool dials, tls;
     int (*step)(struct session *s, struct error *err);
 } rows[] = {
-    {"login, SELECT, LOGOUT (4 at once)", 4, true, step_login},
-    {"STORE, 1 session", 1, false, step_store},
-    {"STORE, 16 sessions", 16, false, step_store},
-    {"APPEND, 1 session", 1, false, step_append},
-    {"APPEND, 16 sessions", 16, false, step_append},
+    {"login, SELECT, LOGOUT (4 at once)", 4, true, false, step_login},
+    {"the same over TLS, full handshakes", 4, true, true, step_login},
+    {"STORE, 1 session", 1, false, false, step_store},
+    {"STORE, 16 sessions", 16, false, false, step_store},
+    {"APPEND, 1 session", 1, false, false, step_append},
+    {"APPEND, 16 sessions", 16, false, false, step_append},
 };
 
 #define ROWS G_N_ELEMENTS(rows)
@@ -146,9 +148,9 @@ static void measure_cell(const struct options *o, size_t row, const struct side 
     struct session *sessions = g_new0(struct session, SESSIONS_MAX);
     const unsigned n = rows[row].sessions;
     for (unsigned i = 0; i < n; i++) {
-        sessions[i] = (struct session){.o = o, .side = side, .step = rows[row].step, .number = i};
+        sessions[i] = (struct session){.o = o, .side = side, .step = rows[row].step, .tls = rows[row].tls, .number = i};
         sessions[i].us = g_array_new(FALSE, FALSE, sizeof(guint32));
-        if (!rows[row].dials && !cell->note && !(sessions[i].client = begin_session(side, i, &sessions[i].err)))
+        if (!rows[row].dials && !cell->note && !(sessions[i].client = begin_session(side, false, i, &sessions[i].err)))
             cell->note = g_strdup(sessions[i].err.text);
     }
     const struct bench_tree before = bench_tree_look(side->server.pid);
@@ -165,16 +167,16 @@ static void measure_cell(const struct options *o, size_t row, const struct side 
 }
 
 /* Private memory that n idle sessions add, a session. Where it cannot be had, *note says why. */
-static double measure_idle(const struct side *side, unsigned n, char **note)
+static double measure_idle(const struct side *side, bool tls, unsigned n, char **note)
 {
     struct net_client **clients = g_new0(struct net_client *, n), *warm;
     struct error err = {0};
     unsigned begun = 0;
-    if ((warm = begin_session(side, n, &err)) == NULL)
+    if ((warm = begin_session(side, tls, n, &err)) == NULL)
         *note = g_strdup(err.text);
     const struct bench_tree before = bench_tree_look(side->server.pid);
     while (!*note && begun < n)
-        if ((clients[begun] = begin_session(side, begun, &err)) != NULL)
+        if ((clients[begun] = begin_session(side, tls, begun, &err)) != NULL)
             begun++;
         else
             *note = g_strdup_printf("session %u: %s", begun, err.text);
@@ -227,6 +229,8 @@ static void measure_row(const struct options *o, size_t row, const struct side *
     for (int i = 0; i < o->repeats; i++)
         for (unsigned k = 0; k < n; k++) {
             const unsigned at = ((unsigned)i + k) % n;
+            if (rows[row].tls && !sides[at].has_tls && !cells[at].note)
+                cells[at].note = g_strdup("no TLS");
             if (!sides[at].note && !cells[at].note)
                 measure_cell(o, row, &sides[at], &cells[at]);
         }
@@ -238,21 +242,22 @@ static void measure_row(const struct options *o, size_t row, const struct side *
     }
 }
 
-static void measure_idle_row(const struct options *o, const struct side *sides, unsigned n, json_t *totals)
+static void measure_idle_row(const struct options *o, bool tls, const struct side *sides, unsigned n, json_t *totals)
 {
     for (unsigned k = 0; k < n; k++) {
         char *note = NULL;
-        if (sides[k].note)
+        if (sides[k].note || (tls && !sides[k].has_tls))
             continue;
-        const double bytes = measure_idle(&sides[k], (unsigned)o->idle, &note);
-        printf("memory of an idle session, of %-6d %-10s ", o->idle, sides[k].name);
+        const double bytes = measure_idle(&sides[k], tls, (unsigned)o->idle, &note);
+        printf("memory of an idle %s session, of %-6d %-10s ", tls ? "TLS  " : "plain", o->idle, sides[k].name);
         if (note)
             printf("%10s (%s)\n", "-", note);
         else
             printf("%10.1f KiB\n", bytes / 1024);
         json_array_append_new(totals,
-                              json_pack("{s:s,s:i,s:f,s:s}", "side", sides[k].name, "idle_sessions", o->idle,
-                                        "private_bytes_a_session", note ? 0.0 : bytes, "note", note ? note : ""));
+                              json_pack("{s:s,s:s,s:i,s:f,s:s}", "side", sides[k].name, "level", tls ? "tls" : "plain",
+                                        "idle_sessions", o->idle, "private_bytes_a_session", note ? 0.0 : bytes, "note",
+                                        note ? note : ""));
         g_free(note);
     }
 }
@@ -306,7 +311,8 @@ static int measure(const struct options *o, const char *dir, json_t *sides_out, 
     for (size_t row = 0; rc == 0 && row < ROWS; row++)
         measure_row(o, row, sides, n, rows_out);
     if (rc == 0)
-        measure_idle_row(o, sides, n, totals);
+        for (int tls = 0; tls < 2; tls++)
+            measure_idle_row(o, tls != 0, sides, n, totals);
     for (unsigned k = 0; k < n; k++)
         side_stop(&sides[k]);
     return rc;

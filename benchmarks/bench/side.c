@@ -2,6 +2,7 @@
 #include "side.h"
 
 #include "bench_measure.h"
+#include "certificate.h"
 #include "machine.h"
 #include "mds/query.h"
 
@@ -10,8 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define DESCRIPTORS_ELSEWHERE 200 /* of a server, for what is no connection */
+
 int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
+    char jobs[24];
+    g_snprintf(jobs, sizeof jobs, "--jobs=%d", place->jobs);
     char *from = g_strdup_printf("%s:%s", place->has_folders ? "maildir++" : "maildir", place->vault);
     char *argv[] = {place->mds,
                     (char[]){"build"},
@@ -23,6 +28,7 @@ int side_mds_build(const struct side_place *place, char *store, struct side *sid
                     from,
                     (char[]){"--progress"},
                     (char[]){"none"},
+                    place->jobs > 0 ? jobs : NULL,
                     NULL};
     struct bench_cost cost;
     struct mdsq_store *open = NULL;
@@ -45,6 +51,8 @@ int side_mds_build(const struct side_place *place, char *store, struct side *sid
 
 int side_mds_index(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
+    char jobs[24];
+    g_snprintf(jobs, sizeof jobs, "--jobs=%d", place->jobs);
     char *help[] = {place->mds, (char[]){"index"}, (char[]){"--help"}, NULL};
     char *argv[] = {place->mds,
                     (char[]){"index"},
@@ -55,6 +63,7 @@ int side_mds_index(const struct side_place *place, char *store, struct side *sid
                     (char[]){"--text"},
                     (char[]){"--progress"},
                     (char[]){"none"},
+                    place->jobs > 0 ? jobs : NULL,
                     NULL};
     struct bench_cost cost;
     char *said = NULL;
@@ -76,12 +85,71 @@ int side_mds_index(const struct side_place *place, char *store, struct side *sid
     return rc;
 }
 
+bool side_certificate(const struct side_place *place, char **file_out, char **key_out)
+{
+    char *file = g_build_filename(place->work, CERTIFICATE_FILE, NULL),
+         *key = g_build_filename(place->work, CERTIFICATE_KEY, NULL);
+    struct error why = {0};
+    const bool there = access(file, R_OK) == 0 || certificate_make(place->work, &why) == 0;
+    if (there) {
+        *file_out = file;
+        *key_out = key;
+    } else {
+        fprintf(stderr, "mds-bench: nothing over TLS: %s\n", why.text);
+        g_free(file);
+        g_free(key);
+    }
+    return there;
+}
+
+/* The plain listener is the first. False: without TLS. */
+static bool write_config(const struct side_place *place, const char *store, const char *config)
+{
+    char *file = NULL, *key = NULL;
+    if (!side_certificate(place, &file, &key))
+        return false;
+    const uint64_t limit = bench_raise_descriptors(), most = MIN(limit, UINT64_C(200000));
+    char *whole = g_canonicalize_filename(store, NULL);
+    char *text = g_strdup_printf("[store]\npath = %s\n[certificate bench]\ncertificate = %s\nkey = %s\n"
+                                 "[listener plain]\naddress = 127.0.0.1:0\nmode = plain\n"
+                                 "[listener tls]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = bench\n"
+                                 "[limits]\nconnections = %d\n[log]\nlevel = warn\n",
+                                 whole, file, key,
+                                 (int)(most > 2 * DESCRIPTORS_ELSEWHERE ? most - DESCRIPTORS_ELSEWHERE : most / 2));
+    const bool written = g_file_set_contents(config, text, -1, NULL);
+    g_free(text);
+    g_free(whole);
+    g_free(key);
+    g_free(file);
+    return written;
+}
+
 int side_mds_start(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
+    struct sockaddr_in addresses[2];
+    char *config = g_strconcat(store, ".conf", NULL);
+    side->has_tls = write_config(place, store, config);
     side->version = machine_version(place->mds, (char[]){"--version"});
-    const int rc = bench_server_start(place->mds, store, NULL, &side->server, err);
+    const int rc = side->has_tls ? bench_server_start_configured(place->mds, config, addresses, 2, &side->server, err)
+                                 : bench_server_start(place->mds, store, NULL, &side->server, err);
     side->target = (struct net_target){.address = side->server.address, .user = SIDE_USER, .password = SIDE_PASSWORD};
+    if (rc == 0 && side->has_tls) {
+        side->tls = side->target;
+        side->tls.address = addresses[1];
+        side->tls.mode = NET_TLS;
+    }
+    g_free(config);
     return rc;
+}
+
+void side_mds_tls(const struct side *of, struct side *side)
+{
+    *side = *of;
+    side->name = "mds-tls";
+    side->target = of->tls;
+    side->shares_server = true;
+    side->version = g_strdup(of->version);
+    side->note = NULL;
 }
 
 char *side_unreachable(const char *dir)
@@ -101,7 +169,8 @@ char *side_unreachable(const char *dir)
 
 void side_stop(struct side *side)
 {
-    bench_server_stop(&side->server);
+    if (!side->shares_server)
+        bench_server_stop(&side->server);
     g_free(side->version);
     g_free(side->note);
     side->version = side->note = NULL;

@@ -7,7 +7,8 @@
  *         ... net_dial(&side.target, ...) ...
  *     side_stop(&side);
  *
- * A peer that is not installed is no error: then `note` says so and nothing runs.
+ * A peer that is not installed is no error: then `note` says so and nothing runs. Each listens for TLS too, with one
+ * certificate for all, where there is an `openssl` to make it.
  */
 #ifndef BENCH_SIDE_H
 #define BENCH_SIDE_H
@@ -26,8 +27,11 @@ struct side {
     const char *name;
     struct bench_server server;
     struct net_target target;
-    char *version; /* owned */
-    char *note;    /* owned; why there is none of it, NULL: it runs */
+    struct net_target tls; /* the same server over TLS, where has_tls */
+    bool has_tls;
+    bool shares_server; /* with another side, whose it is */
+    char *version;      /* owned */
+    char *note;         /* owned; why there is none of it, NULL: it runs */
     /* What made its index ready: wall time, CPU, bytes on disk. */
     double prepared_s, prepared_cpu_s;
     uint64_t prepared_peak_bytes; /* private memory (a peer's: its resident set) */
@@ -40,8 +44,13 @@ struct side_place {
     const char *vault; /* a Maildir, with or without dot folders; never written */
     bool has_folders;
     char *mds;      /* this project's program */
+    int jobs;       /* of its build and index, 0: its own choice */
     int patience_s; /* with a peer's making of an index, 0: for ever; then it has a note */
 };
+
+/* The files of the place's certificate (certificate.h), made when it is asked for first. False: there is none, nobody
+ * speaks TLS. Owned by the caller. */
+bool side_certificate(const struct side_place *place, char **file_out, char **key_out);
 
 /* A store of the vault, made by `mds build` into the directory `store`, with the login of this file. Nothing runs then.
  * What it took goes to side. */
@@ -49,6 +58,8 @@ int side_mds_build(const struct side_place *place, char *store, struct side *sid
 /* `mds index --text` on top of it. A program without that command gives a note. */
 int side_mds_index(const struct side_place *place, char *store, struct side *side, struct error *err);
 int side_mds_start(const struct side_place *place, char *store, struct side *side, struct error *err);
+/* The running server `of`, asked over TLS. It must have_tls. */
+void side_mds_tls(const struct side *of, struct side *side);
 
 enum side_kind { SIDE_PLAIN, SIDE_FTS /* with its full-text plugin (Xapian) and a ready index */ };
 /* Dovecot, with a hard-linked copy of the vault, after `doveadm index`. */

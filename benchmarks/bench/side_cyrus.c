@@ -8,6 +8,7 @@
 
 #include "bench_items.h"
 #include "bench_measure.h"
+#include "certificate.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -44,7 +45,34 @@ static int write_text(const char *file, char *text, struct error *err)
     return rc;
 }
 
-static int write_config(const char *root, const char *home, unsigned port, struct error *err)
+/* Where it listens, and what it is for TLS; tls_port 0: nothing. */
+struct listeners {
+    unsigned port, tls_port;
+    char *certificate, *key;
+};
+
+/* The key is the owner's alone, and Cyrus reads it as another: it gets a copy, which is given away with all else. */
+static char *tls_settings(const struct listeners *at, const char *home)
+{
+    char *text = NULL, *key = g_build_filename(home, CERTIFICATE_KEY, NULL), *settings = NULL;
+    gsize n = 0;
+    if (at->tls_port != 0 && g_file_get_contents(at->key, &text, &n, NULL) &&
+        g_file_set_contents_full(key, text, (gssize)n, G_FILE_SET_CONTENTS_NONE, 0600, NULL))
+        settings = g_strdup_printf("tls_server_cert: %s\ntls_server_key: %s\n", at->certificate, key);
+    g_free(key);
+    g_free(text);
+    return settings ? settings : g_strdup("");
+}
+
+static char *tls_service(const struct listeners *at, const char *root, const char *imapd)
+{
+    return at->tls_port == 0 ? g_strdup("")
+                             : g_strdup_printf(" imaps cmd=\"%s" INSTALLED " -s -C %s -N\" listen=\"127.0.0.1:%u\" "
+                                               "prefork=2 maxchild=5000\n",
+                                               root, imapd, at->tls_port);
+}
+
+static int write_config(const char *root, const char *home, const struct listeners *at, struct error *err)
 {
     const struct passwd *who = getpwnam("nobody");
     if (getuid() != 0 || !who)
@@ -52,7 +80,8 @@ static int write_config(const char *root, const char *home, unsigned port, struc
     const struct group *group = who ? getgrgid(who->pw_gid) : NULL;
     if (!who || !group)
         return error_set(err, BASE_ERR_NOTFOUND, 0, "no name for the user or group that Cyrus would run as");
-    char *imapd = g_build_filename(home, "imapd.conf", NULL), *master = g_build_filename(home, "cyrus.conf", NULL);
+    char *imapd = g_build_filename(home, "imapd.conf", NULL), *master = g_build_filename(home, "cyrus.conf", NULL),
+         *settings = NULL, *service = tls_service(at, root, imapd);
     static const char *const directories[] = {"conf/socket", "conf/proc", "conf/log", "conf/msg", "spool", "run/lock"};
     int rc = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(directories) && rc == 0; i++) {
@@ -61,6 +90,7 @@ static int write_config(const char *root, const char *home, unsigned port, struc
             rc = error_errno(err, "cannot make %s", path);
         g_free(path);
     }
+    settings = tls_settings(at, home);
     rc = rc ? rc
             : write_text(
                   imapd,
@@ -68,16 +98,18 @@ static int write_config(const char *root, const char *home, unsigned port, struc
                                   "cyrus_user: %s\ncyrus_group: %s\nadmins: cyrus\nunixhierarchysep: yes\n"
                                   "altnamespace: yes\nallowplaintext: yes\nsasl_mech_list: PLAIN\n"
                                   "mboxname_lockpath: %s/run/lock\nproc_path: %s/conf/proc\n"
-                                  "statuscache: yes\nconversations: no\nsearch_engine: none\n",
-                                  home, home, who->pw_name, group->gr_name, home, home),
+                                  "statuscache: yes\nconversations: no\nsearch_engine: none\n%s",
+                                  home, home, who->pw_name, group->gr_name, home, home, settings),
                   err);
     rc = rc ? rc
             : write_text(master,
                          g_strdup_printf("START {\n recover cmd=\"%s/usr/lib/cyrus/bin/ctl_cyrusdb -C %s -r\"\n}\n"
                                          "SERVICES {\n imap cmd=\"%s" INSTALLED " -C %s -N\" listen=\"127.0.0.1:%u\" "
-                                         "prefork=2 maxchild=5000\n}\nEVENTS {\n}\n",
-                                         root, imapd, root, imapd, port),
+                                         "prefork=2 maxchild=5000\n%s}\nEVENTS {\n}\n",
+                                         root, imapd, root, imapd, at->port, service),
                          err);
+    g_free(service);
+    g_free(settings);
     g_free(master);
     g_free(imapd);
     return rc;
@@ -236,8 +268,15 @@ static int append_all(const struct side_place *place, struct net_client *c, stru
         .client = c, .folder = g_strdup("INBOX"), .command = g_string_new(NULL), .message = g_string_new(NULL)};
     int rc = bench_items_load(place->vault, &items, err);
     size_t *order = order_of(&items);
+    const gint64 began = g_get_monotonic_time();
     for (size_t k = 0; rc == 0 && k < items.count; k++) {
         const size_t i = order[k];
+        const double s = (double)(g_get_monotonic_time() - began) / 1e6;
+        if (place->patience_s > 0 && s > place->patience_s) {
+            rc = error_set(err, BASE_ERR_CANCELLED, 0, "%zu of %zu messages were filed in %d s", k, items.count,
+                           place->patience_s);
+            break;
+        }
         char *folder = folder_of(bench_items_name(&items, i));
         if (strcmp(folder, batch.folder) != 0)
             rc = batch_turn(&batch, folder, err);
@@ -294,12 +333,23 @@ static int fill(const struct side_place *place, struct side *side, struct error 
 static int start(const struct side_place *place, const char *root, const char *home, struct side *side,
                  struct error *err)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address, tls = {0};
+    struct listeners at = {0};
+    side->has_tls = side_certificate(place, &at.certificate, &at.key);
     int rc = bench_free_address(&address, err);
-    rc = rc ? rc : write_config(root, home, ntohs(address.sin_port), err);
+    if (rc == 0 && side->has_tls)
+        rc = bench_free_address(&tls, err);
+    if (rc == 0) {
+        at.port = ntohs(address.sin_port);
+        at.tls_port = ntohs(tls.sin_port);
+        rc = write_config(root, home, &at, err);
+    }
     rc = rc ? rc : give_away(home, err);
     rc = rc ? rc : start_master(root, home, address, side, err);
     side->target = (struct net_target){.address = address, .user = SIDE_USER, .password = SIDE_PASSWORD};
+    side->tls = side->target;
+    side->tls.address = tls;
+    side->tls.mode = NET_TLS;
     const gint64 began = g_get_monotonic_time();
     rc = rc ? rc : fill(place, side, err);
     side->prepared_s = (double)(g_get_monotonic_time() - began) / 1e6;
@@ -307,6 +357,8 @@ static int start(const struct side_place *place, const char *root, const char *h
     char *conf = g_build_filename(home, "spool", NULL);
     side->disk_bytes = bench_disk_bytes(conf); /* the mail too: it keeps its own */
     g_free(conf);
+    g_free(at.certificate);
+    g_free(at.key);
     return rc;
 }
 

@@ -73,8 +73,14 @@ static int copy_vault(const struct side_place *place, const char *home, struct e
     return rc;
 }
 
-static int write_config(const char *home, const char *file, enum side_kind kind, in_port_t port, struct identity who,
-                        struct error *err)
+/* Where it listens, and what it is for TLS; tls_port 0: nothing. */
+struct listeners {
+    in_port_t port, tls_port;
+    char *certificate, *key;
+};
+
+static int write_config(const char *home, const char *file, enum side_kind kind, const struct listeners *at,
+                        struct identity who, struct error *err)
 {
     static const char fts[] = "mail_plugins = fts fts_xapian\n"
                               "plugin {\n  fts = xapian\n  fts_xapian = partial=3 full=20 verbose=0\n"
@@ -86,7 +92,7 @@ static int write_config(const char *home, const char *file, enum side_kind kind,
     g_string_append_printf(
         text,
         "protocols = imap\nlisten = 127.0.0.1\nbase_dir = %s/run\nstate_dir = %s/state\nlog_path = %s/log\n"
-        "ssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = plain login\n"
+        "disable_plaintext_auth = no\nauth_mechanisms = plain login\n"
         "passdb {\n  driver = static\n  args = password=%s\n}\n"
         "userdb {\n  driver = static\n  args = uid=%u gid=%u home=%s\n}\n"
         "first_valid_uid = 1\nfirst_valid_gid = 1\n"
@@ -96,10 +102,14 @@ static int write_config(const char *home, const char *file, enum side_kind kind,
         "mail_location = maildir:%s/mail:INDEX=%s/index:CONTROL=%s/control\nmail_max_userip_connections = 100000\n"
         "default_process_limit = 5000\ndefault_client_limit = 20000\ndefault_vsz_limit = 4G\n"
         "service imap-login {\n  chroot =\n  service_count = 0\n  inet_listener imap {\n    port = %u\n  }\n"
-        "  inet_listener imaps {\n    port = 0\n  }\n}\n"
+        "  inet_listener imaps {\n    port = %u\n    ssl = yes\n  }\n}\n"
         "service imap {\n  process_limit = 5000\n}\nservice anvil {\n  chroot =\n}\nservice stats {\n  chroot =\n}\n%s",
-        home, home, home, SIDE_PASSWORD, (unsigned)who.uid, (unsigned)who.gid, home, home, home, home, (unsigned)port,
-        kind == SIDE_FTS ? fts : "");
+        home, home, home, SIDE_PASSWORD, (unsigned)who.uid, (unsigned)who.gid, home, home, home, home,
+        (unsigned)at->port, (unsigned)at->tls_port, kind == SIDE_FTS ? fts : "");
+    if (at->tls_port != 0)
+        g_string_append_printf(text, "ssl = yes\nssl_cert = <%s\nssl_key = <%s\n", at->certificate, at->key);
+    else
+        g_string_append(text, "ssl = no\n");
     GError *why = NULL;
     const int rc =
         g_file_set_contents(file, text->str, -1, &why) ? 0 : error_set(err, BASE_ERR_IO, 0, "%s", why->message);
@@ -139,15 +149,28 @@ static int start(const struct side_place *place, enum side_kind kind, const char
     const struct identity who = mail_identity();
     char *config = g_build_filename(home, "dovecot.conf", NULL);
     char *argv[] = {(char[]){DOVECOT}, (char[]){"-F"}, (char[]){"-c"}, config, NULL};
-    struct sockaddr_in address;
+    struct sockaddr_in address, tls = {0};
+    struct listeners at = {0};
+    side->has_tls = side_certificate(place, &at.certificate, &at.key);
     int rc = make_directories(home, err);
     rc = rc ? rc : copy_vault(place, home, err);
     rc = rc ? rc : give_directories(home, who, err);
     rc = rc ? rc : bench_free_address(&address, err);
-    rc = rc ? rc : write_config(home, config, kind, ntohs(address.sin_port), who, err);
+    if (rc == 0 && side->has_tls)
+        rc = bench_free_address(&tls, err);
+    if (rc == 0) {
+        at.port = ntohs(address.sin_port);
+        at.tls_port = ntohs(tls.sin_port);
+        rc = write_config(home, config, kind, &at, who, err);
+    }
     rc = rc ? rc : bench_server_spawn(argv, address, &side->server, err);
     side->target = (struct net_target){.address = address, .user = SIDE_USER, .password = SIDE_PASSWORD};
-    rc = rc ? rc : make_index(config, home, place->patience_s * (kind == SIDE_FTS ? 1 : 6), side, err);
+    side->tls = side->target;
+    side->tls.address = tls;
+    side->tls.mode = NET_TLS;
+    rc = rc ? rc : make_index(config, home, place->patience_s, side, err);
+    g_free(at.certificate);
+    g_free(at.key);
     g_free(config);
     return rc;
 }
