@@ -9,10 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FAST_S 1.0 /* a kind whose answers take less is asked also when the budget is spent */
+
 struct run {
     struct suite *suite;
     struct net_client *clients[SIDES_MAX];
-    bool out_of_patience[SIDES_MAX][3]; /* with rows that read so */
+    bool gave_up[SIDES_MAX][SUITE_KINDS];     /* an answer took longer than the patience */
+    double slowest_s[SIDES_MAX][SUITE_KINDS]; /* answer so far; 0: none was asked */
+    double spent_s[SIDES_MAX];
     guint64 random;
 };
 
@@ -80,7 +84,7 @@ static gint64 parse_count(const char *line)
 /* A server that was given up goes on with its search for a while: the next row's sides must not pay for it. */
 static void let_settle(const struct suite *s, unsigned k)
 {
-    for (int i = 0; i < s->patience_s * 6; i++) {
+    for (int i = 0; i < s->patience_s * 2; i++) {
         const double before = bench_tree_look(s->sides[k].server.pid).cpu_s;
         g_usleep(G_USEC_PER_SEC / 2);
         if (bench_tree_look(s->sides[k].server.pid).cpu_s - before < 0.05)
@@ -115,7 +119,7 @@ static double ask(struct run *run, unsigned r, unsigned k)
         cell->note = g_strdup_printf("over %d s", run->suite->patience_s);
     else
         cell->note = g_strdup(err.text);
-    run->out_of_patience[k][row->reads] = true;
+    run->gave_up[k][row->kind] = true;
     net_close(&run->clients[k]);
     let_settle(run->suite, k);
     return ms;
@@ -129,31 +133,51 @@ static void keep(struct suite_cell *cell, double ms)
     cell->ms[cell->n++] = ms;
 }
 
+/* Why side k is not asked this row, NULL: it is asked. Owned by the caller. */
+static char *why_not(const struct run *run, unsigned r, unsigned k)
+{
+    const struct suite *s = run->suite;
+    const unsigned kind = s->rows[r].kind;
+    const double slowest_s = run->slowest_s[k][kind];
+    if (s->sides[k].note)
+        return g_strdup(s->sides[k].note);
+    if (kind == 0)
+        return NULL;
+    if (run->gave_up[k][kind])
+        return g_strdup_printf("not tried: another of its kind took over %d s", s->patience_s);
+    if (k > 0 && s->row_s > 0 && slowest_s > s->row_s)
+        return g_strdup_printf("not tried: another of its kind took %.1f s", slowest_s);
+    if (k > 0 && s->budget_s > 0 && run->spent_s[k] > s->budget_s && (slowest_s == 0 || slowest_s > FAST_S))
+        return g_strdup_printf("not tried: this side's %d s are spent", s->budget_s);
+    return NULL;
+}
+
 /* The first answer warms what is cold and is not counted, unless it is so slow that another one would be too. */
 static void warm(struct run *run, unsigned r, unsigned k)
 {
     const struct suite *s = run->suite;
     struct suite_cell *cell = cell_of(s, r, k);
+    double *slowest_s = &run->slowest_s[k][s->rows[r].kind];
     struct error err = {0};
+    const gint64 began = g_get_monotonic_time();
     cell->hits = -1;
-    if (s->sides[k].note)
-        cell->note = g_strdup(s->sides[k].note);
-    else if (s->rows[r].reads > 0 && run->out_of_patience[k][s->rows[r].reads])
-        cell->note = g_strdup_printf("not tried: another took over %d s", s->patience_s);
-    else if (connect_side(run, k, &err) != 0)
+    cell->note = why_not(run, r, k);
+    if (!cell->note && connect_side(run, k, &err) != 0)
         cell->note = g_strdup(err.text);
     if (cell->note)
         return;
     const double ms = ask(run, r, k);
-    if (!cell->note && ms * 3 > s->patience_s * 1000.0)
+    if (!cell->note && ms > (s->row_s > 0 ? s->row_s * 1000.0 : s->patience_s * 1000.0 / 3))
         keep(cell, ms);
+    *slowest_s = MAX(*slowest_s, ms / 1000);
+    run->spent_s[k] += (double)(g_get_monotonic_time() - began) / 1e6;
 }
 
 static void repeat(struct run *run, unsigned r, unsigned k)
 {
     const struct suite *s = run->suite;
     struct suite_cell *cell = cell_of(s, r, k);
-    const double budget_s = s->patience_s;
+    const double budget_s = s->row_s > 0 ? s->row_s : s->patience_s;
     const unsigned samples = MAX(s->rows[r].samples, 1u);
     if (cell->note || cell->wall_s > budget_s || (cell->n > 0 && cell->wall_s == 0))
         return;
@@ -165,7 +189,9 @@ static void repeat(struct run *run, unsigned r, unsigned k)
         if (!cell->note)
             keep(cell, ms);
     }
-    cell->wall_s += (double)(g_get_monotonic_time() - began) / 1e6;
+    const double wall_s = (double)(g_get_monotonic_time() - began) / 1e6;
+    cell->wall_s += wall_s;
+    run->spent_s[k] += wall_s;
     cell->client_cpu_s += machine_own_cpu_s() - own;
     const struct bench_tree after = bench_tree_look(s->sides[k].server.pid);
     cell->server_cpu_s += after.cpu_s - before.cpu_s;
@@ -205,7 +231,12 @@ static int measure_floor(struct suite *s, unsigned r, struct error *err)
 
 static void print_head(const struct suite *s)
 {
-    printf("%s: median of %u repeats, %d s of patience\n", s->name, s->repeats, s->patience_s);
+    printf("%s: median of up to %u repeats, %d s of patience with an answer", s->name, s->repeats, s->patience_s);
+    if (s->row_s > 0)
+        printf(", %d s with a row", s->row_s);
+    if (s->budget_s > 0)
+        printf(", %d s with all rows of a side but the first", s->budget_s);
+    putchar('\n');
     for (unsigned k = 0; k < s->n_sides; k++) {
         const struct side *side = &s->sides[k];
         printf("  %-12s %s", side->name, side->version ? side->version : "");
@@ -336,8 +367,9 @@ json_t *suite_json(const struct suite *s)
             json_object_set_new(row, "floor_ms", json_real(s->floor_ms[r]));
         json_array_append_new(rows, row);
     }
-    return json_pack("{s:s,s:i,s:i,s:I,s:s,s:o,s:o}", "command", s->name, "repeats", (int)s->repeats, "patience_s",
-                     s->patience_s, "messages", (json_int_t)s->messages, "cache", "warm", "sides", sides, "rows", rows);
+    return json_pack("{s:s,s:i,s:i,s:i,s:i,s:I,s:s,s:o,s:o}", "command", s->name, "repeats", (int)s->repeats,
+                     "patience_s", s->patience_s, "row_s", s->row_s, "budget_s", s->budget_s, "messages",
+                     (json_int_t)s->messages, "cache", "warm", "sides", sides, "rows", rows);
 }
 
 void suite_release(struct suite *s)

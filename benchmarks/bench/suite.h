@@ -9,8 +9,10 @@
  *     suite_release(&suite);
  *
  * A side that refuses a command, or takes longer than the patience, has a note in that cell and no numbers; the run
- * goes on. An answer that contradicts what was planted is marked as wrong; where nothing is known, one that differs
- * from the first side's is marked so (Cyrus, say, searches texts without HTML's tags).
+ * goes on. What a side is not asked any more: rows of a kind of which one took too long, and, for all but the first
+ * side, when its budget is spent, rows of kinds that are not known to be fast. An answer that contradicts what was
+ * planted is marked as wrong; where nothing is known, one that differs from the first side's is marked so (Cyrus, say,
+ * searches texts without HTML's tags).
  */
 #ifndef BENCH_SUITE_H
 #define BENCH_SUITE_H
@@ -25,12 +27,13 @@ struct suite_row {
     gint64 expected;  /* that n, -1: not known (then all sides are held against the first) */
     guint64 messages; /* that one answer is about, for a rate; 0: none */
     unsigned samples; /* asks a repeat; 0 is 1 */
-    unsigned reads;   /* may take as long as reading (1) headers, (2) the mail: a side that ran out of patience with one
-                       * is not asked another; 0 is asked always */
-    bool floor;       /* beside the floor: as many values as messages, as many bytes as the answer, LMDB to a socket */
+    unsigned kind; /* rows of a kind take about as long as each other on a side: one that is too slow makes skip those
+                    * alone; 0: asked always; below SUITE_KINDS */
+    bool floor;    /* beside the floor: as many values as messages, as many bytes as the answer, LMDB to a socket */
 };
 
 #define SUITE_WINDOW 50u
+#define SUITE_KINDS  32u
 
 struct suite_cell {
     double *ms; /* n of them, sorted when the row is done */
@@ -51,7 +54,9 @@ struct suite {
     struct suite_row *rows;
     unsigned n_rows;
     unsigned repeats;
-    int patience_s;    /* for one answer, and for one side's repeats of a row */
+    int patience_s;    /* for one answer */
+    int row_s;         /* for one side's repeats of a row; 0: patience_s */
+    int budget_s;      /* for one side's rows in all, but for the first side; 0: none */
     guint64 messages;  /* in INBOX, for windows */
     const char *enter; /* sent after LOGIN ("EXAMINE INBOX"), NULL nothing */
     const char *work;  /* for the floor */

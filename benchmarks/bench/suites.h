@@ -1,12 +1,15 @@
 /*
  * suites: what IMAP clients wait for, measured on this project and its peers in one run.
  *
- *     mds-bench search|fetch|select|list [--messages 100000,1000000] [--repeats 20] [--patience 20] [--sides LIST]
- *                                        [--quick] [--json FILE] --work DIR
+ *     mds-bench search|fetch|select|list [--messages 100000,1000000@20000] [--vault DIR] [--repeats 20]
+ *                                        [--patience 20] [--row 3] [--budget 60] [--index-patience 900]
+ *                                        [--sides LIST] [--quick] [--json FILE] --work DIR
  *
  * For each size a vault is generated (Maildir, one folder; for list many), a store and what peers need are made of it,
- * and the servers run side by side. Sides: mds, mds-scan (search: the same store without an index of texts), dovecot,
- * dovecot-fts (search: with its full-text plugin), cyrus.
+ * and the servers run side by side. Sides: mds, mds-scan (search: the same store without an index of texts), mds-tls
+ * (fetch: the same server, asked over TLS), dovecot, dovecot-fts (search: with its full-text plugin), cyrus. A peer
+ * that
+ * --index-patience was too short for, or would be by what the size before took, has a note at that size.
  */
 #ifndef BENCH_SUITES_H
 #define BENCH_SUITES_H
