@@ -5,6 +5,7 @@
 #include "bench_measure.h"
 #include "floor.h"
 #include "machine.h"
+#include "mail_tree.h"
 #include "side.h"
 
 #include <fcntl.h>
@@ -18,10 +19,11 @@
 
 #define REPEATS_MAX 50
 #define ARGS_MAX    12
+#define SLOW_S      20           /* a peer that takes longer is not run again: a tenth more or less says nothing then */
 #define WORD        "zqumarotiv" /* planted in a thousandth of all messages */
 
 struct options {
-    char *work, *mds, *json, *sides;
+    char *work, *mds, *json, *sides, *mail, *word;
     gint messages, repeats, patience, mean_bytes;
     gboolean cold, quick;
 };
@@ -51,7 +53,7 @@ struct peer {
     char *program, *version_option; /* found in PATH; NULL: always there */
     /* Makes the index in the new directory home. A note in *result means that there is none. */
     int (*make)(const struct stage *s, const char *home, struct result *result, struct error *err);
-    /* Fills argv (words owned) with a search for WORD in what make left; NULL none. Its lines are counted. */
+    /* Fills argv (words owned) with a search for o->word in what make left; NULL none. Its lines are counted. */
     void (*search)(const struct stage *s, const char *home, char **argv);
 };
 
@@ -127,8 +129,7 @@ static int make_notmuch(const struct stage *s, const char *home, struct result *
 
 static void search_notmuch(const struct stage *s, const char *home, char **argv)
 {
-    (void)s;
-    const char *list[] = {"notmuch", NULL, "search", "--output=files", WORD};
+    const char *list[] = {"notmuch", NULL, "search", "--output=files", s->o->word};
     for (size_t i = 0; i < G_N_ELEMENTS(list); i++)
         argv[i] = list[i] ? g_strdup(list[i]) : g_strdup_printf("--config=%s/config", home);
 }
@@ -149,8 +150,7 @@ static int make_mu(const struct stage *s, const char *home, struct result *resul
 
 static void search_mu(const struct stage *s, const char *home, char **argv)
 {
-    (void)s;
-    const char *list[] = {"mu", "find", NULL, "--fields=l", WORD};
+    const char *list[] = {"mu", "find", NULL, "--fields=l", s->o->word};
     for (size_t i = 0; i < G_N_ELEMENTS(list); i++)
         argv[i] = list[i] ? g_strdup(list[i]) : g_strconcat("--muhome=", home, NULL);
 }
@@ -173,10 +173,11 @@ static int make_mairix(const struct stage *s, const char *home, struct result *r
 
 static void search_mairix(const struct stage *s, const char *home, char **argv)
 {
-    (void)s;
-    const char *list[] = {"mairix", "-f", NULL, "-r", "b:" WORD};
-    for (size_t i = 0; i < G_N_ELEMENTS(list); i++)
-        argv[i] = list[i] ? g_strdup(list[i]) : g_build_filename(home, "rc", NULL);
+    argv[0] = g_strdup("mairix");
+    argv[1] = g_strdup("-f");
+    argv[2] = g_build_filename(home, "rc", NULL);
+    argv[3] = g_strdup("-r");
+    argv[4] = g_strconcat("b:", s->o->word, NULL);
 }
 
 /* ---- servers' builds, floors ------------------------------------------------------------------------------ */
@@ -201,6 +202,13 @@ static int make_mds(const struct stage *s, const char *home, struct result *resu
     return rc;
 }
 
+static int make_mds_alone(const struct stage *s, const char *home, struct result *result, struct error *err)
+{
+    struct stage alone = *s;
+    alone.place.jobs = 1;
+    return make_mds(&alone, home, result, err);
+}
+
 static int make_mds_text(const struct stage *s, const char *home, struct result *result, struct error *err)
 {
     struct side side = {0};
@@ -216,7 +224,7 @@ static int make_mds_text(const struct stage *s, const char *home, struct result 
 
 static void search_mds(const struct stage *s, const char *home, char **argv)
 {
-    const char *list[] = {s->o->mds, "search", "--store", NULL, "--archive", "bench", "INBOX", "BODY", WORD};
+    const char *list[] = {s->o->mds, "search", "--store", NULL, "--archive", "bench", "INBOX", "BODY", s->o->word};
     for (size_t i = 0; i < G_N_ELEMENTS(list); i++)
         argv[i] = list[i] ? g_strdup(list[i]) : g_build_filename(home, "store", NULL);
 }
@@ -278,6 +286,7 @@ static int make_gmime(const struct stage *s, const char *home, struct result *re
 
 static const struct peer peers[] = {
     {"mds", NULL, NULL, make_mds, search_mds},
+    {"mds-1", NULL, NULL, make_mds_alone, search_mds},
     {"mds-text", NULL, NULL, make_mds_text, search_mds},
     {"dovecot", NULL, NULL, make_dovecot, NULL},
     {"notmuch", (char[]){"notmuch"}, (char[]){"--version"}, make_notmuch, search_notmuch},
@@ -285,6 +294,13 @@ static const struct peer peers[] = {
     {"mairix", (char[]){"mairix"}, (char[]){"--version"}, make_mairix, search_mairix},
     {"(reading)", NULL, NULL, make_reading, NULL},
     {"(GMime alone)", NULL, NULL, make_gmime, NULL},
+};
+
+/* Which are held against each other: those that do the same work. */
+static const struct {
+    const char *of, *than;
+} ratios[] = {
+    {"mds", "dovecot"}, {"mds-1", "dovecot"}, {"mds-text", "mu"}, {"mds-text", "notmuch"}, {"mds", "(reading)"},
 };
 
 /* ---- the run ---------------------------------------------------------------------------------------------- */
@@ -342,7 +358,12 @@ static bool wanted(const struct options *o, const char *name)
     return is;
 }
 
-static int measure_peer(const struct stage *s, const struct peer *peer, bool last, struct result *r, struct error *err)
+static bool is_done(const struct options *o, const struct result *r)
+{
+    return r->n >= o->repeats || (r->n > 0 && r->samples[0].wall_s > SLOW_S);
+}
+
+static int measure_peer(const struct stage *s, const struct peer *peer, struct result *r, struct error *err)
 {
     char *home = g_build_filename(s->dir, "home", NULL);
     int rc = g_mkdir(home, 0755) == 0 ? 0 : error_errno(err, "cannot make %s", home);
@@ -350,7 +371,7 @@ static int measure_peer(const struct stage *s, const struct peer *peer, bool las
     if (s->o->cold)
         forget_pages(s);
     rc = rc ? rc : peer->make(s, home, r, err);
-    if (rc == 0 && last && peer->search && !r->note)
+    if (rc == 0 && !r->note && peer->search && is_done(s->o, r))
         measure_search(s, peer, home, r);
     bench_remove_tree(home);
     g_free(home);
@@ -368,9 +389,9 @@ static int measure(const struct stage *s, struct result *results, struct error *
         for (unsigned k = 0; k < n && rc == 0; k++) {
             const unsigned p = ((unsigned)i + k) % n;
             struct error why = {0};
-            if (results[p].note)
+            if (results[p].note || is_done(s->o, &results[p]))
                 continue;
-            const int got = measure_peer(s, &peers[p], i == s->o->repeats - 1, &results[p], &why);
+            const int got = measure_peer(s, &peers[p], &results[p], &why);
             if (got != 0 && !peers[p].program)
                 rc = error_set(err, got, 0, "%s: %s", peers[p].name, why.text);
             else if (got != 0)
@@ -394,6 +415,30 @@ static int compare_samples(const void *a, const void *b)
 {
     const struct sample *x = a, *y = b;
     return (x->wall_s > y->wall_s) - (x->wall_s < y->wall_s);
+}
+
+static const struct sample *median_of(const struct result *results, const char *name)
+{
+    for (unsigned p = 0; p < G_N_ELEMENTS(peers); p++)
+        if (strcmp(peers[p].name, name) == 0)
+            return results[p].n > 0 ? &results[p].samples[results[p].n / 2] : NULL;
+    return NULL;
+}
+
+/* Of sorted samples: how many times longer the other takes, and how many times more CPU. */
+static json_t *show_ratios(const struct result *results)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < G_N_ELEMENTS(ratios); i++) {
+        const struct sample *of = median_of(results, ratios[i].of), *than = median_of(results, ratios[i].than);
+        if (!of || !than || of->wall_s <= 0 || of->cpu_s <= 0)
+            continue;
+        const double wall = than->wall_s / of->wall_s, cpu = than->cpu_s / of->cpu_s;
+        printf("%s than %s: %.2f x in wall time, %.2f x per CPU second\n", ratios[i].of, ratios[i].than, wall, cpu);
+        json_array_append_new(
+            out, json_pack("{s:s,s:s,s:f,s:f}", "of", ratios[i].of, "than", ratios[i].than, "wall", wall, "cpu", cpu));
+    }
+    return out;
 }
 
 static json_t *show(const struct stage *s, struct result *results)
@@ -434,8 +479,9 @@ static json_t *show(const struct stage *s, struct result *results)
         }
         json_array_append_new(sides, side);
     }
-    return json_pack("{s:I,s:I,s:o}", "items", (json_int_t)s->items.count, "bytes", (json_int_t)s->items.bytes, "sides",
-                     sides);
+    return json_pack("{s:s,s:I,s:I,s:o,s:o}", "mail", s->o->mail ? "real" : "generated", "items",
+                     (json_int_t)s->items.count, "bytes", (json_int_t)s->items.bytes, "sides", sides, "ratios",
+                     show_ratios(results));
 }
 
 static int generate(const struct stage *s, struct error *err)
@@ -466,7 +512,7 @@ static int run_all(const struct options *o)
     look_for_programs(o, results);
     if (rc == 0) {
         (void)chmod(s.dir, 0755);
-        rc = generate(&s, &err);
+        rc = o->mail ? mail_tree_make_maildir(o->mail, (size_t)o->messages, s.vault, &err) : generate(&s, &err);
         rc = rc ? rc : bench_items_load(s.vault, &s.items, &err);
         rc = rc ? rc : measure(&s, results, &err);
     }
@@ -499,10 +545,14 @@ bool peers_main(int argc, char **argv, int *status_out)
     GOptionEntry entries[] = {
         {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where the vault and the indexes go (.)", "DIR"},
         {"messages", 0, 0, G_OPTION_ARG_INT, &o.messages, "of the vault (20000)", "N"},
+        {"mail", 0, 0, G_OPTION_ARG_FILENAME, &o.mail,
+         "a tree of files of real mail, in place of generated mail (then --messages: at most)", "DIR"},
+        {"word", 0, 0, G_OPTION_ARG_STRING, &o.word, "to search for (one that mds-gen plants)", "WORD"},
         {"mean-size", 0, 0, G_OPTION_ARG_INT, &o.mean_bytes, "of a message (6700)", "BYTES"},
-        {"repeats", 0, 0, G_OPTION_ARG_INT, &o.repeats, "of each side (3)", "N"},
+        {"repeats", 0, 0, G_OPTION_ARG_INT, &o.repeats, "of each side that takes less than 20 s (3)", "N"},
         {"cold", 0, 0, G_OPTION_ARG_NONE, &o.cold, "the vault is not in the page cache when a side begins", NULL},
-        {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides, "beside mds: mds-text,dovecot,notmuch,mu,mairix (all)", "LIST"},
+        {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides, "beside mds: mds-1,mds-text,dovecot,notmuch,mu,mairix (all)",
+         "LIST"},
         {"quick", 0, 0, G_OPTION_ARG_NONE, &o.quick, "small and short: whether it works, and about how fast", NULL},
         {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
         {"json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "write what was found there", "FILE"},
@@ -515,7 +565,7 @@ bool peers_main(int argc, char **argv, int *status_out)
     g_option_context_add_main_entries(context, entries, NULL);
     const bool parsed = g_option_context_parse(context, &argc, &argv, &gerror) && argc == 2;
     g_option_context_free(context);
-    o.messages = o.messages ? o.messages : o.quick ? 500 : 20000;
+    o.messages = o.messages ? o.messages : o.quick ? 500 : o.mail ? 10000000 : 20000;
     o.repeats = o.repeats ? o.repeats : o.quick ? 1 : 3;
     if (!parsed || o.messages < 1 || o.messages > 10000000 || o.repeats < 1 || o.repeats > REPEATS_MAX ||
         o.mean_bytes < 2500 || o.mean_bytes > 1 << 20) {
@@ -524,6 +574,7 @@ bool peers_main(int argc, char **argv, int *status_out)
     } else {
         o.work = o.work ? o.work : g_strdup(".");
         o.mds = o.mds ? o.mds : bench_sibling("mds");
+        o.word = o.word ? o.word : g_strdup(WORD);
         *status_out = run_all(&o);
     }
     g_clear_error(&gerror);
@@ -531,5 +582,7 @@ bool peers_main(int argc, char **argv, int *status_out)
     g_free(o.mds);
     g_free(o.json);
     g_free(o.sides);
+    g_free(o.mail);
+    g_free(o.word);
     return true;
 }
