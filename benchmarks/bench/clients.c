@@ -12,12 +12,24 @@
 
 #define SKIPPED               77
 #define DESCRIPTORS_ELSEWHERE 100
+#define P99_MS                100.0 /* a crowd that waits longer is too large */
+#define CLIENT_SHARE          0.8   /* of a core: with more this program is what is measured */
+#define FIND_GROWTH           1.5
+#define FIND_NEAR             1.1 /* the largest that was carried and the smallest that was not: near enough */
+#define FIND_COMING           500 /* a second, at least as long as --ramp says */
 
 struct options {
     char *work, *mds, *json, *sides;
     gint desktops, phones, seconds, ramp, wave, messages;
     gdouble speed;
-    gboolean quick;
+    gboolean quick, find;
+    gint find_seconds;
+};
+
+/* What one crowd had of a server. */
+struct verdict {
+    double p99_ms;
+    const char *trouble; /* why the server does not carry so many; NULL: it does */
 };
 
 static const char *const names[ASKS] = {
@@ -40,8 +52,10 @@ static double quantile_ms(const GArray *sorted, double p)
 }
 
 /* Rows of commands, and one of all. */
-static void show(const struct options *o, const struct side *side, struct crowd_found *f, json_t *rows, json_t *totals)
+static struct verdict show(const struct options *o, const struct side *side, struct crowd_found *f, json_t *rows,
+                           json_t *totals)
 {
+    struct verdict verdict = {0};
     GArray *all = g_array_new(FALSE, FALSE, sizeof(guint32));
     printf("\n%s %s: %d desktops, %d phones, %" G_GUINT64_FORMAT
            " newcomers; %.0f s, %.1f commands/s, %" G_GUINT64_FORMAT " connected at the end, %" G_GUINT64_FORMAT
@@ -51,8 +65,8 @@ static void show(const struct options *o, const struct side *side, struct crowd_
            side->name, side->version ? side->version : "", o->desktops, o->phones, f->newcomers, f->seconds,
            (double)f->commands / f->seconds, f->connected, f->errors, f->errors ? ", the first: " : "", f->first_error,
            f->server_cpu_s * 100 / f->seconds, (double)f->private_bytes / 1048576, f->client_cpu_s * 100 / f->seconds,
-           f->client_cpu_s > 0.8 * f->seconds ? " (IT WAS THE BOTTLENECK)" : "", "ms", "answers", "p50", "p95", "p99",
-           "max");
+           f->client_cpu_s > CLIENT_SHARE * f->seconds ? " (IT WAS THE BOTTLENECK)" : "", "ms", "answers", "p50", "p95",
+           "p99", "max");
     for (unsigned k = 0; k <= ASKS; k++) {
         GArray *us = k < ASKS ? f->us[k] : all;
         if (us->len == 0)
@@ -66,18 +80,27 @@ static void show(const struct options *o, const struct side *side, struct crowd_
                                               p50, "p95_ms", p95, "p99_ms", p99, "max_ms", max));
         if (k < ASKS)
             g_array_append_vals(all, us->data, us->len);
+        else
+            verdict.p99_ms = p99;
     }
-    json_array_append_new(
-        totals, json_pack("{s:s,s:s?,s:f,s:I,s:I,s:I,s:I,s:f,s:f,s:I}", "side", side->name, "version", side->version,
-                          "seconds", f->seconds, "commands", (json_int_t)f->commands, "errors", (json_int_t)f->errors,
-                          "connected", (json_int_t)f->connected, "newcomers", (json_int_t)f->newcomers,
-                          "server_cpu_percent", f->server_cpu_s * 100 / f->seconds, "client_cpu_percent",
-                          f->client_cpu_s * 100 / f->seconds, "private_bytes", (json_int_t)f->private_bytes));
+    verdict.trouble = f->errors > 0                                 ? "errors"
+                      : verdict.p99_ms > P99_MS                     ? "p99 over 100 ms"
+                      : f->client_cpu_s > CLIENT_SHARE * f->seconds ? "this program is the bottleneck"
+                                                                    : NULL;
+    json_array_append_new(totals,
+                          json_pack("{s:s,s:i,s:f,s:s,s:s?,s:f,s:I,s:I,s:I,s:I,s:f,s:f,s:I}", "side", side->name,
+                                    "clients", o->desktops + o->phones, "p99_ms", verdict.p99_ms, "trouble",
+                                    verdict.trouble ? verdict.trouble : "", "version", side->version, "seconds",
+                                    f->seconds, "commands", (json_int_t)f->commands, "errors", (json_int_t)f->errors,
+                                    "connected", (json_int_t)f->connected, "newcomers", (json_int_t)f->newcomers,
+                                    "server_cpu_percent", f->server_cpu_s * 100 / f->seconds, "client_cpu_percent",
+                                    f->client_cpu_s * 100 / f->seconds, "private_bytes", (json_int_t)f->private_bytes));
     g_array_free(all, TRUE);
+    return verdict;
 }
 
 static int measure_side(const struct options *o, const struct side *side, json_t *rows, json_t *totals,
-                        struct error *err)
+                        struct verdict *verdict, struct error *err)
 {
     const struct crowd_options crowd = {.address = side->target.address,
                                         .desktops = (unsigned)o->desktops,
@@ -91,11 +114,66 @@ static int measure_side(const struct options *o, const struct side *side, json_t
     struct crowd_found found = {0};
     const int rc = crowd_run(&crowd, &found, err);
     if (rc == 0)
-        show(o, side, &found, rows, totals);
+        *verdict = show(o, side, &found, rows, totals);
     fflush(stdout);
     for (unsigned k = 0; k < ASKS; k++)
         if (found.us[k])
             g_array_free(found.us[k], TRUE);
+    return rc;
+}
+
+/* The same crowd with n people. */
+static struct options crowd_of(const struct options *o, int n)
+{
+    struct options some = *o;
+    const int all = o->desktops + o->phones;
+    some.desktops = (int)((gint64)n * o->desktops / all);
+    some.phones = n - some.desktops;
+    some.ramp = MAX(o->ramp, n / FIND_COMING);
+    return some;
+}
+
+/*
+ * Grows the crowd until the server, or this program, is at its end, then halves the distance between the largest that
+ * was carried and the smallest that was not, while there is time. *found: {"side", "carried", "not_carried",
+ * "stopped_by"}.
+ */
+static int find_limit(const struct options *o, const struct side *side, json_t *rows, json_t *totals, json_t **found,
+                      struct error *err)
+{
+    const gint64 end = g_get_monotonic_time() + (gint64)o->find_seconds * G_USEC_PER_SEC;
+    const uint64_t limit = bench_raise_descriptors() - DESCRIPTORS_ELSEWHERE;
+    const int most = (int)MIN(limit, (uint64_t)200000);
+    int good = 0, bad = 0, n = MIN(o->desktops + o->phones, most), rc = 0;
+    const char *why = "time";
+    for (;;) {
+        struct verdict verdict = {0};
+        const struct options crowd = crowd_of(o, n);
+        rc = measure_side(&crowd, side, rows, totals, &verdict, err);
+        if (rc != 0)
+            break;
+        if (verdict.trouble) {
+            why = verdict.trouble;
+            bad = n;
+        } else {
+            good = n;
+        }
+        if (bad == 0 && good >= most) {
+            why = "descriptors of this program (ulimit -Hn)";
+            break;
+        }
+        n = bad == 0 ? MIN((int)(good * FIND_GROWTH), most) : (good + bad) / 2;
+        const struct options next = crowd_of(o, MAX(n, 1));
+        if ((bad > 0 && bad < good * FIND_NEAR) || n < 1 ||
+            g_get_monotonic_time() + (gint64)(next.ramp + next.seconds) * G_USEC_PER_SEC > end)
+            break;
+    }
+    if (rc == 0) {
+        printf("\n%s carries %d clients with p99 <= %.0f ms%s%s\n", side->name, good, P99_MS,
+               bad > 0 ? "; more: " : "; not tried with more: ", why);
+        *found =
+            json_pack("{s:s,s:i,s:i,s:s}", "side", side->name, "carried", good, "not_carried", bad, "stopped_by", why);
+    }
     return rc;
 }
 
@@ -118,22 +196,26 @@ static int generate(const struct options *o, char *vault, struct error *err)
 }
 
 /* Each side's server lives while it is measured, so that none takes the other's memory or core. */
-static int measure(const struct options *o, const char *dir, json_t *rows, json_t *totals, struct error *err)
+static int measure(const struct options *o, const char *dir, json_t *rows, json_t *totals, json_t **found,
+                   struct error *err)
 {
+    struct verdict verdict;
     char *vault = g_build_filename(dir, "vault", NULL), *store = g_build_filename(dir, "store", NULL);
     const struct side_place place = {.work = dir, .vault = vault, .mds = o->mds, .patience_s = 900};
     struct side mds = {.name = "mds"}, dovecot = {0};
     int rc = generate(o, vault, err);
     rc = rc ? rc : side_mds_build(&place, store, &mds, err);
     rc = rc ? rc : side_mds_start(&place, store, &mds, err);
-    rc = rc ? rc : measure_side(o, &mds, rows, totals, err);
+    if (rc == 0)
+        rc = o->find ? find_limit(o, &mds, rows, totals, found, err)
+                     : measure_side(o, &mds, rows, totals, &verdict, err);
     side_stop(&mds);
     if (rc == 0 && wanted(o, "dovecot")) {
         rc = side_dovecot_start(&place, SIDE_PLAIN, &dovecot, err);
         if (rc == 0 && dovecot.note)
             printf("\ndovecot: %s\n", dovecot.note);
         else if (rc == 0)
-            rc = measure_side(o, &dovecot, rows, totals, err);
+            rc = measure_side(o, &dovecot, rows, totals, &verdict, err);
         side_stop(&dovecot);
     }
     g_free(store);
@@ -142,12 +224,14 @@ static int measure(const struct options *o, const char *dir, json_t *rows, json_
 }
 
 static int write_json(const struct options *o, const json_t *machine, const json_t *rows, const json_t *totals,
-                      struct error *err)
+                      json_t *found, struct error *err)
 {
     json_t *root = json_pack("{s:s,s:b,s:i,s:i,s:i,s:i,s:i,s:f,s:i,s:O,s:O,s:O}", "command", "clients", "quick",
                              o->quick, "desktops", o->desktops, "phones", o->phones, "seconds", o->seconds, "ramp",
                              o->ramp, "wave_per_hour", o->wave, "speed", o->speed, "messages", o->messages, "machine",
                              machine, "totals", totals, "rows", rows);
+    if (found)
+        json_object_set(root, "found", found);
     const int rc =
         json_dump_file(root, o->json, JSON_INDENT(1)) == 0 ? 0 : error_errno(err, "cannot write %s", o->json);
     json_decref(root);
@@ -167,17 +251,18 @@ static int run(const struct options *o)
     }
     char *work = g_canonicalize_filename(o->work, NULL),
          *dir = g_build_filename(work, "mds-bench-clients.XXXXXX", NULL);
-    json_t *rows = json_array(), *totals = json_array(), *machine = machine_json(work);
+    json_t *rows = json_array(), *totals = json_array(), *machine = machine_json(work), *limit_found = NULL;
     int rc = g_mkdtemp(dir) ? 0 : error_errno(&err, "cannot make %s", dir);
     machine_print(machine);
     if (rc == 0) {
-        rc = measure(o, dir, rows, totals, &err);
+        rc = measure(o, dir, rows, totals, &limit_found, &err);
         bench_remove_tree(dir);
     }
     if (rc == 0 && o->json)
-        rc = write_json(o, machine, rows, totals, &err);
+        rc = write_json(o, machine, rows, totals, limit_found, &err);
     if (rc != 0)
         fprintf(stderr, "mds-bench: %s\n", err.text);
+    json_decref(limit_found);
     json_decref(machine);
     json_decref(totals);
     json_decref(rows);
@@ -191,12 +276,12 @@ static bool in_bounds(const struct options *o)
     return o->desktops >= 0 && o->phones >= 0 && o->desktops + o->phones >= 1 && o->desktops <= 200000 &&
            o->phones <= 200000 && o->seconds >= 1 && o->seconds <= 86400 && o->ramp >= 0 && o->ramp <= 3600 &&
            o->wave >= 0 && o->wave <= 1000000 && o->messages >= 1 && o->messages <= 10000000 && o->speed >= 0.1 &&
-           o->speed <= 1000;
+           o->speed <= 1000 && o->find_seconds >= 1 && o->find_seconds <= 86400;
 }
 
 bool clients_main(int argc, char **argv, int *status_out)
 {
-    struct options o = {.desktops = -1, .phones = -1, .speed = 1, .ramp = -1, .wave = 52};
+    struct options o = {.desktops = -1, .phones = -1, .speed = 1, .ramp = -1, .wave = 52, .find_seconds = 300};
     GOptionEntry entries[] = {
         {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where vault, store and servers live (.)", "DIR"},
         {"desktops", 0, 0, G_OPTION_ARG_INT, &o.desktops, "how many (2000)", "N"},
@@ -206,6 +291,10 @@ bool clients_main(int argc, char **argv, int *status_out)
         {"ramp", 0, 0, G_OPTION_ARG_INT, &o.ramp, "seconds before, in which they come (20)", "S"},
         {"speed", 0, 0, G_OPTION_ARG_DOUBLE, &o.speed, "divides all think times (1)", "X"},
         {"messages", 0, 0, G_OPTION_ARG_INT, &o.messages, "in the folder (10000)", "N"},
+        {"find", 0, 0, G_OPTION_ARG_NONE, &o.find,
+         "grow the crowd: how many does mds carry with p99 <= 100 ms and no error?", NULL},
+        {"find-seconds", 0, 0, G_OPTION_ARG_INT, &o.find_seconds, "no crowd is begun that would last longer (300)",
+         "S"},
         {"sides", 0, 0, G_OPTION_ARG_STRING, &o.sides, "mds, or mds,dovecot (mds)", "LIST"},
         {"quick", 0, 0, G_OPTION_ARG_NONE, &o.quick, "small and short: whether it works, and about how fast", NULL},
         {"mds", 0, 0, G_OPTION_ARG_FILENAME, &o.mds, "the program to measure (the one beside this)", "FILE"},
