@@ -4,6 +4,7 @@
  *     mds-bench build --vault DIR [--items N,N...] [--workers 2] [--repeats 3] [--json FILE]
  *     mds-bench floor --vault DIR ...                 the floor alone
  *     mds-bench rebuild-unchanged --vault DIR ...     a build, then builds of the unchanged vault
+ *     mds-bench growth ...                            builds of mboxes, small and large: growth.h
  *     mds-bench store|append ...                      a living archive: live.h
  *     mds-bench archives ...                          thousands of archives: archives.h
  *     mds-bench idle|connect ...                      connections of a server: connections.h
@@ -23,6 +24,7 @@
 #include "clients.h"
 #include "connections.h"
 #include "floor.h"
+#include "growth.h"
 #include "live.h"
 #include "machine.h"
 #include "peers.h"
@@ -404,8 +406,8 @@ int main(int argc, char **argv)
 {
     struct options o = {.workers = 2, .repeats = 3};
     static bool (*const others[])(int argc, char **argv, int *status_out) = {
-        live_main,  archives_main, connections_main, search_main, suites_main,
-        peers_main, rates_main,    clients_main,     all_main,    report_main};
+        live_main,  archives_main, connections_main, search_main, suites_main, peers_main,
+        rates_main, clients_main,  all_main,         report_main, growth_main};
     int other_status = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
         if (others[i](argc, argv, &other_status))
@@ -423,7 +425,8 @@ int main(int argc, char **argv)
         {0},
     };
     GOptionContext *context = g_option_context_new(
-        "SUITE - measure one suite: floor, build, rebuild-unchanged, peers, keys, search, fetch, select, list, store, "
+        "SUITE - measure one suite: floor, build, rebuild-unchanged, growth, peers, keys, search, fetch, select, list, "
+        "store, "
         "append, archives, connect, idle, rates, clients; all of them, or report (each has its --help)");
     GError *gerror = NULL;
     size_t sizes[SIZES_MAX], n = 0;
@@ -435,7 +438,7 @@ int main(int argc, char **argv)
     const char *complaint =
         !parsed ? gerror->message
         : argc != 2 || !parse_command(argv[1], &o.command)
-            ? "name a suite: floor, build, rebuild-unchanged, peers, keys, search, fetch, select, list, "
+            ? "name a suite: floor, build, rebuild-unchanged, growth, peers, keys, search, fetch, select, list, "
               "store, append, archives, connect, idle, rates, clients, all, report"
         : !o.vault                                 ? "--vault DIR is missing"
         : o.repeats < 1 || o.repeats > REPEATS_MAX ? "--repeats goes from 1 to 99"
