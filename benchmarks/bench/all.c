@@ -5,41 +5,63 @@
 #include "report.h"
 #include "server.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#define SKIPPED  77
-#define ARGS_MAX 32
+#define SKIPPED 77
 
 struct options {
-    char *work, *out, *suites;
+    char *work, *out, *suites, *vault, *mail, *kept;
     gboolean quick;
 };
 
-/* "{vault}" is a Maildir of the size that the second column says. */
+/*
+ * "{vault}" is a Maildir that is made for all; "{large}" is --vault, "{mail}" --mail, "{kept}" --mbox-vaults. A call
+ * whose word is not given loses that word and the option before it, or is left out if it begins with "?". A suite that
+ * is not done after most_s has its processes ended; what it wrote by then counts.
+ */
 static const struct suite_call {
     const char *name, *quick, *full;
+    int most_s; /* of a full run; a quick one: QUICK_MOST_S */
 } calls[] = {
-    {"build", "build --vault {vault} --repeats 2", "build --vault {vault} --items 10000,100000 --repeats 3"},
-    {"peers", "peers --quick", "peers --messages 20000 --repeats 3"},
-    {"search", "search --quick", "search --messages 100000,1000000"},
-    {"keys", "keys --messages 10000 --rounds 5", "keys --messages 100000,1000000"},
-    {"fetch", "fetch --quick", "fetch --messages 100000"},
-    {"select", "select --quick", "select --messages 100000,1000000"},
-    {"list", "list --quick", "list --folders 10000"},
-    {"store", "store --imap --sessions 1,16 --seconds 2", "store --imap --sessions 1,16,64 --seconds 10"},
-    {"append", "append --imap --sessions 1,16 --seconds 2", "append --imap --sessions 1,16,64 --seconds 10"},
-    {"connect", "connect --seconds 1 --messages 100", "connect --seconds 10"},
-    {"idle", "idle --sessions 300 --messages 1000 --rounds 300 --settle 1", "idle --sessions 10000"},
-    {"rates", "rates --quick", "rates --seconds 5 --repeats 3"},
-    {"clients", "clients --quick", "clients --desktops 2000 --phones 2000 --seconds 300"},
+    {"build", "build --vault {vault} --repeats 2", "build --vault {vault} --items 10000,100000 --repeats 3", 180},
+    {"growth", NULL, "?growth --vaults {kept} --messages 100000,10000000", 900},
+    {"peers", "peers --quick", "peers --messages 20000 --repeats 3", 420},
+    {"peers-real", "?peers --quick --mail {mail}", "?peers --mail {mail} --word patch --repeats 3", 300},
+    {"search", "search --quick",
+     "search --messages 1000,100000,1000000 --vault {large} --repeats 10 --patience 60 --row 3 --budget 60 "
+     "--index-patience 100",
+     900},
+    {"keys", "keys --messages 10000 --rounds 5", "keys --messages 100000,1000000 --rounds 20", 120},
+    {"fetch", "fetch --quick",
+     "fetch --messages 50000,20000@20000 --repeats 10 --patience 20 --row 4 --index-patience 150", 360},
+    {"select", "select --quick",
+     "select --messages 1000000 --vault {large} --sides dovecot --row 4 --index-patience 150", 240},
+    {"list", "list --quick", "list --folders 10000 --row 4 --index-patience 150 --repeats 10", 240},
+    {"store", "store --imap --sessions 1,16 --seconds 2", "store --imap --sessions 1,16,64 --seconds 4", 90},
+    {"append", "append --imap --sessions 1,16 --seconds 2", "append --imap --sessions 1,16,64 --seconds 4", 90},
+    {"connect", "connect --seconds 1 --messages 100", "connect --seconds 5 --messages 100", 60},
+    {"idle", "idle --sessions 300 --messages 1000 --rounds 300 --settle 1",
+     "idle --sessions 9000 --levels plain,tls,tls-deflate --settle 8", 180},
+    {"rates", "rates --quick", "rates --seconds 3 --repeats 2", 240},
+    {"clients", "clients --quick", "clients --desktops 2000 --phones 2000 --seconds 60", 180},
+    {"clients-find", NULL, "clients --find --desktops 3000 --phones 3000 --seconds 15 --find-seconds 240", 330},
 };
 
-#define QUICK_VAULT "3000"
-#define FULL_VAULT  "100000"
+#define QUICK_MOST_S 120
+#define GRACE_S      5 /* between SIGTERM and SIGKILL */
+
+#define QUICK_VAULT  "3000"
+#define FULL_VAULT   "100000"
 
 static int run_program(char *const *argv, const char *output, int *status, struct error *err)
 {
@@ -63,28 +85,107 @@ static int make_vault(const struct options *o, const char *vault, struct error *
     return rc;
 }
 
-/* Its status, or -1 and an error. */
-static int run_suite(const struct options *o, const struct suite_call *call, const char *vault, const char *json,
-                     struct error *err)
+static const char *given_for(const struct options *o, const char *vault, const char *word)
 {
-    char **words = g_strsplit(o->quick ? call->quick : call->full, " ", ARGS_MAX - 8), *argv[ARGS_MAX] = {NULL};
-    char *self = bench_sibling("mds-bench"), *text = g_strdup_printf("%s/%s.txt", o->out, call->name);
-    char *json_name = g_strdup(json);
-    size_t n = 0;
-    int status = -1;
-    argv[n++] = self;
-    for (char **w = words; *w; w++)
-        argv[n++] = strcmp(*w, "{vault}") == 0 ? (char *)(uintptr_t)vault : *w;
-    argv[n++] = (char[]){"--work"};
-    argv[n++] = o->work;
-    argv[n++] = (char[]){"--json"};
-    argv[n++] = json_name;
-    const int rc = run_program(argv, text, &status, err);
-    g_free(json_name);
-    g_free(text);
-    g_free(self);
+    return strcmp(word, "{vault}") == 0   ? vault
+           : strcmp(word, "{large}") == 0 ? o->vault
+           : strcmp(word, "{mail}") == 0  ? o->mail
+                                          : o->kept;
+}
+
+/* The suite's words, owned by the caller: g_strfreev. NULL: it is left out. */
+static char **words_of(const struct options *o, const struct suite_call *call, const char *vault)
+{
+    const char *line = o->quick ? call->quick : call->full;
+    const bool all = line && *line == '?';
+    bool missing = !line;
+    GPtrArray *out = g_ptr_array_new();
+    char **words = g_strsplit(line ? line + all : "", " ", -1);
+    for (char **w = words; *w && !missing; w++) {
+        const char *given = **w == '{' ? given_for(o, vault, *w) : *w;
+        missing = !given && all;
+        if (given)
+            g_ptr_array_add(out, g_strdup(given));
+        else if (out->len > 0) /* its option */
+            g_free(g_ptr_array_steal_index(out, out->len - 1));
+    }
     g_strfreev(words);
-    return rc == 0 ? status : -1;
+    g_ptr_array_add(out, NULL);
+    words = (char **)g_ptr_array_free(out, FALSE);
+    if (missing)
+        g_clear_pointer(&words, g_strfreev);
+    return words;
+}
+
+/* Waits, and ends the whole group of processes when the time is over. *late: that was so. */
+static int await_group(pid_t pid, int most_s, bool *late)
+{
+    const gint64 began = g_get_monotonic_time();
+    int status = 0, sent = 0;
+    *late = false;
+    for (pid_t got; (got = waitpid(pid, &status, WNOHANG)) != pid;) {
+        const double s = (double)(g_get_monotonic_time() - began) / 1e6;
+        if (got < 0 && errno != EINTR)
+            return 127;
+        if (s > most_s && sent == 0)
+            sent = kill(-pid, SIGTERM) == 0 ? SIGTERM : SIGKILL;
+        else if (s > most_s + GRACE_S && sent == SIGTERM)
+            sent = kill(-pid, SIGKILL) == 0 ? SIGKILL : SIGTERM;
+        *late = sent != 0;
+        g_usleep(50000);
+    }
+    if (*late)
+        (void)kill(-pid, SIGKILL); /* what outlived its parent */
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Its status, or -1 and an error. A group of its own, so that nothing of a suite outlives its time. */
+static int run_suite(char *const *argv, const char *text, int most_s, bool *late, struct error *err)
+{
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid < 0)
+        return error_errno(err, "cannot fork"), -1;
+    if (pid == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        const int fd = open(text, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        if (fd >= 0) {
+            dup2(fd, STDOUT_FILENO);
+            dup2(fd, STDERR_FILENO);
+        }
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    setpgid(pid, pid); /* whoever is first */
+    return await_group(pid, most_s, late);
+}
+
+/* In a directory of its own, that is gone afterwards whatever happened. words: freed. */
+static int run_call(const struct options *o, const struct suite_call *call, char **words, const char *dir,
+                    const char *json, bool *late, struct error *err)
+{
+    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
+    char *work = g_build_filename(dir, call->name, NULL), *text = g_strdup_printf("%s/%s.txt", o->out, call->name);
+    int status = -1;
+    g_ptr_array_add(argv, bench_sibling("mds-bench"));
+    for (char **w = words; *w; w++)
+        g_ptr_array_add(argv, g_strdup(*w));
+    g_ptr_array_add(argv, g_strdup("--work"));
+    g_ptr_array_add(argv, g_strdup(work));
+    g_ptr_array_add(argv, g_strdup("--json"));
+    g_ptr_array_add(argv, g_strdup(json));
+    g_ptr_array_add(argv, NULL);
+    if (g_mkdir(work, 0755) != 0)
+        error_errno(err, "cannot make %s", work);
+    else
+        status = run_suite((char *const *)argv->pdata, text, o->quick ? QUICK_MOST_S : call->most_s, late, err);
+    bench_remove_tree(work);
+    g_free(text);
+    g_free(work);
+    g_ptr_array_free(argv, TRUE);
+    g_strfreev(words);
+    return status;
 }
 
 static bool wanted(const struct options *o, const char *name)
@@ -95,27 +196,35 @@ static bool wanted(const struct options *o, const char *name)
     return is;
 }
 
+static void tell(const struct suite_call *call, gint64 began, int status, bool late, bool found)
+{
+    const char *how = late                ? found ? "its time was over: what it had found by then" : "its time was over"
+                      : status == 0       ? "done"
+                      : status == SKIPPED ? "skipped: see its text"
+                      : found             ? "done, with wrong answers: see its text"
+                                          : "FAILED";
+    printf("%-12s %6.1f s  %s\n", call->name, (double)(g_get_monotonic_time() - began) / 1e6, how);
+    fflush(stdout);
+}
+
 /* The number of suites that failed, or -1. */
 static int run(const struct options *o, const char *dir, struct error *err)
 {
     char *vault = g_build_filename(dir, "vault", NULL), *files[G_N_ELEMENTS(calls)];
     size_t n = 0;
     int failed = 0, rc = g_mkdir_with_parents(o->out, 0777) == 0 ? 0 : error_errno(err, "cannot make %s", o->out);
-    rc = rc ? rc : make_vault(o, vault, err);
+    rc = rc || !wanted(o, "build") ? rc : make_vault(o, vault, err);
     for (size_t i = 0; i < G_N_ELEMENTS(calls) && rc == 0; i++) {
-        if (!wanted(o, calls[i].name))
+        char **words = wanted(o, calls[i].name) ? words_of(o, &calls[i], vault) : NULL;
+        if (!words)
             continue;
         char *json = g_strdup_printf("%s/%s.json", o->out, calls[i].name);
         const gint64 began = g_get_monotonic_time();
+        bool late = false;
         g_unlink(json);
-        const int status = run_suite(o, &calls[i], vault, json, err);
+        const int status = run_call(o, &calls[i], words, dir, json, &late, err);
         const bool found = g_file_test(json, G_FILE_TEST_EXISTS);
-        printf("%-10s %6.1f s  %s\n", calls[i].name, (double)(g_get_monotonic_time() - began) / 1e6,
-               status == 0         ? "done"
-               : status == SKIPPED ? "skipped: see its text"
-               : found             ? "done, with wrong answers: see its text"
-                                   : "FAILED");
-        fflush(stdout);
+        tell(&calls[i], began, status, late, found);
         failed += status != 0 && status != SKIPPED;
         rc = status < 0 ? BASE_ERR_IO : 0;
         if (found)
@@ -132,15 +241,18 @@ static int run(const struct options *o, const char *dir, struct error *err)
 
 static int run_in_work(const struct options *o)
 {
-    char *dir = g_build_filename(o->work, "mds-bench-all.XXXXXX", NULL);
+    char *work = g_canonicalize_filename(o->work, NULL), *dir = g_build_filename(work, "mds-bench-all.XXXXXX", NULL);
     struct error err = {0};
-    const int failed = g_mkdtemp(dir) ? run(o, dir, &err) : (error_errno(&err, "cannot make %s", dir), -1);
+    const int failed = g_mkdtemp(dir) && chmod(dir, 0755) == 0 /* peers run as nobody */
+                           ? run(o, dir, &err)
+                           : (error_errno(&err, "cannot make %s", dir), -1);
     if (failed < 0)
         fprintf(stderr, "mds-bench: %s\n", err.text);
     else
         printf("page: %s/README.md\n", o->out);
     bench_remove_tree(dir);
     g_free(dir);
+    g_free(work);
     return failed < 0 ? 3 : failed > 0 ? 1 : 0;
 }
 
@@ -151,6 +263,11 @@ bool all_main(int argc, char **argv, int *status_out)
         {"work", 0, 0, G_OPTION_ARG_FILENAME, &o.work, "where vaults, stores and servers live (.)", "DIR"},
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &o.out, "where numbers and the page go", "DIR"},
         {"suites", 0, 0, G_OPTION_ARG_STRING, &o.suites, "only these", "LIST"},
+        {"vault", 0, 0, G_OPTION_ARG_FILENAME, &o.vault,
+         "in place of making one: a Maildir of 1,000,000 messages by mds-gen, on the same file system", "DIR"},
+        {"mail", 0, 0, G_OPTION_ARG_FILENAME, &o.mail, "a tree of files of real mail, for peers-real", "DIR"},
+        {"mbox-vaults", 0, 0, G_OPTION_ARG_FILENAME, &o.kept, "for growth: 29 GB of mbox, made there if missing",
+         "DIR"},
         {"quick", 0, 0, G_OPTION_ARG_NONE, &o.quick, "three minutes: whether it works, and about how fast", NULL},
         {0},
     };
@@ -172,5 +289,8 @@ bool all_main(int argc, char **argv, int *status_out)
     g_free(o.work);
     g_free(o.out);
     g_free(o.suites);
+    g_free(o.vault);
+    g_free(o.mail);
+    g_free(o.kept);
     return true;
 }

@@ -1,6 +1,8 @@
 /* report: see report.h. */
 #include "report.h"
 
+#include "goals.h"
+
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <jansson.h>
@@ -170,8 +172,9 @@ static void put_suite_run(struct page *page, const char *name, const json_t *run
     const json_t *sides = json_object_get(run, "sides"), *rows = json_object_get(run, "rows");
     GPtrArray *names = g_ptr_array_new();
     GString *data = g_string_new(NULL);
-    char *title = g_strdup_printf("%s, %.0f messages", word(run, "command"), number(run, "messages"));
-    char *file = g_strdup_printf("%s-%.0f", name, number(run, "messages"));
+    char *title = g_strdup_printf("%s, %.0f messages of %.0f bytes", word(run, "command"), number(run, "messages"),
+                                  number(run, "mean_bytes"));
+    char *file = g_strdup_printf("%s-%.0f-%.0f", name, number(run, "messages"), number(run, "mean_bytes"));
     size_t i;
     json_t *each;
     g_string_append_printf(page->text, "\n### %s\n\n", title);
@@ -202,9 +205,9 @@ static void put_peers_run(struct page *page, const json_t *run)
     json_t *side;
     g_string_append_printf(
         page->text,
-        "\n%.0f messages, %.1f MB\n\n| | items/s | wall s | min | max | CPU s | peak MiB | bytes/item "
+        "\n%.0f messages, %s, %.1f MB\n\n| | items/s | wall s | min | max | CPU s | peak MiB | bytes/item "
         "| search ms | hits |",
-        items, number(run, "bytes") / 1e6);
+        items, word(run, "mail"), number(run, "bytes") / 1e6);
     put_rule(page->text, 10);
     json_array_foreach(json_object_get(run, "sides"), k, side)
     {
@@ -230,6 +233,12 @@ static void put_peers_run(struct page *page, const json_t *run)
             g_string_append(page->text, " | ");
         }
         g_string_append_c(page->text, '\n');
+    }
+    json_array_foreach(json_object_get(run, "ratios"), k, side)
+    {
+        g_string_append(page->text, k == 0 ? "\n* " : "* ");
+        g_string_append_printf(page->text, "%s than %s: %.2f x in wall time, %.2f x per CPU second\n", word(side, "of"),
+                               word(side, "than"), number(side, "wall"), number(side, "cpu"));
     }
 }
 
@@ -305,52 +314,64 @@ static void put_machine(struct page *page, const json_t *machine)
                                number(machine, "load"), word(machine, "time"));
 }
 
-static int put_file(struct page *page, const char *file, struct error *err)
+static json_t *load(const char *file, struct error *err)
 {
     json_error_t why;
-    json_t *root = json_load_file(file, 0, &why), *run;
-    const json_t *runs = json_object_get(root, "runs"), *rows = json_object_get(root, "rows");
-    const char *command = word(root, "command");
+    json_t *root = json_load_file(file, 0, &why);
+    if (!root) {
+        error_set(err, BASE_ERR_FORMAT, 0, "%s: %s", file, why.text);
+    } else if (!*word(root, "command")) {
+        error_set(err, BASE_ERR_FORMAT, 0, "%s: not written by a suite", file);
+        json_decref(root);
+        root = NULL;
+    }
+    return root;
+}
+
+static void put_file(struct page *page, const char *file, const json_t *root)
+{
+    const json_t *runs = json_object_get(root, "runs");
     char *base = g_path_get_basename(file), *name = g_strndup(base, strcspn(base, "."));
     size_t i;
-    int rc = 0;
-    if (!root)
-        rc = error_set(err, BASE_ERR_FORMAT, 0, "%s: %s", file, why.text);
-    else if (!*command)
-        rc = error_set(err, BASE_ERR_FORMAT, 0, "%s: not written by a suite", file);
-    if (rc == 0) {
-        g_string_append_printf(page->text, "\n## %s\n", command);
-        put_machine(page, json_object_get(root, "machine"));
-        put_settings(page, root);
-        json_array_foreach(runs, i, run)
-        {
-            if (json_object_get(run, "rows"))
-                put_suite_run(page, name, run);
-            else
-                put_peers_run(page, run);
-        }
-        put_plain_rows(page, json_object_get(root, "totals"));
-        put_plain_rows(page, rows);
+    json_t *run;
+    g_string_append_printf(page->text, "\n## %s\n", name);
+    put_machine(page, json_object_get(root, "machine"));
+    put_settings(page, root);
+    json_array_foreach(runs, i, run)
+    {
+        if (json_object_get(run, "rows"))
+            put_suite_run(page, name, run);
+        else
+            put_peers_run(page, run);
     }
-    json_decref(root);
+    put_plain_rows(page, json_object_get(root, "totals"));
+    put_plain_rows(page, json_object_get(root, "rows"));
     g_free(name);
     g_free(base);
-    return rc;
 }
 
 int report_write(const char *dir, char *const *files, size_t n, struct error *err)
 {
     char *gnuplot = g_find_program_in_path("gnuplot"), *path = g_build_filename(dir, "README.md", NULL);
     struct page page = {.dir = dir, .text = g_string_new("# Measured\n"), .gnuplot = gnuplot != NULL};
+    json_t **roots = g_new0(json_t *, MAX(n, 1u));
     GError *why = NULL;
     int rc = g_mkdir_with_parents(dir, 0777) == 0 ? 0 : error_errno(err, "cannot make %s", dir);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if ((roots[i] = load(files[i], err)) == NULL)
+            rc = BASE_ERR_FORMAT;
     if (!gnuplot)
         g_string_append(page.text, "\nNo plots: gnuplot is not installed.\n");
+    if (rc == 0)
+        goals_put(page.text, roots, n);
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = put_file(&page, files[i], err);
+        put_file(&page, files[i], roots[i]);
     if (rc == 0 && !g_file_set_contents(path, page.text->str, -1, &why))
         rc = error_set(err, BASE_ERR_IO, 0, "%s", why->message);
+    for (size_t i = 0; i < n; i++)
+        json_decref(roots[i]);
     g_clear_error(&why);
+    g_free(roots);
     g_string_free(page.text, TRUE);
     g_free(path);
     g_free(gnuplot);

@@ -3,8 +3,9 @@
  *
  *     mds-bench report --out DIR FILE.json...
  *
- * Writes DIR/README.md, and for suites that hold sides against each other DIR/<file>.svg by gnuplot, where that is
- * installed (else the page has no plots and says so). Numbers are copied, never computed anew but for ratios.
+ * Writes DIR/README.md, which begins with the goals (goals.h), and for suites that hold sides against each other
+ * DIR/<file>.svg by gnuplot, where that is installed (else the page has no plots and says so). Numbers are copied,
+ * never computed anew but for ratios.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
