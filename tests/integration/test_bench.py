@@ -186,6 +186,8 @@ class Bench(unittest.TestCase):
         for level, row in rows.items():
             self.assertGreater(row["connected"], 0, row)
             self.assertGreater(row["connections_per_s"], 0, row)
+            of_plain = 0 if level == "plain" else row["connections_per_s"] / rows["plain"]["connections_per_s"]
+            self.assertAlmostEqual(row["of_plain"], of_plain, places=6)
             if level.endswith("resumed"):
                 self.assertGreaterEqual(row["resumed"], row["connected"] - 2, "all but the first of each thread")
             else:
