@@ -38,7 +38,7 @@ static const struct suite_call {
     {"peers", "peers --quick", "peers --messages 20000 --repeats 3", 420},
     {"peers-real", "?peers --quick --mail {mail}", "?peers --mail {mail} --word patch --repeats 3", 300},
     {"search", "search --quick",
-     "search --messages 1000,100000,1000000 --vault {large} --repeats 10 --patience 60 --row 3 --budget 60 "
+     "search --messages 500,100000,1000000 --vault {large} --repeats 10 --patience 60 --row 2 --budget 40 "
      "--index-patience 100",
      900},
     {"keys", "keys --messages 10000 --rounds 5", "keys --messages 100000,1000000 --rounds 20", 120},
@@ -54,7 +54,8 @@ static const struct suite_call {
      "idle --sessions 9000 --levels plain,tls,tls-deflate --settle 8", 180},
     {"rates", "rates --quick", "rates --seconds 3 --repeats 2", 240},
     {"clients", "clients --quick", "clients --desktops 2000 --phones 2000 --seconds 60", 180},
-    {"clients-find", NULL, "clients --find --desktops 3000 --phones 3000 --seconds 15 --find-seconds 240", 330},
+    {"clients-find", NULL, "clients --find --speed 3 --desktops 2500 --phones 2500 --seconds 15 --find-seconds 240",
+     330},
 };
 
 #define QUICK_MOST_S 120

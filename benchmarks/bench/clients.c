@@ -14,7 +14,7 @@
 #define DESCRIPTORS_ELSEWHERE 100
 #define P99_MS                100.0 /* a crowd that waits longer is too large */
 #define CLIENT_SHARE          0.8   /* of a core: with more this program is what is measured */
-#define FIND_GROWTH           1.5
+#define FIND_GROWTH           2
 #define FIND_NEAR             1.1 /* the largest that was carried and the smallest that was not: near enough */
 #define FIND_COMING           500 /* a second, at least as long as --ramp says */
 
@@ -142,8 +142,7 @@ static int find_limit(const struct options *o, const struct side *side, json_t *
                       struct error *err)
 {
     const gint64 end = g_get_monotonic_time() + (gint64)o->find_seconds * G_USEC_PER_SEC;
-    const uint64_t limit = bench_raise_descriptors() - DESCRIPTORS_ELSEWHERE;
-    const int most = (int)MIN(limit, (uint64_t)200000);
+    const int most = MAX((int)side_mds_connections() - DESCRIPTORS_ELSEWHERE, 1);
     int good = 0, bad = 0, n = MIN(o->desktops + o->phones, most), rc = 0;
     const char *why = "time";
     for (;;) {
@@ -159,10 +158,10 @@ static int find_limit(const struct options *o, const struct side *side, json_t *
             good = n;
         }
         if (bad == 0 && good >= most) {
-            why = "descriptors of this program (ulimit -Hn)";
+            why = "descriptors (ulimit -Hn)";
             break;
         }
-        n = bad == 0 ? MIN((int)(good * FIND_GROWTH), most) : (good + bad) / 2;
+        n = bad == 0 ? MIN(good * FIND_GROWTH, most) : (good + bad) / 2;
         const struct options next = crowd_of(o, MAX(n, 1));
         if ((bad > 0 && bad < good * FIND_NEAR) || n < 1 ||
             g_get_monotonic_time() + (gint64)(next.ramp + next.seconds) * G_USEC_PER_SEC > end)

@@ -10,7 +10,7 @@
  * enablement wave (--wave, an hour; a day of Enterprise Vault's sizing is 1,000 phones and 250 desktops) adds
  * newcomers, of whom every desktop takes the envelopes of the whole folder, in windows.
  *
- * --find grows the crowd (half as many again each time, 500 come in a second) until p99 of all commands is over 100 ms,
+ * --find grows the crowd (twice as many each time, 500 come in a second) until p99 of all commands is over 100 ms,
  * there is an error, this program's core or its descriptors are used up, or --find-seconds are over; then halves what
  * is between.
  *

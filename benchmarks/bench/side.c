@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DESCRIPTORS_ELSEWHERE 200 /* of a server, for what is no connection */
+#define DESCRIPTORS_ELSEWHERE 1000 /* of a server, for what is no connection */
+#define CONNECTIONS_MAX       200000
 
 int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
@@ -102,20 +103,25 @@ bool side_certificate(const struct side_place *place, char **file_out, char **ke
     return there;
 }
 
+uint64_t side_mds_connections(void)
+{
+    const uint64_t limit = bench_raise_descriptors();
+    return limit > 2 * DESCRIPTORS_ELSEWHERE ? MIN(limit - DESCRIPTORS_ELSEWHERE, (uint64_t)CONNECTIONS_MAX)
+                                             : limit / 2;
+}
+
 /* The plain listener is the first. False: without TLS. */
 static bool write_config(const struct side_place *place, const char *store, const char *config)
 {
     char *file = NULL, *key = NULL;
     if (!side_certificate(place, &file, &key))
         return false;
-    const uint64_t limit = bench_raise_descriptors(), most = MIN(limit, UINT64_C(200000));
     char *whole = g_canonicalize_filename(store, NULL);
     char *text = g_strdup_printf("[store]\npath = %s\n[certificate bench]\ncertificate = %s\nkey = %s\n"
                                  "[listener plain]\naddress = 127.0.0.1:0\nmode = plain\n"
                                  "[listener tls]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = bench\n"
                                  "[limits]\nconnections = %d\n[log]\nlevel = warn\n",
-                                 whole, file, key,
-                                 (int)(most > 2 * DESCRIPTORS_ELSEWHERE ? most - DESCRIPTORS_ELSEWHERE : most / 2));
+                                 whole, file, key, (int)side_mds_connections());
     const bool written = g_file_set_contents(config, text, -1, NULL);
     g_free(text);
     g_free(whole);

@@ -58,6 +58,8 @@ int side_mds_build(const struct side_place *place, char *store, struct side *sid
 /* `mds index --text` on top of it. A program without that command gives a note. */
 int side_mds_index(const struct side_place *place, char *store, struct side *side, struct error *err);
 int side_mds_start(const struct side_place *place, char *store, struct side *side, struct error *err);
+/* How many connections such a server takes in: as many as descriptors allow. */
+uint64_t side_mds_connections(void);
 /* The running server `of`, asked over TLS. It must have_tls. */
 void side_mds_tls(const struct side *of, struct side *side);
 

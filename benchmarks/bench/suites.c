@@ -150,26 +150,27 @@ static char *too_long(const struct stage *s, const struct readiness *r)
     return NULL;
 }
 
-static int start_peer(struct stage *s, const struct side_place *place, const char *name, struct error *err)
+/* A peer's trouble is a note and ends no run. */
+static void start_peer(struct stage *s, const struct side_place *place, const char *name)
 {
     if (!wanted(s->o, name))
-        return 0;
+        return;
     struct side *side = &s->sides[s->n_sides++];
     struct readiness *r = readiness_of(s, name);
+    struct error why = {0};
     const gint64 began = g_get_monotonic_time();
-    int rc = 0;
     side->name = name;
     if ((side->note = too_long(s, r)) != NULL)
-        return 0;
+        return;
     if (strcmp(name, "cyrus") == 0)
         side_cyrus_start(place, side);
-    else
-        rc = side_dovecot_start(place, strcmp(name, "dovecot-fts") == 0 ? SIDE_FTS : SIDE_PLAIN, side, err);
+    else if (side_dovecot_start(place, strcmp(name, "dovecot-fts") == 0 ? SIDE_FTS : SIDE_PLAIN, side, &why) != 0 &&
+             !side->note)
+        side->note = g_strdup(why.text);
     r->bytes = (double)s->size.messages * (double)s->size.mean_bytes;
     r->seconds = side->prepared_s;
     /* One that is not installed, say, is told so again. */
-    r->failed = rc == 0 && side->note && g_get_monotonic_time() - began > (gint64)s->o->index_patience * 500000;
-    return rc;
+    r->failed = side->note && g_get_monotonic_time() - began > (gint64)s->o->index_patience * 500000;
 }
 
 static int start_sides(struct stage *s, struct error *err)
@@ -179,11 +180,14 @@ static int start_sides(struct stage *s, struct error *err)
                                      .has_folders = s->o->which == LIST,
                                      .mds = s->o->mds,
                                      .patience_s = s->o->index_patience};
-    int rc = start_mds(s, &place, err);
-    rc = rc ? rc : start_peer(s, &place, "dovecot", err);
-    if (rc == 0 && s->o->which == SEARCH)
-        rc = start_peer(s, &place, "dovecot-fts", err);
-    return rc ? rc : start_peer(s, &place, "cyrus", err);
+    const int rc = start_mds(s, &place, err);
+    if (rc != 0)
+        return rc;
+    start_peer(s, &place, "dovecot");
+    if (s->o->which == SEARCH)
+        start_peer(s, &place, "dovecot-fts");
+    start_peer(s, &place, "cyrus");
+    return 0;
 }
 
 static int make_rows(const struct stage *s, GArray *rows, struct error *err)
