@@ -120,8 +120,8 @@ static bool write_config(const struct side_place *place, const char *store, cons
     char *text = g_strdup_printf("[store]\npath = %s\n[certificate bench]\ncertificate = %s\nkey = %s\n"
                                  "[listener plain]\naddress = 127.0.0.1:0\nmode = plain\n"
                                  "[listener tls]\naddress = 127.0.0.1:0\nmode = tls\ncertificates = bench\n"
-                                 "[limits]\nconnections = %d\n[log]\nlevel = warn\n",
-                                 whole, file, key, (int)side_mds_connections());
+                                 "[limits]\nconnections = %d\n[search]\nindex = %s\n[log]\nlevel = warn\n",
+                                 whole, file, key, (int)side_mds_connections(), place->as_built ? "false" : "true");
     const bool written = g_file_set_contents(config, text, -1, NULL);
     g_free(text);
     g_free(whole);

@@ -45,6 +45,7 @@ struct side_place {
     bool has_folders;
     char *mds;      /* this project's program */
     int jobs;       /* of its build and index, 0: its own choice */
+    bool as_built;  /* its server makes no index of texts in the background, which it would by default */
     int patience_s; /* with a peer's making of an index, 0: for ever; then it has a note */
 };
 

@@ -179,6 +179,7 @@ static int start_sides(struct stage *s, struct error *err)
                                      .vault = s->vault,
                                      .has_folders = s->o->which == LIST,
                                      .mds = s->o->mds,
+                                     .as_built = true, /* mds-scan stays one that scans */
                                      .patience_s = s->o->index_patience};
     const int rc = start_mds(s, &place, err);
     if (rc != 0)
