@@ -162,12 +162,13 @@ static int run_suite(char *const *argv, const char *text, int most_s, bool *late
     return await_group(pid, most_s, late);
 }
 
-/* In a directory of its own, that is gone afterwards whatever happened. words: freed. */
+/* In a directory of its own, that is gone afterwards whatever happened; its name is short because peers make sockets
+ * far below it, whose paths may have 107 bytes. words: freed. */
 static int run_call(const struct options *o, const struct suite_call *call, char **words, const char *dir,
                     const char *json, bool *late, struct error *err)
 {
     GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
-    char *work = g_build_filename(dir, call->name, NULL), *text = g_strdup_printf("%s/%s.txt", o->out, call->name);
+    char *work = g_build_filename(dir, "s", NULL), *text = g_strdup_printf("%s/%s.txt", o->out, call->name);
     int status = -1;
     g_ptr_array_add(argv, bench_sibling("mds-bench"));
     for (char **w = words; *w; w++)
@@ -242,7 +243,7 @@ static int run(const struct options *o, const char *dir, struct error *err)
 
 static int run_in_work(const struct options *o)
 {
-    char *work = g_canonicalize_filename(o->work, NULL), *dir = g_build_filename(work, "mds-bench-all.XXXXXX", NULL);
+    char *work = g_canonicalize_filename(o->work, NULL), *dir = g_build_filename(work, "mds-bench-XXXXXX", NULL);
     struct error err = {0};
     const int failed = g_mkdtemp(dir) && chmod(dir, 0755) == 0 /* peers run as nobody */
                            ? run(o, dir, &err)
