@@ -38,6 +38,12 @@ double suite_quantile(const double *sorted, unsigned n, double p)
 
 /* ---- one answer ------------------------------------------------------------------------------------------- */
 
+/* A peer's answer that is longer than all of its budget is none that one waits for. */
+static int patience_of(const struct suite *s, unsigned k)
+{
+    return k > 0 && s->budget_s > 0 ? MIN(s->patience_s, s->budget_s) : s->patience_s;
+}
+
 static int connect_side(struct run *run, unsigned k, struct error *err)
 {
     const struct suite *s = run->suite;
@@ -48,7 +54,7 @@ static int connect_side(struct run *run, unsigned k, struct error *err)
     if (rc == 0 && s->enter)
         rc = net_ask(c, s->enter, NULL, err);
     if (rc == 0)
-        net_be_patient(c, s->patience_s);
+        net_be_patient(c, patience_of(s, k));
     else
         net_close(&c);
     run->clients[k] = c;
@@ -84,7 +90,7 @@ static gint64 parse_count(const char *line)
 /* A server that was given up goes on with its search for a while: the next row's sides must not pay for it. */
 static void let_settle(const struct suite *s, unsigned k)
 {
-    for (int i = 0; i < s->patience_s * 2; i++) {
+    for (int i = 0; i < patience_of(s, k) * 2; i++) {
         const double before = bench_tree_look(s->sides[k].server.pid).cpu_s;
         g_usleep(G_USEC_PER_SEC / 2);
         if (bench_tree_look(s->sides[k].server.pid).cpu_s - before < 0.05)
@@ -116,7 +122,7 @@ static double ask(struct run *run, unsigned r, unsigned k)
         return ms;
     }
     if (err.sys == EAGAIN)
-        cell->note = g_strdup_printf("over %d s", run->suite->patience_s);
+        cell->note = g_strdup_printf("over %d s", patience_of(run->suite, k));
     else
         cell->note = g_strdup(err.text);
     run->gave_up[k][row->kind] = true;
@@ -144,7 +150,7 @@ static char *why_not(const struct run *run, unsigned r, unsigned k)
     if (kind == 0)
         return NULL;
     if (run->gave_up[k][kind])
-        return g_strdup_printf("not tried: another of its kind took over %d s", s->patience_s);
+        return g_strdup_printf("not tried: another of its kind took over %d s", patience_of(s, k));
     if (k > 0 && s->row_s > 0 && slowest_s > s->row_s)
         return g_strdup_printf("not tried: another of its kind took %.1f s", slowest_s);
     if (k > 0 && s->budget_s > 0 && run->spent_s[k] > s->budget_s && (slowest_s == 0 || slowest_s > FAST_S))

@@ -54,7 +54,7 @@ struct suite {
     struct suite_row *rows;
     unsigned n_rows;
     unsigned repeats;
-    int patience_s;    /* for one answer */
+    int patience_s;    /* for one answer; other sides than the first: the budget if that is less */
     int row_s;         /* for one side's repeats of a row; 0: patience_s */
     int budget_s;      /* for one side's rows in all, but for the first side; 0: none */
     guint64 messages;  /* in INBOX, for windows */
