@@ -76,13 +76,23 @@ uint8_t *buf_grow(struct buf *b, size_t more)
 
 void buf_append_u64_dec(struct buf *b, uint64_t v)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     uint8_t digits[20];
     size_t at = sizeof digits;
 
-    do {
-        digits[--at] = (uint8_t)('0' + v % 10);
-        v /= 10;
-    } while (v);
+    for (; v >= 100; v /= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + v % 100 * 2, 2);
+    }
+    if (v >= 10) {
+        at -= 2;
+        memcpy(digits + at, pairs + v * 2, 2);
+    } else {
+        digits[--at] = (uint8_t)('0' + v);
+    }
     buf_append(b, digits + at, sizeof digits - at);
 }
 
@@ -191,21 +201,23 @@ uint64_t reader_u64(struct reader *r)
     return p ? get_be64(p) : 0;
 }
 
-uint64_t reader_varint(struct reader *r)
+uint64_t reader_varint_long(struct reader *r)
 {
     uint64_t v = 0;
 
-    for (unsigned i = 0; r->ok && i < VARINT_MAX_BYTES; i++) {
-        if (r->p == r->end)
-            break;
-        const uint8_t c = *r->p++;
+    const uint8_t *p = r->p;
+
+    for (unsigned i = 0; r->ok && i < VARINT_MAX_BYTES && p != r->end; i++) {
+        const uint8_t c = *p++;
 
         /* The tenth byte holds one bit; a last byte of zero would be overlong. */
         if ((i == VARINT_MAX_BYTES - 1 && c > 1) || (i > 0 && c == 0))
             break;
         v |= (uint64_t)(c & 0x7f) << (7 * i);
-        if (c < 0x80)
+        if (c < 0x80) {
+            r->p = p;
             return v;
+        }
     }
     r->ok = false;
     return 0;

@@ -66,6 +66,7 @@ static inline uint8_t *buf_reserve(struct buf *b, size_t more)
 {
     return b->p && more <= b->cap - b->n ? b->p + b->n : buf_grow(b, more);
 }
+/* Inline, so that a text that the compiler knows is a store or two. */
 static inline void buf_append(struct buf *b, const void *p, size_t n)
 {
     if (n == 0)
@@ -73,8 +74,14 @@ static inline void buf_append(struct buf *b, const void *p, size_t n)
     memcpy(buf_reserve(b, n), p, n);
     b->n += n;
 }
-static inline void buf_append_bytes(struct buf *b, struct bytes v) { buf_append(b, v.p, v.n); }
-static inline void buf_append_str(struct buf *b, const char *s) { buf_append(b, s, strlen(s)); }
+static inline void buf_append_bytes(struct buf *b, struct bytes v)
+{
+    buf_append(b, v.p, v.n);
+}
+static inline void buf_append_str(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
 static inline void buf_append_byte(struct buf *b, uint8_t c)
 {
     *buf_reserve(b, 1) = c;
@@ -110,7 +117,11 @@ uint8_t reader_u8(struct reader *r);
 uint16_t reader_u16(struct reader *r);
 uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
-uint64_t reader_varint(struct reader *r); /* rejects overlong and > 64 bit */
+uint64_t reader_varint_long(struct reader *r); /* reader_varint where it is not a byte */
+static inline uint64_t reader_varint(struct reader *r) /* rejects overlong and > 64 bit */
+{
+    return r->ok && r->p != r->end && *r->p < 0x80 ? *r->p++ : reader_varint_long(r);
+}
 int64_t reader_zigzag(struct reader *r);
 struct bytes reader_blob(struct reader *r);          /* view into the source */
 struct bytes reader_bytes(struct reader *r, size_t n); /* view into the source */

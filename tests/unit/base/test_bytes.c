@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "test_support.h"
 
@@ -74,6 +75,25 @@ Test(bytes, buf_grows_and_keeps_capacity_on_reset)
     buf_release(&b);
     cr_expect_null(b.p);
     buf_release(&b);
+}
+
+Test(bytes, decimal_numbers_of_every_length)
+{
+    uint64_t power = 1;
+
+    for (unsigned digits = 1; digits <= 20; digits++, power *= 10) {
+        const uint64_t rows[] = {power - 1, power, power + 1, power * 3 / 2};
+
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct buf b = {0};
+            char text[24];
+
+            snprintf(text, sizeof text, "%llu", (unsigned long long)rows[i]);
+            buf_append_u64_dec(&b, rows[i]);
+            cr_expect(bytes_equal(buf_bytes(&b), bytes_str(text)), "%s: %.*s", text, (int)b.n, (char *)b.p);
+            buf_release(&b);
+        }
+    }
 }
 
 Test(bytes, codecs_round_trip_at_their_edges)
