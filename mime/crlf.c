@@ -84,26 +84,22 @@ void mime_crlf_seek(const struct mime_crlf_map *m, uint64_t base, uint64_t base_
 void mime_crlf_convert(struct bytes in, bool *last_cr, struct buf *out)
 {
     const uint8_t *p = in.p, *const end = in.p + in.n;
-    while (p < end) {
-        const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
-        const uint8_t *const stop = lf ? lf : end;
-        const size_t n = (size_t)(stop - p);
-        if (n) {
-            uint8_t *q = buf_reserve(out, n);
-            memcpy(q, p, n);
-            for (uint8_t *nul = memchr(q, 0, n); nul; nul = memchr(nul, 0, (size_t)(q + n - nul)))
-                *nul = 0x80;
-            out->n += n;
-            *last_cr = p[n - 1] == '\r';
-        }
-        if (!lf)
-            return;
-        if (!*last_cr)
-            buf_append_byte(out, '\r');
-        buf_append_byte(out, '\n');
-        *last_cr = false;
+    const size_t begin = out->n;
+    if (in.n == 0)
+        return;
+    /* From p on nothing is copied yet: what needs no byte more goes in one piece. */
+    for (const uint8_t *from = p, *lf; from < end && (lf = memchr(from, '\n', (size_t)(end - from))); from = lf + 1) {
+        if (lf > in.p ? lf[-1] == '\r' : *last_cr)
+            continue;
+        buf_append(out, p, (size_t)(lf - p));
+        buf_append_str(out, "\r\n");
         p = lf + 1;
     }
+    buf_append(out, p, (size_t)(end - p));
+    *last_cr = end[-1] == '\r';
+    uint8_t *const stop = out->p + out->n;
+    for (uint8_t *nul = out->p + begin; (nul = memchr(nul, 0, (size_t)(stop - nul)));)
+        *nul = 0x80;
 }
 
 uint64_t mime_crlf_count_lone(struct bytes in, bool *last_cr)
