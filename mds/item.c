@@ -1,7 +1,7 @@
 /* Items: rows, their words, and which messages they are filed as. */
 #include "columns_private.h"
 
-static void item_key(struct key *key, uint64_t id)
+void item_key(struct key *key, uint64_t id)
 {
     key_reset(key);
     key_u64(key, id);
@@ -118,6 +118,11 @@ int mds_item_add(struct mds_txn *t, struct mds_item *it, const struct mds_item_w
     return BASE_OK;
 }
 
+int item_missing(struct mds_txn *t, uint64_t id, struct error *err)
+{
+    return error_set(err, BASE_ERR_NOTFOUND, 0, "%s: there is no item %llu", t->env->dir, (unsigned long long)id);
+}
+
 int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err)
 {
     struct key key;
@@ -127,7 +132,7 @@ int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error 
     const int rc = row_get(t, TABLE_ITEMS, key_bytes(&key), &row, err);
 
     if (rc == BASE_ERR_NOTFOUND)
-        return error_set(err, rc, 0, "%s: there is no item %llu", t->env->dir, (unsigned long long)id);
+        return item_missing(t, id, err);
     if (rc == BASE_OK && !item_decode(id, row, out))
         return row_corrupt(t, TABLE_ITEMS, key_bytes(&key), "it does not decode", err);
     return rc;

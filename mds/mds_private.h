@@ -498,6 +498,8 @@ int hashes_flush(struct mds_txn *t, struct error *err);
 void pending_release(struct pending *p);
 
 /* The row alone: refs stays 0. */
+void item_key(struct key *key, uint64_t id);
+int item_missing(struct mds_txn *t, uint64_t id, struct error *err); /* BASE_ERR_NOTFOUND */
 int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err);
 int item_refs(struct mds_txn *t, uint64_t item, uint32_t *out, struct error *err);
 int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out,

@@ -226,6 +226,8 @@ struct mds_words {
     struct mds_txn *txn;
     uint64_t write_seq;
     struct words_table tables[PACK_KINDS];
+    MDB_cursor *items;
+    uint64_t items_at; /* where it stands; 0: nowhere that is known */
 };
 
 int mds_words_new(struct mds_txn *txn, struct mds_words **out, struct error *err)
@@ -246,6 +248,10 @@ static void words_forget(struct mds_words *w)
             mdb_cursor_close(w->tables[i].cursor);
         w->tables[i].cursor = NULL;
     }
+    if (w->items)
+        mdb_cursor_close(w->items);
+    w->items = NULL;
+    w->items_at = 0;
 }
 
 void mds_words_rebind(struct mds_words *w, struct mds_txn *txn)
@@ -293,6 +299,17 @@ static int words_next_pack(struct mds_words *w, enum pack_kind kind, uint64_t it
     return pack_seek(w->txn, wt->cursor, table, item, &wt->pack, err);
 }
 
+/* What was written since may have moved or freed what is remembered. */
+static void words_follow(struct mds_words *w)
+{
+    if (w->write_seq == w->txn->write_seq)
+        return;
+    for (unsigned i = 0; i < PACK_KINDS; i++)
+        w->tables[i].valid = false;
+    w->items_at = 0;
+    w->write_seq = w->txn->write_seq;
+}
+
 static int words_entry(struct mds_words *w, enum pack_kind kind, uint64_t item, struct bytes *out, struct error *err)
 {
     struct words_table *wt = &w->tables[kind];
@@ -300,11 +317,7 @@ static int words_entry(struct mds_words *w, enum pack_kind kind, uint64_t item, 
 
     if (rc != BASE_OK)
         return rc;
-    if (w->write_seq != w->txn->write_seq) {
-        for (unsigned i = 0; i < PACK_KINDS; i++)
-            w->tables[i].valid = false;
-        w->write_seq = w->txn->write_seq;
-    }
+    words_follow(w);
     if (!wt->valid || !pack_holds(&wt->pack, item)) {
         if ((rc = words_next_pack(w, kind, item, err)) < 0)
             return rc;
@@ -358,4 +371,29 @@ int mds_words_sort(struct mds_words *w, uint64_t item, struct mds_sort *out, str
         return BASE_OK;
     }
     return rc == BASE_OK ? mds_sort_decode(entry, out, err) : rc;
+}
+
+int mds_words_item(struct mds_words *w, uint64_t item, struct mds_item *out, struct error *err)
+{
+    struct key key;
+    struct bytes at, row;
+    int rc = BASE_OK;
+
+    words_follow(w);
+    if (!w->items && (rc = mdb_cursor_open(w->txn->lmdb, w->txn->env->dbi[TABLE_ITEMS], &w->items)) != 0)
+        return txn_fail(w->txn, rc, "opening a cursor", err);
+    const bool step = w->items_at && item == w->items_at + 1;
+
+    item_key(&key, item);
+    at = key_bytes(&key);
+    w->items_at = 0;
+    rc = row_seek_on(w->txn, w->items, TABLE_ITEMS, step ? MDB_NEXT : MDB_SET_RANGE, &at, &row, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || !bytes_equal(at, key_bytes(&key)))
+        return item_missing(w->txn, item, err);
+    if (!item_decode(item, row, out))
+        return row_corrupt(w->txn, TABLE_ITEMS, at, "it does not decode", err);
+    w->items_at = item;
+    return BASE_OK;
 }

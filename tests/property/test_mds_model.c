@@ -474,9 +474,14 @@ static void check_item(struct mds_txn *t, struct mds_words *w, const struct mode
 
     if (m->refs[id] == 0) {
         cr_expect_eq(mds_item_get(t, id, &it, NULL), BASE_ERR_NOTFOUND);
+        cr_expect_eq(mds_words_item(w, id, &it, NULL), BASE_ERR_NOTFOUND);
         cr_expect_eq(mds_words_wire(w, id, &a, &b, NULL), BASE_ERR_NOTFOUND);
         return;
     }
+    must(mds_words_item(w, id, &it, &err), &err);
+    cr_expect(it.id == id && it.refs == 0 && it.size == want.size && it.defects == want.defects &&
+                  bytes_equal(it.parts, want.parts),
+              "row of %llu", (unsigned long long)id);
     must(mds_item_get(t, id, &it, &err), &err);
     cr_expect(it.refs == m->refs[id] && it.size == want.size && it.defects == want.defects &&
                   it.thread_id == want.thread_id && it.msgid_hash == want.msgid_hash &&

@@ -226,6 +226,8 @@ void mds_words_free(struct mds_words **w);
 int mds_words_wire(struct mds_words *w, uint64_t item, struct bytes *envelope, struct bytes *bodystructure, struct error *err);
 int mds_words_headers(struct mds_words *w, uint64_t item, struct bytes *headers, bool *complete, struct error *err);
 int mds_words_sort(struct mds_words *w, uint64_t item, struct mds_sort *out, struct error *err);
+/* mds_item_get but for `refs`, which stays 0: in order one step of a cursor. Its views live as long as the transaction. */
+int mds_words_item(struct mds_words *w, uint64_t item, struct mds_item *out, struct error *err);
 
 /* `hashes` and `msgids` have random keys: a first build leaves them for the end. */
 bool mds_hashes_complete(struct mds_txn *txn);
