@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Milliseconds of a clock that never goes back. */
+/* Milliseconds of a clock that never goes back, as of the last tick of the kernel (10 ms at most). */
 int64_t imap_system_now_ms(void);
 uint64_t imap_system_now_ns(void);
 /* Seconds since 1970 as people count them. */
