@@ -102,10 +102,13 @@ void imap_release_fetch(struct imap_command *c)
 /* The line is begun with its first attribute: one without any would be no grammar. */
 static void next_attribute(struct imap_session *s, struct fetch_args *a)
 {
-    if (a->line_open)
+    if (a->line_open) {
         buf_append_byte(&s->out, ' ');
-    else
-        buf_printf(&s->out, "* %u FETCH (", a->seq);
+    } else {
+        buf_append_str(&s->out, "* ");
+        buf_append_u64_dec(&s->out, a->seq);
+        buf_append_str(&s->out, " FETCH (");
+    }
     a->line_open = s->mid_response = true;
 }
 
@@ -164,13 +167,16 @@ static void put_metadata(struct imap_session *s, struct fetch_args *a, const str
     const unsigned attrs = a->atts.attrs;
     if (a->atts.uid) {
         next_attribute(s, a);
-        buf_printf(&s->out, "UID %u", m->uid);
+        buf_append_str(&s->out, "UID ");
+        buf_append_u64_dec(&s->out, m->uid);
     }
     if (attrs & MDSQ_FETCH_FLAGS)
         put_flags(s, a, m);
     if (attrs & MDSQ_FETCH_INTERNALDATE) {
         next_attribute(s, a);
-        buf_printf(&s->out, "INTERNALDATE \"%s\"", m->internal_date);
+        buf_append_str(&s->out, "INTERNALDATE \"");
+        buf_append_str(&s->out, m->internal_date);
+        buf_append_byte(&s->out, '"');
     }
     if (attrs & MDSQ_FETCH_SIZE) {
         next_attribute(s, a);
@@ -234,10 +240,38 @@ static bool is_expunged(struct imap_session *s, uint32_t uid)
     return gone;
 }
 
+/* Label and size of what is cut from a section of that size; its bytes are to follow if there are any. */
+static void put_head(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b, uint64_t size)
+{
+    put_label(s, a, b);
+    cut_partial(a, b, size);
+    if (a->body_at == a->body_end)
+        buf_append_str(&s->out, "\"\"");
+    else if (b->section.kind == MDSQ_SECTION_BINARY)
+        imap_write_literal8_head(&s->out, a->body_end - a->body_at);
+    else
+        imap_write_literal_head(&s->out, a->body_end - a->body_at);
+}
+
+/* A section that the store has, said at once. False: it must be opened. */
+static bool put_stored(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b)
+{
+    struct mdsq_bytes v;
+    if (b->size_only || !mdsq_fetch_section(a->fetch, &b->section, &v))
+        return false;
+    a->was_read = true;
+    put_head(s, a, b, v.n);
+    if (a->body_at < a->body_end)
+        buf_append(&s->out, v.p + a->body_at, (size_t)(a->body_end - a->body_at));
+    return true;
+}
+
 /* Opens the section and says its label and size. What cannot be opened is left out and counted. */
 static void open_body(struct imap_session *s, struct fetch_args *a, const struct imap_fetch_body *b)
 {
     struct mdsq_error err = {0};
+    if (put_stored(s, a, b))
+        return;
     int rc = imap_session_reader(s, &err) ? mdsq_body_open(s->reader, s->view, a->uid, &b->section, &a->body, &err)
                                           : err.code;
     if (rc < 0)
@@ -256,21 +290,15 @@ static void open_body(struct imap_session *s, struct fetch_args *a, const struct
         return;
     }
     a->was_read |= !b->size_only;
-    put_label(s, a, b);
     if (b->size_only) {
+        put_label(s, a, b);
         buf_append_u64_dec(&s->out, mdsq_body_size(a->body));
         mdsq_body_close(&a->body);
         return;
     }
-    cut_partial(a, b, mdsq_body_size(a->body));
-    if (a->body_at == a->body_end) {
-        buf_append_str(&s->out, "\"\"");
+    put_head(s, a, b, mdsq_body_size(a->body));
+    if (a->body_at == a->body_end)
         mdsq_body_close(&a->body);
-    } else if (b->section.kind == MDSQ_SECTION_BINARY) {
-        imap_write_literal8_head(&s->out, a->body_end - a->body_at);
-    } else {
-        imap_write_literal_head(&s->out, a->body_end - a->body_at);
-    }
 }
 
 /* Streams until the section's end or the slice's. */
@@ -326,9 +354,9 @@ static bool is_unseen(struct mdsq_bytes flags)
     return flags.n == 0 || memmem(flags.p, flags.n, seen, sizeof seen - 1) == NULL;
 }
 
-static void note_read(struct imap_session *s, struct fetch_args *a)
+static void note_read(struct fetch_args *a)
 {
-    if (!a->unseen || !a->was_read || !marks_seen(s, a))
+    if (!a->unseen || !a->was_read)
         return;
     buf_printf(&a->seen, "%s%u", a->seen_n ? "," : "", a->uid);
     a->seen_n++;
@@ -481,7 +509,7 @@ static bool next_message(struct imap_session *s, struct imap_command *c, struct 
         return true;
     a->seq = m.seq;
     a->uid = m.uid;
-    a->unseen = is_unseen(m.flags);
+    a->unseen = marks_seen(s, a) && is_unseen(m.flags);
     a->was_read = false;
     put_metadata(s, a, &m);
     a->next_body = a->atts.bodies;
@@ -498,7 +526,7 @@ static enum imap_step put_messages(struct imap_session *s, struct imap_command *
         if (a->body || a->next_body) {
             if ((step = put_bodies(s, a)) != IMAP_STEP_DONE)
                 return step;
-            note_read(s, a);
+            note_read(a);
         }
         if (imap_session_should_yield(s))
             return IMAP_STEP_MORE;

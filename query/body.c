@@ -18,11 +18,11 @@ struct mdsq_body {
     struct query_range range;
     struct mime_crlf_map map;
     bool has_base_lone;
-    uint64_t base_lone;           /* lone LFs of the item before the range */
-    uint64_t next_stored;         /* where reading goes on; of the item */
-    uint64_t next_client;         /* the same place as a client offset */
+    uint64_t base_lone;   /* lone LFs of the item before the range */
+    uint64_t next_stored; /* where reading goes on; of the item */
+    uint64_t next_client; /* the same place as a client offset */
     bool last_cr;
-    struct buf window;            /* client bytes [window_off, next_client) */
+    struct buf window; /* client bytes [window_off, next_client) */
     uint64_t window_off;
 };
 
@@ -76,14 +76,10 @@ static int open_in_memory(struct mdsq_body *body, struct query_item *item, const
                             section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT,
                             query_block_ends_blank(buf_bytes(&raw)) || !range->body_is_empty, &body->memory);
         break;
-    case QUERY_FORM_DECODE:
-        mime_decode_transfer(buf_bytes(&raw), range->encoding, &body->memory);
-        break;
+    case QUERY_FORM_DECODE: mime_decode_transfer(buf_bytes(&raw), range->encoding, &body->memory); break;
     case QUERY_FORM_CLIENT:
     case QUERY_FORM_BINARY:
-    case QUERY_FORM_STORED:
-        convert(range->form, buf_bytes(&raw), &last_cr, &body->memory);
-        break;
+    case QUERY_FORM_STORED: convert(range->form, buf_bytes(&raw), &last_cr, &body->memory); break;
     }
     body->in_memory = true;
     body->size = body->memory.n;
@@ -97,11 +93,12 @@ static int open_section(struct mdsq_reader *reader, uint64_t item_id, const stru
 {
     struct query_item *item = &body->item;
     struct query_range range;
-    struct mds_item row;
-    int rc = mds_item_get(reader->txn, item_id, &row, err);
+    struct mds_words *words = NULL;
+    int rc = query_reader_words(reader, &words, err);
 
     if (rc >= 0)
-        rc = query_section_from_kept(reader, &row, section, &body->memory, err);
+        rc = query_section_from_kept(words, item_id, section, query_section_names_kept(reader, section), &body->memory,
+                                     err);
     if (rc != 0) {
         body->in_memory = true;
         body->size = body->memory.n;

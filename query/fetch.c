@@ -1,13 +1,13 @@
 /*
  * FETCH of what the store knows: rows by a cursor, words straight from their packs, no allocation a row.
  */
-#include "query_private.h"
+#include "section.h"
 
 #include <glib.h>
 
 #define ITEM_ATTRS ((unsigned)MDSQ_FETCH_IDS)
 #define WIRE_ATTRS ((unsigned)(MDSQ_FETCH_ENVELOPE | MDSQ_FETCH_BODYSTRUCTURE | MDSQ_FETCH_BODY))
-#define ALL_ATTRS ((1u << 11) - 1)
+#define ALL_ATTRS  ((1u << 11) - 1)
 
 struct mdsq_fetch {
     /* for life */
@@ -17,19 +17,24 @@ struct mdsq_fetch {
     struct query_uids *some; /* the set; same as `all` if none */
     roaring_uint32_iterator_t it;
     struct query_numberer numberer;
-    struct buf *keywords;    /* shown names by id, filled when first met */
+    struct buf *keywords; /* shown names by id, filled when first met */
     size_t keywords_n;
     /* of the reader */
     struct mdsq_reader *reader;
     uint64_t generation;
     struct mds_words *words;
     /* of the last row */
+    uint64_t item; /* 0: none, or its reader is gone */
     struct buf flags;
     struct buf body;
+    struct buf section;
+    /* of the section that was asked for last, and of the reader */
+    const struct mdsq_section *known;
+    bool known_kept;
 };
 
-int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set,
-                   unsigned attrs, struct mdsq_fetch **out, struct mdsq_error *err)
+int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs,
+                   struct mdsq_fetch **out, struct mdsq_error *err)
 {
     struct error e;
     struct mds_words *words = NULL;
@@ -73,6 +78,7 @@ void mdsq_fetch_free(struct mdsq_fetch **fetch)
     g_free(f->keywords);
     buf_release(&f->flags);
     buf_release(&f->body);
+    buf_release(&f->section);
     g_free(f);
 }
 
@@ -80,6 +86,8 @@ void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader)
 {
     fetch->reader = reader;
     fetch->generation = reader->generation;
+    fetch->item = 0;
+    fetch->known = NULL;
     mds_words_rebind(fetch->words, reader->txn);
 }
 
@@ -115,9 +123,8 @@ static int format_flags(struct mdsq_fetch *f, const struct mds_message *m, struc
         uint32_t flag;
         const char *text;
     } names[] = {
-        {VAULT_FLAG_SEEN, "\\Seen"},       {VAULT_FLAG_ANSWERED, "\\Answered"},
-        {VAULT_FLAG_FLAGGED, "\\Flagged"}, {VAULT_FLAG_DELETED, "\\Deleted"},
-        {VAULT_FLAG_DRAFT, "\\Draft"},     {VAULT_FLAG_FORWARDED, "$Forwarded"},
+        {VAULT_FLAG_SEEN, "\\Seen"},       {VAULT_FLAG_ANSWERED, "\\Answered"}, {VAULT_FLAG_FLAGGED, "\\Flagged"},
+        {VAULT_FLAG_DELETED, "\\Deleted"}, {VAULT_FLAG_DRAFT, "\\Draft"},       {VAULT_FLAG_FORWARDED, "$Forwarded"},
     };
 
     buf_reset(&f->flags);
@@ -228,6 +235,7 @@ static int fill(struct mdsq_fetch *f, struct mdsq_message *out, struct error *er
         out->gone = true;
         return BASE_OK;
     }
+    f->item = m.item;
     if (f->attrs & MDSQ_FETCH_INTERNALDATE)
         query_date_format(m.internal_date, m.internal_zone, out->internal_date);
     out->size = m.size_crlf;
@@ -248,6 +256,7 @@ int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct m
 
     if (fetch->generation != fetch->reader->generation)
         mdsq_fetch_rebind(fetch, fetch->reader);
+    fetch->item = 0;
     while (fetch->it.has_value) {
         const uint32_t uid = fetch->it.current_value;
         const uint32_t seq = query_numberer_seq(&fetch->numberer, uid);
@@ -266,4 +275,18 @@ int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct m
         return query_result(rc, &e, err);
     }
     return 0;
+}
+
+bool mdsq_fetch_section(struct mdsq_fetch *fetch, const struct mdsq_section *section, struct mdsq_bytes *out)
+{
+    if (fetch->item == 0 || fetch->generation != fetch->reader->generation)
+        return false;
+    if (fetch->known != section)
+        fetch->known_kept = query_section_names_kept(fetch->reader, section);
+    fetch->known = section;
+    buf_reset(&fetch->section);
+    if (query_section_from_kept(fetch->words, fetch->item, section, fetch->known_kept, &fetch->section, NULL) != 1)
+        return false;
+    *out = query_bytes(buf_bytes(&fetch->section));
+    return true;
 }

@@ -2,8 +2,8 @@
  * An item's stored bytes, and the proof that they still are the indexed ones.
  *
  * Small items are read whole and hashed at open, whatever their vault. Larger ones that are a file of their own are
- * compared by size; larger ones inside an mbox, where another writer may move everything, are hashed in one pass, which is
- * remembered for as long as the file's time stays. See docs/decisions.
+ * compared by size; larger ones inside an mbox, where another writer may move everything, are hashed in one pass, which
+ * is remembered for as long as the file's time stays. See docs/decisions.
  */
 #include "query_private.h"
 
@@ -28,10 +28,12 @@ static void own_views(struct query_item *item)
 int query_item_load(struct mdsq_reader *reader, uint64_t id, struct query_item *out, struct error *err)
 {
     struct mds_container container;
-    int rc;
+    struct mds_words *words = NULL;
+    int rc = query_reader_words(reader, &words, err);
 
     *out = (struct query_item){0};
-    rc = mds_item_get(reader->txn, id, &out->row, err);
+    if (rc >= 0)
+        rc = mds_words_item(words, id, &out->row, err);
     if (rc < 0)
         return rc;
     own_views(out);
@@ -160,7 +162,8 @@ static int open_in_vault(struct mdsq_reader *reader, struct query_item *item, st
     };
     int rc = BASE_OK;
 
-    /* Twice: a vault whose root was replaced since it was opened (unmounted and mounted again) deserves a second look. */
+    /* Twice: a vault whose root was replaced since it was opened (unmounted and mounted again) deserves a second look.
+     */
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         rc = query_vault_get(reader->archive, reader->txn, item->row.locator.source, &item->vault, err);
         if (rc < 0)
@@ -195,6 +198,7 @@ static int open_where_it_is_now(struct mdsq_reader *reader, struct query_item *i
         rc = error_set(err, BASE_ERR_GONE, 0, "the item vanished from its vault");
     if (rc >= 0)
         rc = open_in_vault(&now, &moved, err);
+    mds_words_free(&now.words);
     mds_read_end(&now.txn);
     if (rc >= 0) {
         query_item_release(item);

@@ -319,9 +319,10 @@ void query_item_ids(const struct mds_item *item, char email_out[34], char thread
 /* Appends the fields of block whose names are (not) among `names`, then the blank line if asked, as client bytes. */
 void query_fields_subset(struct bytes block, const struct mdsq_bytes *names, size_t names_n, bool complement,
                          bool blank_line, struct buf *out);
-/* True if the kept headers of an item hold every occurrence of each name. */
-bool query_fields_are_kept(const struct mds_item *row, bool headers_complete, const struct mdsq_bytes *names,
-                           size_t names_n, const char *const *kept);
+/* True if the kept headers of an item that are not complete hold every occurrence of each name all the same. */
+bool query_fields_are_kept(const struct mdsq_bytes *names, size_t names_n, const char *const *kept);
+/* False: the indexer did not look at all of the item's header, whatever it kept of it. */
+bool query_fields_were_seen(const struct mds_item *row);
 bool query_block_ends_blank(struct bytes block);
 
 /* ---- dates (dates.c) ------------------------------------------------------------------------ */

@@ -179,16 +179,17 @@ static int match_kept(struct query_text *t, struct query_tree *tree, uint64_t it
     struct mds_item row;
     struct bytes headers;
     bool complete = false, enough = true;
-    int rc = mds_item_get(t->reader->txn, item, &row, err);
+    int rc = mds_words_item(t->words, item, &row, err);
 
     if (rc >= 0)
         rc = mds_words_headers(t->words, item, &headers, &complete, err);
     if (rc < 0)
         return rc;
-    for (uint32_t i = 0; i < tree->fields.n && enough; i++) {
+    enough = query_fields_were_seen(&row);
+    for (uint32_t i = 0; i < tree->fields.n && enough && !complete; i++) {
         const struct mdsq_bytes name = query_bytes(tree->fields.v[i]->field);
 
-        enough = query_fields_are_kept(&row, complete, &name, 1, query_reader_kept(t->reader));
+        enough = query_fields_are_kept(&name, 1, query_reader_kept(t->reader));
     }
     if (!enough)
         return 0;

@@ -83,29 +83,41 @@ static int has_blank_line(const struct mds_item *row, bool *out, struct error *e
     return rc;
 }
 
-int query_section_from_kept(struct mdsq_reader *reader, const struct mds_item *row, const struct mdsq_section *section,
+static bool is_of_own_header(const struct mdsq_section *section)
+{
+    return section->path_n == 0 &&
+           (section->kind == MDSQ_SECTION_HEADER_FIELDS || section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT);
+}
+
+bool query_section_names_kept(struct mdsq_reader *reader, const struct mdsq_section *section)
+{
+    /* What is not named must be all there, whatever it is. */
+    return section->kind == MDSQ_SECTION_HEADER_FIELDS && is_of_own_header(section) &&
+           query_fields_are_kept(section->fields, section->fields_n, query_reader_kept(reader));
+}
+
+int query_section_from_kept(struct mds_words *words, uint64_t item, const struct mdsq_section *section, bool names_kept,
                             struct buf *out, struct error *err)
 {
-    const bool complement = section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT;
-    struct mds_words *words = NULL;
+    struct mds_item row;
     struct bytes headers;
     bool complete = false, blank = true;
-    int rc;
 
-    if (section->path_n || (section->kind != MDSQ_SECTION_HEADER_FIELDS && !complement))
+    if (!is_of_own_header(section))
         return 0;
-    rc = query_reader_words(reader, &words, err);
+
+    int rc = mds_words_item(words, item, &row, err);
+
     if (rc >= 0)
-        rc = mds_words_headers(words, row->id, &headers, &complete, err);
+        rc = mds_words_headers(words, item, &headers, &complete, err);
     if (rc < 0)
         return rc;
-    /* What is not named must be all there. */
-    if ((complement && !complete) || !query_fields_are_kept(row, complete, section->fields, section->fields_n,
-                                                            query_reader_kept(reader)))
+    if (!query_fields_were_seen(&row) || !(complete || names_kept))
         return 0;
-    rc = has_blank_line(row, &blank, err);
+    rc = has_blank_line(&row, &blank, err);
     if (rc < 0)
         return rc;
-    query_fields_subset(headers, section->fields, section->fields_n, complement, blank, out);
+    query_fields_subset(headers, section->fields, section->fields_n, section->kind == MDSQ_SECTION_HEADER_FIELDS_NOT,
+                        blank, out);
     return 1;
 }

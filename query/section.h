@@ -31,8 +31,13 @@ struct query_range {
 int query_section_resolve(const struct query_item *item, const struct mdsq_section *section, struct query_range *out,
                           struct error *err);
 
-/* HEADER.FIELDS(.NOT) of the item's own header from the kept fields. 1 done, 0 they do not suffice. */
-int query_section_from_kept(struct mdsq_reader *reader, const struct mds_item *row, const struct mdsq_section *section,
+/* Is it HEADER.FIELDS of an item's own header, or the like, of fields that every item's record keeps all of? */
+bool query_section_names_kept(struct mdsq_reader *reader, const struct mdsq_section *section);
+/*
+ * HEADER.FIELDS(.NOT) of the item's own header from the kept fields. 1 done, 0 they do not suffice.
+ * names_kept: what query_section_names_kept said of this section and the reader that words are of.
+ */
+int query_section_from_kept(struct mds_words *words, uint64_t item, const struct mdsq_section *section, bool names_kept,
                             struct buf *out, struct error *err);
 
 #endif

@@ -384,6 +384,12 @@ struct mdsq_fetch;
 MDSQ_API int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs, struct mdsq_fetch **out, struct mdsq_error *err);
 /* 1 a message, 0 the end. Views until the next call. A message whose row is corrupt: MDSQ_ERR_CORRUPT for it; calling again goes on with the next. */
 MDSQ_API int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct mdsq_error *err);
+struct mdsq_section;
+/*
+ * A section of the message that was given last, if the store has its bytes (HEADER.FIELDS of kept fields): a view until the next call on fetch.
+ * False: ask mdsq_body_open, which also tells why not. The section stays as it is until the fetch is freed: what it asks for is remembered.
+ */
+MDSQ_API bool mdsq_fetch_section(struct mdsq_fetch *fetch, const struct mdsq_section *section, struct mdsq_bytes *out);
 /* With another reader of the archive: goes on where it stood. (After a renewal of the same reader this happens by itself.) */
 MDSQ_API void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader);
 MDSQ_API void mdsq_fetch_free(struct mdsq_fetch **fetch);

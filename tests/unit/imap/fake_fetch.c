@@ -60,6 +60,15 @@ int mdsq_fetch_next(struct mdsq_fetch *f, struct mdsq_message *out, struct mdsq_
     return 1;
 }
 
+bool mdsq_fetch_section(struct mdsq_fetch *f, const struct mdsq_section *section, struct mdsq_bytes *out)
+{
+    const struct fake_message *m = fake_find(f->set->uids[f->at - 1]);
+    if (!m->stored || section->path_n || section->kind != MDSQ_SECTION_HEADER_FIELDS)
+        return false;
+    *out = (struct mdsq_bytes){(const uint8_t *)m->raw, (size_t)(strstr(m->raw, "\r\n\r\n") - m->raw) + 4};
+    return true;
+}
+
 int mdsq_body_open(struct mdsq_reader *reader, const struct mdsq_view *view, uint32_t uid,
                    const struct mdsq_section *section, struct mdsq_body **out, struct mdsq_error *err)
 {

@@ -21,6 +21,7 @@ struct fake_message {
     const char *raw; /* header, blank line, text */
     bool expunged;
     bool vault_gone; /* body_open: GONE */
+    bool stored;     /* fetch_section: has its header */
     bool corrupt;    /* fetch_next: CORRUPT */
     size_t break_at; /* body_read fails from here on, if not 0 */
     bool changed;    /* flags, told by the next advance */

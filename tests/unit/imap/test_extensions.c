@@ -40,6 +40,25 @@ Test(extensions, what_cannot_be_read_stays_unseen)
     end(&s);
 }
 
+Test(extensions, what_the_store_has_needs_no_vault)
+{
+    struct imap_session *s = talk_selected(NULL);
+    fake.messages[1].vault_gone = fake.messages[1].stored = true;
+    static const struct exchange table[] = {
+        {"a FETCH 2 (UID BODY.PEEK[HEADER.FIELDS (Subject X-Y)])\r\n",
+         "* 2 FETCH (UID 20 BODY[HEADER.FIELDS (Subject X-Y)] {24}\r\nSubject: two\r\nX-Y: z\r\n\r\n)\r\n"
+         "a OK FETCH completed\r\n"},
+        {"a FETCH 2 (BODY.PEEK[HEADER.FIELDS (Subject)]<0.5> BODY.PEEK[HEADER.FIELDS (Subject)]<24.9>)\r\n",
+         "* 2 FETCH (BODY[HEADER.FIELDS (Subject)]<0> {5}\r\nSubje BODY[HEADER.FIELDS (Subject)]<24> \"\")\r\n"
+         "a OK FETCH completed\r\n"},
+    };
+    EXPECT_ALL(s, table);
+    cr_expect_eq(fake.commits, 0, "peeked at");
+    cr_expect_not_null(strstr(talk(s, "a FETCH 2 BODY[HEADER.FIELDS (Subject)]\r\n"), "a OK"));
+    cr_expect_eq(fake.commits, 1, "read");
+    end(&s);
+}
+
 Test(extensions, many_messages_are_marked_some_hundred_at_a_time)
 {
     fake_add(1200);

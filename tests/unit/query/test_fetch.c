@@ -100,6 +100,65 @@ Test(fetch, a_set_keeps_the_views_numbers_and_goes_on_after_a_renewal)
     fixture_free(&f);
 }
 
+Test(fetch, a_section_of_kept_fields_is_that_of_an_opened_body)
+{
+    static const char *const raws[] = {
+        "Subject: one\nFrom: a@b\nX-Odd: 1\nTo: c@d\n\nhello\n",
+        "From: a@b\r\nX-Odd: 1\r\nX-Odd: 2\r\n folded\r\nSubject: two\r\n\r\nhello\r\n",
+        "Subject: three\nFrom: a@b", /* neither a body nor a blank line */
+        "X-Odd: 4\n\nhello\n",
+    };
+    enum { N = sizeof raws / sizeof raws[0] };
+    static const struct mdsq_bytes kept[] = {{(const uint8_t *)"SUBJECT", 7}, {(const uint8_t *)"from", 4}};
+    static const struct mdsq_bytes odd[] = {{(const uint8_t *)"x-odd", 5}};
+    const struct mdsq_section known = {.kind = MDSQ_SECTION_HEADER_FIELDS, .fields = kept, .fields_n = 2};
+    const struct mdsq_section unknown = {.kind = MDSQ_SECTION_HEADER_FIELDS, .fields = odd, .fields_n = 1};
+    const struct mdsq_section others = {.kind = MDSQ_SECTION_HEADER_FIELDS_NOT, .fields = odd, .fields_n = 1};
+    const struct mdsq_section part = {.kind = MDSQ_SECTION_HEADER_FIELDS, .path = {1}, .path_n = 1, .fields = kept, .fields_n = 2};
+    const struct mdsq_section whole = {.kind = MDSQ_SECTION_ALL};
+    const struct mdsq_section *const sections[] = {&known, &unknown, &others, &part, &whole};
+    struct fixture *f = fixture_new(TEMP_DIR());
+
+    for (int all = 0; all < 2; all++)
+        for (int i = 0; i < N; i++)
+            fixture_add(f, "INBOX", bytes_str(textf("%s%s", raws[i], all && i != 2 ? "-" : "")),
+                        &(struct filing){.all_headers = all});
+    struct mdsq_view *view = fixture_view(f, "INBOX");
+    struct mdsq_fetch *fetch = NULL;
+    struct mdsq_message m;
+    struct mdsq_bytes v;
+    unsigned given[5] = {0};
+    int rc;
+
+    cr_assert_eq(mdsq_fetch_new(f->reader, view, NULL, 0, &fetch, &e), 0, "%s", e.text);
+    cr_expect_not(mdsq_fetch_section(fetch, &known, &v), "of no message yet");
+    while (mdsq_fetch_next(fetch, &m, &e) > 0) {
+        for (int k = 0; k < 5; k++) {
+            if (!mdsq_fetch_section(fetch, sections[k], &v))
+                continue;
+            const struct bytes got = fixture_body(f, view, m.uid, sections[k], &rc);
+            given[k]++;
+            cr_expect(rc == 0 && got.n == v.n && memcmp(got.p, v.p, v.n) == 0, "%u, section %d: \"%.*s\"", m.uid, k, (int)v.n,
+                      (const char *)v.p);
+        }
+    }
+    cr_expect_not(mdsq_fetch_section(fetch, &known, &v), "of no message any more");
+    cr_expect_eq(given[0], 2 * N);
+    cr_expect(given[1] >= N - 1 && given[1] < 2 * N, "where all is kept: %u", given[1]);
+    cr_expect_eq(given[2], given[1]);
+    cr_expect_eq(given[3] + given[4], 0);
+    mdsq_fetch_free(&fetch);
+
+    cr_assert_eq(mdsq_fetch_new(f->reader, view, NULL, 0, &fetch, &e), 0, "%s", e.text);
+    cr_assert_eq(mdsq_fetch_next(fetch, &m, &e), 1);
+    cr_expect(mdsq_fetch_section(fetch, &known, &v));
+    cr_assert_eq(mdsq_reader_renew(f->reader, &e), 0);
+    cr_expect_not(mdsq_fetch_section(fetch, &known, &v), "its snapshot is gone");
+    mdsq_fetch_free(&fetch);
+    mdsq_view_close(&view);
+    fixture_free(&f);
+}
+
 Test(fetch, dates_as_imap_writes_them)
 {
     static const struct { int64_t s; int16_t zone; const char *text; int64_t day; } rows[] = {
