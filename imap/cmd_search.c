@@ -328,24 +328,39 @@ static void put_before_first(struct imap_session *s, const struct search_args *a
     buf_append_byte(&s->out, ' ');
 }
 
-/* One more of the result as its form has it: a number, or a range. False: there is none. */
-static bool put_next(struct imap_session *s, const struct imap_command *c, struct search_args *a)
+/* One more number of the result; of an order without looking for ranges. False: there is none. */
+static bool put_number_plain(struct imap_session *s, const struct imap_command *c, struct search_args *a)
 {
-    const bool extended = is_extended(s, a);
-    if (a->next == 0 && !take_range(s, c, a))
-        return false;
-    if (extended && !a->any)
-        put_before_first(s, a);
-    else
-        buf_append_byte(&s->out, extended ? ',' : ' ');
-    a->any = true;
-    if (extended) {
-        imap_write_range(&s->out, a->next, a->last);
-        a->next = 0;
+    uint32_t number;
+    if (a->sorts) {
+        if (!a->first_sorted)
+            return false;
+        number = c->uid ? a->first_sorted : mdsq_view_seq(s->view, a->first_sorted);
+        if (--a->left == 0 || !mdsq_sort_next(a->sort, &a->first_sorted))
+            a->first_sorted = 0;
     } else {
-        buf_append_u64_dec(&s->out, a->next);
+        if (a->next == 0 && !take_range(s, c, a))
+            return false;
+        number = a->next;
         a->next = a->next == a->last ? 0 : a->next + 1;
     }
+    buf_append_byte(&s->out, ' ');
+    buf_append_u64_dec(&s->out, number);
+    return true;
+}
+
+/* One more range of the result. False: there is none. */
+static bool put_range(struct imap_session *s, const struct imap_command *c, struct search_args *a)
+{
+    if (!take_range(s, c, a))
+        return false;
+    if (a->any)
+        buf_append_byte(&s->out, ',');
+    else
+        put_before_first(s, a);
+    a->any = true;
+    imap_write_range(&s->out, a->next, a->last);
+    a->next = 0;
     return true;
 }
 
@@ -402,10 +417,11 @@ static enum imap_step put_scores(struct imap_session *s, struct imap_command *c,
 static enum imap_step put_numbers(struct imap_session *s, struct imap_command *c, struct search_args *a)
 {
     enum { NUMBERS_A_LOOK = 256 }; /* the clock is asked now and then */
-    bool more = !is_extended(s, a) || returns_of(a) & (IMAP_SEARCH_ALL | IMAP_SEARCH_PARTIAL);
+    const bool extended = is_extended(s, a);
+    bool more = !extended || returns_of(a) & (IMAP_SEARCH_ALL | IMAP_SEARCH_PARTIAL);
     while (more) {
         for (int i = 0; i < NUMBERS_A_LOOK && more; i++)
-            more = put_next(s, c, a);
+            more = extended ? put_range(s, c, a) : put_number_plain(s, c, a);
         if (more && imap_session_should_yield(s))
             return IMAP_STEP_MORE;
     }
