@@ -203,9 +203,8 @@ uint64_t reader_u64(struct reader *r)
 
 uint64_t reader_varint_long(struct reader *r)
 {
-    uint64_t v = 0;
-
     const uint8_t *p = r->p;
+    uint64_t v = 0;
 
     for (unsigned i = 0; r->ok && i < VARINT_MAX_BYTES && p != r->end; i++) {
         const uint8_t c = *p++;

@@ -162,8 +162,7 @@ static int open_in_vault(struct mdsq_reader *reader, struct query_item *item, st
     };
     int rc = BASE_OK;
 
-    /* Twice: a vault whose root was replaced since it was opened (unmounted and mounted again) deserves a second look.
-     */
+    /* Twice: a vault whose root was replaced since it was opened (unmounted, mounted again) deserves a second look. */
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         rc = query_vault_get(reader->archive, reader->txn, item->row.locator.source, &item->vault, err);
         if (rc < 0)
