@@ -477,6 +477,8 @@ static enum imap_step begin(struct imap_session *s, struct imap_command *c, stru
     unsigned attrs = a->atts.attrs | (marks_seen(s, a) ? (unsigned)MDSQ_FETCH_FLAGS : 0);
     if (a->atts.attrs & MDSQ_FETCH_MODSEQ)
         imap_enable_condstore(s);
+    if (s->enabled & IMAP_ENABLED_CONDSTORE)
+        attrs |= MDSQ_FETCH_MODSEQ;
     if (!imap_session_reader(s, &err) || imap_set_parse(s, a->set_text, c->uid, &a->set, &err) < 0 ||
         (a->has_partial && keep_part(a, &err) < 0) || (a->has_since && keep_changed(s, a, &err) < 0) ||
         mdsq_fetch_new(s->reader, s->view, a->set, attrs, &a->fetch, &err) < 0)

@@ -1,6 +1,7 @@
 /*
  * FETCH of what the store knows: rows by a cursor, words straight from their packs, no allocation a row.
  */
+#include "fetch_flags.h"
 #include "section.h"
 
 #include <glib.h>
@@ -8,6 +9,12 @@
 #define ITEM_ATTRS ((unsigned)MDSQ_FETCH_IDS)
 #define WIRE_ATTRS ((unsigned)(MDSQ_FETCH_ENVELOPE | MDSQ_FETCH_BODYSTRUCTURE | MDSQ_FETCH_BODY))
 #define ALL_ATTRS  ((1u << 11) - 1)
+#define SETS_FROM  512u /* messages of which nothing but flags is asked, from which on sets are cheaper than rows */
+
+struct ready { /* the text of flags without keywords */
+    char text[64];
+    uint8_t n; /* 0: not made yet */
+};
 
 struct mdsq_fetch {
     /* for life */
@@ -19,6 +26,9 @@ struct mdsq_fetch {
     struct query_numberer numberer;
     struct buf *keywords; /* shown names by id, filled when first met */
     size_t keywords_n;
+    struct ready ready[MDS_FLAGS_ALL + 1];
+    bool wants_sets;
+    struct query_flags sets;
     /* of the reader */
     struct mdsq_reader *reader;
     uint64_t generation;
@@ -31,6 +41,9 @@ struct mdsq_fetch {
     /* of the section that was asked for last, and of the reader */
     const struct mdsq_section *known;
     bool known_kept;
+    bool unbound; /* nothing was read by it yet */
+    bool by_sets; /* false: by rows */
+    uint32_t uid; /* of the last message that was there */
 };
 
 int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, const struct mdsq_set *set, unsigned attrs,
@@ -59,6 +72,8 @@ int mdsq_fetch_new(struct mdsq_reader *reader, const struct mdsq_view *view, con
     fetch->words = words;
     roaring_init_iterator(fetch->some->bitmap, &fetch->it);
     query_numberer_init(&fetch->numberer, fetch->all);
+    fetch->wants_sets = attrs == MDSQ_FETCH_FLAGS && roaring_bitmap_get_cardinality(fetch->some->bitmap) >= SETS_FROM;
+    fetch->unbound = true;
     *out = fetch;
     return MDSQ_OK;
 }
@@ -76,6 +91,7 @@ void mdsq_fetch_free(struct mdsq_fetch **fetch)
     for (size_t i = 0; i < f->keywords_n; i++)
         buf_release(&f->keywords[i]);
     g_free(f->keywords);
+    query_flags_release(&f->sets);
     buf_release(&f->flags);
     buf_release(&f->body);
     buf_release(&f->section);
@@ -87,6 +103,7 @@ void mdsq_fetch_rebind(struct mdsq_fetch *fetch, struct mdsq_reader *reader)
     fetch->reader = reader;
     fetch->generation = reader->generation;
     fetch->item = 0;
+    fetch->unbound = true;
     fetch->known = NULL;
     mds_words_rebind(fetch->words, reader->txn);
 }
@@ -116,7 +133,7 @@ static int keyword_name(struct mdsq_fetch *f, uint16_t id, struct bytes *out, st
     return BASE_OK;
 }
 
-static int format_flags(struct mdsq_fetch *f, const struct mds_message *m, struct error *err)
+static int format_flags(struct mdsq_fetch *f, uint32_t flags, struct bytes keywords, struct error *err)
 {
     /* In the order that RFC 3501 2.3.2 names them. */
     static const struct {
@@ -130,14 +147,14 @@ static int format_flags(struct mdsq_fetch *f, const struct mds_message *m, struc
     buf_reset(&f->flags);
     buf_append_byte(&f->flags, '(');
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (m->flags & names[i].flag) {
+        if (flags & names[i].flag) {
             if (f->flags.n > 1)
                 buf_append_byte(&f->flags, ' ');
             buf_append_str(&f->flags, names[i].text);
         }
     }
-    for (size_t i = 0; i + 2 <= m->keywords.n; i += 2) {
-        const uint16_t id = (uint16_t)(m->keywords.p[i] << 8 | m->keywords.p[i + 1]);
+    for (size_t i = 0; i + 2 <= keywords.n; i += 2) {
+        const uint16_t id = (uint16_t)(keywords.p[i] << 8 | keywords.p[i + 1]);
         struct bytes name;
         const int rc = keyword_name(f, id, &name, err);
 
@@ -149,6 +166,25 @@ static int format_flags(struct mdsq_fetch *f, const struct mds_message *m, struc
     }
     buf_append_byte(&f->flags, ')');
     return BASE_OK;
+}
+
+static int fill_flags(struct mdsq_fetch *f, uint32_t flags, struct bytes keywords, struct mdsq_bytes *out,
+                      struct error *err)
+{
+    struct ready *ready = flags <= MDS_FLAGS_ALL && keywords.n == 0 ? &f->ready[flags] : NULL;
+
+    if (ready && ready->n) {
+        *out = query_bytes(bytes_of(ready->text, ready->n));
+        return BASE_OK;
+    }
+    const int rc = format_flags(f, flags, keywords, err);
+
+    *out = query_bytes(buf_bytes(&f->flags));
+    if (rc >= 0 && ready && f->flags.n <= sizeof ready->text) {
+        memcpy(ready->text, f->flags.p, f->flags.n);
+        ready->n = (uint8_t)f->flags.n;
+    }
+    return rc;
 }
 
 static void put_hex(char *out, const uint8_t *p, size_t n)
@@ -243,11 +279,32 @@ static int fill(struct mdsq_fetch *f, struct mdsq_message *out, struct error *er
     out->save_date = m.saved_date;
     if (f->attrs & MDSQ_FETCH_SAVEDATE)
         query_date_format(m.saved_date, 0, out->save_date_text);
-    if (f->attrs & MDSQ_FETCH_FLAGS) {
-        rc = format_flags(f, &m, err);
-        out->flags = query_bytes(buf_bytes(&f->flags));
-    }
+    if (f->attrs & MDSQ_FETCH_FLAGS)
+        rc = fill_flags(f, m.flags, m.keywords, &out->flags, err);
     return rc < 0 ? rc : fill_words(f, &m, out, err);
+}
+
+static int fill_by_sets(struct mdsq_fetch *f, struct mdsq_message *out, struct error *err)
+{
+    out->gone = !query_flags_next(&f->sets, out->uid);
+    if (out->gone)
+        return BASE_OK;
+    f->uid = out->uid;
+    return fill_flags(f, f->sets.flags, bytes_of(f->sets.ids, f->sets.ids_n), &out->flags, err);
+}
+
+/* The first message of a snapshot. */
+static int bind(struct mdsq_fetch *f, uint32_t uid, struct error *err)
+{
+    int rc = f->wants_sets ? query_flags_begin(&f->sets, f->reader->txn, f->folder, uid, err) : 0;
+
+    if (rc == BASE_ERR_CORRUPT) { /* the rows say it, too */
+        f->wants_sets = false;
+        rc = 0;
+    }
+    f->by_sets = rc > 0;
+    f->unbound = rc < 0;
+    return rc;
 }
 
 int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct mdsq_error *err)
@@ -257,6 +314,7 @@ int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct m
     if (fetch->generation != fetch->reader->generation)
         mdsq_fetch_rebind(fetch, fetch->reader);
     fetch->item = 0;
+    fetch->uid = 0;
     while (fetch->it.has_value) {
         const uint32_t uid = fetch->it.current_value;
         const uint32_t seq = query_numberer_seq(&fetch->numberer, uid);
@@ -267,8 +325,10 @@ int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct m
         query_error_init(&e);
         *out = (struct mdsq_message){.uid = uid, .seq = seq};
 
-        const int rc = fill(fetch, out, &e);
+        int rc = fetch->unbound ? bind(fetch, uid, &e) : BASE_OK;
 
+        if (rc >= 0)
+            rc = fetch->by_sets ? fill_by_sets(fetch, out, &e) : fill(fetch, out, &e);
         if (rc >= 0)
             return 1;
         error_context(&e, "message %u", uid);
@@ -277,9 +337,19 @@ int mdsq_fetch_next(struct mdsq_fetch *fetch, struct mdsq_message *out, struct m
     return 0;
 }
 
+/* Where the flags came from sets, the row is looked at only now. */
+static bool has_item(struct mdsq_fetch *f)
+{
+    struct mds_message m;
+
+    if (f->item == 0 && f->uid && f->by_sets && mds_message_get(f->reader->txn, f->folder, f->uid, &m, NULL) >= 0)
+        f->item = m.item;
+    return f->item > 0;
+}
+
 bool mdsq_fetch_section(struct mdsq_fetch *fetch, const struct mdsq_section *section, struct mdsq_bytes *out)
 {
-    if (fetch->item == 0 || fetch->generation != fetch->reader->generation)
+    if (fetch->generation != fetch->reader->generation || !has_item(fetch))
         return false;
     if (fetch->known != section)
         fetch->known_kept = query_section_names_kept(fetch->reader, section);

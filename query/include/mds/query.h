@@ -372,7 +372,7 @@ struct mdsq_message {
     struct mdsq_bytes envelope, bodystructure, body; /* wire-ready, with literals */
     struct mdsq_bytes headers;     /* raw fields, stored line ends */
     bool headers_complete;
-    uint64_t modseq;
+    uint64_t modseq;               /* this, size and save_date: 0 unless asked for, where only MDSQ_FETCH_FLAGS is */
     char email_id[34], thread_id[34]; /* "M" and the item's hash, "T" and the conversation's, in hexadecimal; "" unless MDSQ_FETCH_IDS */
     int64_t save_date;             /* seconds since 1970 */
     char save_date_text[27];       /* as internal_date, in UTC; "" unless MDSQ_FETCH_SAVEDATE */

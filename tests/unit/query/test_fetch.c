@@ -204,3 +204,77 @@ Test(fetch, explain_shows_what_there_is)
     mdsq_view_close(&view);
     fixture_free(&f);
 }
+
+/* What the two say, message by message, with changes in the midst of it; all of the view or every third of it. */
+static void flags_compare(struct fixture *f, const struct mdsq_set *set, uint32_t change_at)
+{
+    struct mdsq_view *view = fixture_view(f, "INBOX");
+    struct mdsq_fetch *sets = NULL, *rows = NULL;
+    struct mdsq_message a, b;
+    uint32_t n = 0;
+
+    cr_assert_eq(mdsq_fetch_new(f->reader, view, set, MDSQ_FETCH_FLAGS, &sets, &e), 0, "%s", e.text);
+    cr_assert_eq(mdsq_fetch_new(f->reader, view, set, MDSQ_FETCH_FLAGS | MDSQ_FETCH_SIZE, &rows, &e), 0, "%s", e.text);
+    for (;; n++) {
+        if (change_at && n == change_at) {
+            for (uint32_t uid = 1; uid <= mdsq_view_count(view); uid += 7)
+                fixture_flag(f, "INBOX", uid, uid % 64);
+            fixture_remove(f, "INBOX", 2 * change_at);
+            cr_assert_eq(mdsq_reader_renew(f->reader, &e), 0);
+        }
+        const int rc = mdsq_fetch_next(sets, &a, &e);
+        cr_assert_eq(mdsq_fetch_next(rows, &b, &e), rc);
+        cr_assert(rc >= 0);
+        if (rc == 0)
+            break;
+        cr_assert(a.uid == b.uid && a.seq == b.seq && a.gone == b.gone, "%u %u", a.uid, b.uid);
+        cr_assert(a.gone || (a.flags.n == b.flags.n && memcmp(a.flags.p, b.flags.p, a.flags.n) == 0), "%u: %.*s, not %.*s",
+                  a.uid, (int)a.flags.n, (const char *)a.flags.p, (int)b.flags.n, (const char *)b.flags.p);
+    }
+    cr_expect_gt(n, 512);
+    mdsq_fetch_free(&sets);
+    mdsq_fetch_free(&rows);
+    mdsq_view_close(&view);
+}
+
+Test(fetch, flags_by_sets_are_those_of_the_rows)
+{
+    struct fixture *f = fixture_new(TEMP_DIR());
+    static const char *const keywords[] = {NULL, "blue", "red blue", "work"};
+
+    for (uint32_t i = 0; i < 1800; i++)
+        fixture_add(f, "INBOX", bytes_str(textf("Subject: %u\n\n", i)),
+                    &(struct filing){.flags = i * 2654435761u >> 13 & 63, .keywords = keywords[i * 40503u >> 7 & 3]});
+    fixture_remove(f, "INBOX", 17);
+    fixture_open(f);
+
+    struct mdsq_view *view = fixture_view(f, "INBOX");
+    struct mdsq_set *thirds = NULL;
+    struct buf text = {0};
+    for (uint32_t uid = 3; uid <= 1800; uid += 3)
+        buf_printf(&text, "%s%u", uid > 3 ? "," : "", uid);
+    cr_assert_eq(mdsq_set_parse(view, (const char *)text.p, text.n, true, &thirds, &e), 0, "%s", e.text);
+    buf_release(&text);
+    flags_compare(f, NULL, 0);
+    flags_compare(f, thirds, 0);
+    flags_compare(f, NULL, 600);
+    flags_compare(f, thirds, 300);
+    for (int i = 0; i < 40; i++) /* more keywords than it keeps sets for */
+        fixture_add(f, "INBOX", bytes_str(textf("Subject: k%d\n\n", i)), &(struct filing){.keywords = textf("key%d", i)});
+    fixture_open(f);
+    flags_compare(f, NULL, 700);
+
+    struct mdsq_fetch *fetch = NULL;
+    struct mdsq_message m;
+    struct mdsq_bytes v;
+    static const struct mdsq_bytes subject[] = {{(const uint8_t *)"SUBJECT", 7}};
+    const struct mdsq_section section = {.kind = MDSQ_SECTION_HEADER_FIELDS, .fields = subject, .fields_n = 1};
+    cr_assert_eq(mdsq_fetch_new(f->reader, view, thirds, MDSQ_FETCH_FLAGS, &fetch, &e), 0, "%s", e.text);
+    cr_assert_eq(mdsq_fetch_next(fetch, &m, &e), 1);
+    cr_assert(mdsq_fetch_section(fetch, &section, &v), "the item is looked for when it is needed");
+    cr_expect(memmem(v.p, v.n, "Subject: 2", 10) != NULL);
+    mdsq_fetch_free(&fetch);
+    mdsq_set_free(&thirds);
+    mdsq_view_close(&view);
+    fixture_free(&f);
+}
