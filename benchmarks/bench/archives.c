@@ -255,12 +255,6 @@ static int visit_all(struct crowd *crowd, struct error *err)
     return running == n && !atomic_load(&crowd->failed) ? 0 : error_set(err, BASE_ERR_IO, 0, "not every archive could be visited");
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 /* Commits of the other process, at any phase of the server's looking, in archives far from each other. */
 static int hear_of_others(const struct crowd *crowd, const struct writer *w, struct found *f, struct error *err)
 {
@@ -285,8 +279,8 @@ static int hear_of_others(const struct crowd *crowd, const struct writer *w, str
         heard_ms[k] = MAX(0.0, (double)(heard - a.durable_us) / 1000);
         durable_ms[k] = a.took_ms;
     }
-    qsort(heard_ms, (size_t)rounds, sizeof *heard_ms, compare_doubles);
-    qsort(durable_ms, (size_t)rounds, sizeof *durable_ms, compare_doubles);
+    qsort(heard_ms, (size_t)rounds, sizeof *heard_ms, bench_compare_doubles);
+    qsort(durable_ms, (size_t)rounds, sizeof *durable_ms, bench_compare_doubles);
     f->heard_p50_ms = heard_ms[rounds / 2];
     f->heard_max_ms = heard_ms[rounds - 1];
     f->durable_p50_ms = durable_ms[rounds / 2];

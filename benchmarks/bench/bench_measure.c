@@ -217,6 +217,12 @@ uint64_t bench_disk_bytes(const char *dir)
     return sum;
 }
 
+int bench_compare_doubles(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
 void bench_remove_tree(const char *dir)
 {
     FTS *tree = open_tree(dir);

@@ -35,6 +35,9 @@ struct bench_tree bench_tree_look(int pid);
 /* Bytes on disk (blocks, not length) of all regular files below dir. */
 uint64_t bench_disk_bytes(const char *dir);
 
+/* Of qsort. */
+int bench_compare_doubles(const void *a, const void *b);
+
 /* Removes dir and what is below it. */
 void bench_remove_tree(const char *dir);
 

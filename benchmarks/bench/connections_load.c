@@ -1,6 +1,8 @@
 /* The clients of connections.c: a crowd that asks nothing, one that asks all the time, and those that come and go. */
 #include "connections_private.h"
 
+#include "bench_measure.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -102,12 +104,6 @@ static void dismiss(struct crowd *crowd)
     g_free(crowd->clients);
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 static int ask_often(struct net_client *c, int rounds, struct latency *out, struct error *err)
 {
     double *ms = g_new0(double, rounds);
@@ -117,7 +113,7 @@ static int ask_often(struct net_client *c, int rounds, struct latency *out, stru
         rc = net_ask(c, FETCH, NULL, err);
         ms[i] = (now_s() - began) * 1000;
     }
-    qsort(ms, (size_t)rounds, sizeof *ms, compare_doubles);
+    qsort(ms, (size_t)rounds, sizeof *ms, bench_compare_doubles);
     *out =
         (struct latency){.p50_ms = ms[rounds / 2], .p99_ms = ms[(size_t)rounds * 99 / 100], .max_ms = ms[rounds - 1]};
     g_free(ms);

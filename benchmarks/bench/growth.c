@@ -1,7 +1,7 @@
 /* growth: see growth.h. */
 #include "growth.h"
 
-#include "bench_measure.h"
+#include "bench_build.h"
 #include "machine.h"
 #include "side.h"
 
@@ -25,12 +25,6 @@ struct row {
     guint64 messages, bytes, store_bytes, peak_bytes;
     double wall_s[REPEATS_MAX], cpu_s[REPEATS_MAX], reading_s[REPEATS_MAX];
 };
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
 
 static int generate(const struct options *o, guint64 messages, char *vault, struct error *err)
 {
@@ -67,27 +61,14 @@ static int read_file(void *arg)
 /* One reading, one build, and the store's own word for how many messages it holds. */
 static int measure_once(const struct options *o, char *mbox, char *store, struct row *row, int at, struct error *err)
 {
-    char *from = g_strconcat("mbox:", mbox, NULL), *jobs = g_strdup_printf("--jobs=%d", o->jobs);
-    char *argv[] = {o->mds,
-                    (char[]){"build"},
-                    (char[]){"--store"},
-                    store,
-                    (char[]){"--archive"},
-                    (char[]){"bench"},
-                    (char[]){"--from"},
-                    from,
-                    (char[]){"--progress"},
-                    (char[]){"none"},
-                    o->jobs > 0 ? jobs : NULL,
-                    NULL};
+    char *from = g_strconcat("mbox:", mbox, NULL);
     struct bench_cost reading, build;
     bench_remove_tree(store);
     sync(); /* the last store's pages are not this build's */
     int rc = bench_run_function(read_file, mbox, &reading, err);
-    rc = rc ? rc : bench_run_program(argv, NULL, &build, err);
-    if (rc == 0 && (reading.status != 0 || build.status > 1))
-        rc = error_set(err, BASE_ERR_IO, 0, "reading %s ended with status %d, mds build with %d", mbox, reading.status,
-                       build.status);
+    rc = rc ? rc : bench_build(o->mds, store, from, o->jobs, &build, err);
+    if (rc == 0 && reading.status != 0)
+        rc = error_set(err, BASE_ERR_IO, 0, "reading %s ended with status %d", mbox, reading.status);
     if (rc == 0) {
         row->reading_s[at] = reading.wall_s;
         row->wall_s[at] = build.wall_s;
@@ -95,35 +76,17 @@ static int measure_once(const struct options *o, char *mbox, char *store, struct
         row->peak_bytes = MAX(row->peak_bytes, build.peak_bytes);
         row->store_bytes = bench_disk_bytes(store);
     }
-    g_free(jobs);
     g_free(from);
     return rc;
 }
 
-/* A build that took in half of the mail must not look fast. */
-static int check_count(const struct options *o, char *store, guint64 messages, struct error *err)
+static int check_count(const struct options *o, const char *store, guint64 messages, struct error *err)
 {
-    char *argv[] = {o->mds,
-                    (char[]){"stat"},
-                    (char[]){"--store"},
-                    store,
-                    (char[]){"--archive"},
-                    (char[]){"bench"},
-                    (char[]){"--json"},
-                    NULL};
-    char *scratch = g_strconcat(store, ".stat", NULL);
-    struct bench_cost cost;
-    int rc = bench_run_program(argv, scratch, &cost, err);
-    json_t *root = rc == 0 ? json_load_file(scratch, 0, NULL) : NULL;
-    const json_t *value = json_object_get(root, "messages");
-    if (rc == 0 && (!json_is_integer(value) || (guint64)json_integer_value(value) != messages))
-        rc = error_set(err, BASE_ERR_CORRUPT, 0,
-                       "the store holds %" G_GINT64_FORMAT " messages, the vault %" G_GUINT64_FORMAT,
-                       (gint64)json_integer_value(value), messages);
-    json_decref(root);
-    unlink(scratch);
-    g_free(scratch);
-    return rc;
+    const gint64 n = bench_stored_messages(o->mds, store);
+    if (n == (gint64)messages)
+        return 0;
+    return error_set(err, BASE_ERR_CORRUPT, 0,
+                     "the store holds %" G_GINT64_FORMAT " messages, the vault %" G_GUINT64_FORMAT, n, messages);
 }
 
 static int measure(const struct options *o, const char *dir, struct row *row, struct error *err)
@@ -151,7 +114,7 @@ static int measure(const struct options *o, const char *dir, struct row *row, st
 
 static double median(double *values, int n)
 {
-    qsort(values, (size_t)n, sizeof *values, compare_doubles);
+    qsort(values, (size_t)n, sizeof *values, bench_compare_doubles);
     return values[n / 2];
 }
 

@@ -19,8 +19,8 @@
  */
 #include "all.h"
 #include "archives.h"
+#include "bench_build.h"
 #include "bench_items.h"
-#include "bench_measure.h"
 #include "clients.h"
 #include "connections.h"
 #include "floor.h"
@@ -64,12 +64,6 @@ struct measured {
     uint64_t store_bytes;
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 /* Medians of each quantity by itself; the peak is the largest of all runs. */
 static struct bench_cost median(const struct series *s)
 {
@@ -83,9 +77,9 @@ static struct bench_cost median(const struct series *s)
         sys[i] = s->runs[i].system_s;
         out.peak_bytes = MAX(out.peak_bytes, s->runs[i].peak_bytes);
     }
-    qsort(wall, (size_t)s->n, sizeof *wall, compare_doubles);
-    qsort(user, (size_t)s->n, sizeof *user, compare_doubles);
-    qsort(sys, (size_t)s->n, sizeof *sys, compare_doubles);
+    qsort(wall, (size_t)s->n, sizeof *wall, bench_compare_doubles);
+    qsort(user, (size_t)s->n, sizeof *user, bench_compare_doubles);
+    qsort(sys, (size_t)s->n, sizeof *sys, bench_compare_doubles);
     out.wall_s = wall[s->n / 2];
     out.user_s = user[s->n / 2];
     out.system_s = sys[s->n / 2];
@@ -113,62 +107,17 @@ static int run_build(const struct options *o, const struct bench_items *items, c
                      struct error *err)
 {
     char *from = g_strdup_printf("%s:%s", items->has_folders ? "maildir++" : "maildir", items->root);
-    char *jobs = g_strdup_printf("%d", o->workers);
-    char *argv[] = {o->mds,
-                    (char[]){"build"},
-                    (char[]){"--store"},
-                    g_strdup(store),
-                    (char[]){"--archive"},
-                    (char[]){"bench"},
-                    (char[]){"--from"},
-                    from,
-                    (char[]){"--jobs"},
-                    jobs,
-                    (char[]){"--progress"},
-                    (char[]){"none"},
-                    NULL};
     struct bench_cost cost;
-    int rc = bench_run_program(argv, NULL, &cost, err);
-    if (rc == 0 && cost.status > 1)
-        rc = error_set(err, BASE_ERR_IO, 0, "%s build ended with status %d", o->mds, cost.status);
+    const int rc = bench_build(o->mds, store, from, o->workers, &cost, err);
     if (rc == 0)
         keep_run(into, cost);
-    g_free(argv[3]);
-    g_free(jobs);
     g_free(from);
     return rc;
 }
 
-/* What stands in the store, by its own account: a build that indexed half of the items must not look fast. -1 unknown.
- */
-static gint64 stored_messages(const struct options *o, const char *store, const char *scratch)
-{
-    char *argv[] = {o->mds,
-                    (char[]){"stat"},
-                    (char[]){"--store"},
-                    g_strdup(store),
-                    (char[]){"--archive"},
-                    (char[]){"bench"},
-                    (char[]){"--json"},
-                    NULL};
-    struct bench_cost cost;
-    gint64 n = -1;
-    if (bench_run_program(argv, scratch, &cost, NULL) == 0 && cost.status == 0) {
-        json_t *root = json_load_file(scratch, 0, NULL);
-        json_t *value = json_object_get(root, "messages");
-        n = json_is_integer(value) ? (gint64)json_integer_value(value) : -1;
-        json_decref(root);
-    }
-    g_free(argv[3]);
-    return n;
-}
-
 static int check_count(const struct options *o, const struct bench_items *items, const char *store, struct error *err)
 {
-    char *scratch = g_build_filename(o->work, "stat.json", NULL);
-    gint64 n = stored_messages(o, store, scratch);
-    unlink(scratch);
-    g_free(scratch);
+    const gint64 n = bench_stored_messages(o->mds, store);
     if (n < 0)
         fputs("mds-bench: mds stat --json gives no \"messages\": the number of items built is not checked\n", stderr);
     else if (n != (gint64)items->count)

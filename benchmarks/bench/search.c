@@ -53,13 +53,6 @@ struct bench {
     json_t *rows;
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-
-    return (*x > *y) - (*x < *y);
-}
-
 /* Of this process: on a machine with other work, what an answer would take without it. */
 static double cpu_ms(void)
 {
@@ -130,8 +123,8 @@ static bool measure(struct bench *b, const char *name, const struct mdsq_key *ke
         ms[i] = (double)(g_get_monotonic_time() - begun) / 1000;
         cpu[i] = cpu_ms() - cpu_begun;
     }
-    qsort(ms, (size_t)n, sizeof *ms, compare_doubles);
-    qsort(cpu, (size_t)n, sizeof *cpu, compare_doubles);
+    qsort(ms, (size_t)n, sizeof *ms, bench_compare_doubles);
+    qsort(cpu, (size_t)n, sizeof *cpu, bench_compare_doubles);
 
     const double median = ms[n / 2], p99 = ms[(n * 99 + 99) / 100 - 1];
 

@@ -1,7 +1,7 @@
 /* side: what all have in common, and this project's own. */
 #include "side.h"
 
-#include "bench_measure.h"
+#include "bench_build.h"
 #include "certificate.h"
 #include "machine.h"
 #include "mds/query.h"
@@ -16,28 +16,12 @@
 
 int side_mds_build(const struct side_place *place, char *store, struct side *side, struct error *err)
 {
-    char jobs[24];
-    g_snprintf(jobs, sizeof jobs, "--jobs=%d", place->jobs);
     char *from = g_strdup_printf("%s:%s", place->has_folders ? "maildir++" : "maildir", place->vault);
-    char *argv[] = {place->mds,
-                    (char[]){"build"},
-                    (char[]){"--store"},
-                    store,
-                    (char[]){"--archive"},
-                    (char[]){"bench"},
-                    (char[]){"--from"},
-                    from,
-                    (char[]){"--progress"},
-                    (char[]){"none"},
-                    place->jobs > 0 ? jobs : NULL,
-                    NULL};
     struct bench_cost cost;
     struct mdsq_store *open = NULL;
     struct mdsq_error why = {0};
-    int rc = bench_run_program(argv, NULL, &cost, err);
+    const int rc = bench_build(place->mds, store, from, place->jobs, &cost, err);
     g_free(from);
-    if (rc == 0 && cost.status > 1)
-        rc = error_set(err, BASE_ERR_IO, 0, "mds build ended with status %d", cost.status);
     if (rc != 0)
         return rc;
     side->prepared_s = cost.wall_s;

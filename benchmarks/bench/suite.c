@@ -25,12 +25,6 @@ static struct suite_cell *cell_of(const struct suite *s, unsigned row, unsigned 
     return &s->cells[(size_t)row * s->n_sides + side];
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 double suite_quantile(const double *sorted, unsigned n, double p)
 {
     return n == 0 ? 0 : sorted[MIN((unsigned)(p * n), n - 1)];
@@ -227,7 +221,7 @@ static int measure_floor(struct suite *s, unsigned r, struct error *err)
     if (!row->floor || first->note || first->bytes == 0 || row->messages == 0)
         return 0;
     const int rc = floor_socket_measure(s->work, row->messages, first->bytes, repeats, ms, err);
-    qsort(ms, repeats, sizeof *ms, compare_doubles);
+    qsort(ms, repeats, sizeof *ms, bench_compare_doubles);
     if (rc == 0)
         s->floor_ms[r] = ms[repeats / 2];
     return rc;
@@ -310,7 +304,7 @@ static int measure_row(struct run *run, unsigned r, struct error *err)
     for (unsigned k = 0; k < s->n_sides; k++) {
         struct suite_cell *cell = cell_of(s, r, k);
         if (cell->n > 0)
-            qsort(cell->ms, cell->n, sizeof *cell->ms, compare_doubles);
+            qsort(cell->ms, cell->n, sizeof *cell->ms, bench_compare_doubles);
     }
     judge(s, r);
     const int rc = measure_floor(s, r, err);
