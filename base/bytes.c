@@ -26,17 +26,12 @@ int bytes_compare(struct bytes a, struct bytes b)
     return (a.n > b.n) - (a.n < b.n);
 }
 
-static inline uint8_t ascii_lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
-
 bool bytes_equal_nocase(struct bytes a, struct bytes b)
 {
     if (a.n != b.n)
         return false;
     for (size_t i = 0; i < a.n; i++) {
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+        if (bytes_lower(a.p[i]) != bytes_lower(b.p[i]))
             return false;
     }
     return true;

@@ -43,22 +43,6 @@ static uint16_t get16(const uint8_t *p)
     return v;
 }
 
-static uint32_t get32(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static bool read_at(int fd, uint64_t off, uint8_t *to, size_t n)
 {
     while (n) {
@@ -81,15 +65,15 @@ static bool meta_read(int fd, uint64_t off, struct meta *out)
     uint8_t p[PAGE_HEAD + 24 + 2 * DB_BYTES + 16];
     const uint8_t *m = p + PAGE_HEAD;
 
-    if (!read_at(fd, off, p, sizeof p) || !(get16(p + 10) & PAGE_META) || get32(m) != LMDB_MAGIC ||
-        get32(m + 4) != LMDB_VERSION)
+    if (!read_at(fd, off, p, sizeof p) || !(get16(p + 10) & PAGE_META) || native_u32(m) != LMDB_MAGIC ||
+        native_u32(m + 4) != LMDB_VERSION)
         return false;
     *out = (struct meta){
-        .page_bytes = get32(m + 24),
-        .free_root = get64(m + 24 + 40),
-        .main_root = get64(m + 24 + DB_BYTES + 40),
-        .last_page = get64(m + 24 + 2 * DB_BYTES),
-        .txnid = get64(m + 24 + 2 * DB_BYTES + 8),
+        .page_bytes = native_u32(m + 24),
+        .free_root = native_u64(m + 24 + 40),
+        .main_root = native_u64(m + 24 + DB_BYTES + 40),
+        .last_page = native_u64(m + 24 + 2 * DB_BYTES),
+        .txnid = native_u64(m + 24 + 2 * DB_BYTES + 8),
     };
     return out->page_bytes >= 512 && out->page_bytes <= 65536 && !(out->page_bytes & (out->page_bytes - 1));
 }
@@ -106,12 +90,12 @@ struct free_walk {
 
 static bool free_list_count(struct free_walk *w, const uint8_t *ids, size_t n)
 {
-    if (n < 8 || get64(ids) > n / 8 - 1)
+    if (n < 8 || native_u64(ids) > n / 8 - 1)
         return false;
-    const uint64_t count = get64(ids);
+    const uint64_t count = native_u64(ids);
 
     for (uint64_t i = 1; i <= count; i++)
-        w->found += get64(ids + 8 * i) >= w->from && get64(ids + 8 * i) <= w->file->meta.last_page;
+        w->found += native_u64(ids + 8 * i) >= w->from && native_u64(ids + 8 * i) <= w->file->meta.last_page;
     return true;
 }
 
@@ -126,7 +110,7 @@ static bool free_leaf_node(struct free_walk *w, const uint8_t *node, size_t room
         return at + n <= room && free_list_count(w, node + at, n);
     if (at + 8 > room || n > w->file->bytes)
         return false;
-    const uint64_t page = get64(node + at);
+    const uint64_t page = native_u64(node + at);
     uint8_t *data = malloc(n);
 
     ASSERT(data);

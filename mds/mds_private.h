@@ -57,6 +57,22 @@ enum table {
 
 extern const char *const table_names[TABLE_COUNT];
 
+/* Numbers of the machine's own byte order, from anywhere. */
+static inline uint32_t native_u32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint64_t native_u64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 #define KEY_MAX       511u   /* LMDB's limit, compiled in */
 #define SEAL_BYTES    4u     /* head of every value */
 #define PACK_BYTES    16368u /* four pages less one page header */

@@ -42,30 +42,14 @@ static void term_copy(uint8_t *to, const uint8_t *from, size_t n)
     }
 }
 
-static uint64_t load8(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint32_t load4(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static bool terms_equal(const uint8_t *a, const uint8_t *b, size_t n)
 {
     if (n > 16)
         return memcmp(a, b, n) == 0;
     if (n >= 8)
-        return load8(a) == load8(b) && load8(a + n - 8) == load8(b + n - 8);
+        return native_u64(a) == native_u64(b) && native_u64(a + n - 8) == native_u64(b + n - 8);
     if (n >= 4)
-        return load4(a) == load4(b) && load4(a + n - 4) == load4(b + n - 4);
+        return native_u32(a) == native_u32(b) && native_u32(a + n - 4) == native_u32(b + n - 4);
     for (size_t i = 0; i < n; i++) {
         if (a[i] != b[i])
             return false;

@@ -14,7 +14,7 @@ void *pages_new(size_t bytes)
 {
     const bool huge = bytes >= HUGE_PAGE;
     const size_t unit = huge ? HUGE_PAGE : LINE;
-    void *p = aligned_alloc(unit, (bytes / unit + 1) * unit);
+    void *p = aligned_alloc(unit, bytes ? (bytes + unit - 1) / unit * unit : unit);
 
     ASSERT(p);
     if (huge)
@@ -29,17 +29,6 @@ static size_t block_bytes(uint32_t i)
     return i < doublings ? FIRST_BLOCK << i : HUGE_PAGE;
 }
 
-static void *block_new(uint32_t i)
-{
-    const size_t bytes = block_bytes(i);
-    void *p = aligned_alloc(bytes < HUGE_PAGE ? LINE : HUGE_PAGE, bytes);
-
-    ASSERT(p);
-    if (bytes == HUGE_PAGE)
-        (void)madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
-}
-
 void log_turn(struct batch_log *l)
 {
     if (l->in == l->blocks_n) {
@@ -48,7 +37,7 @@ void log_turn(struct batch_log *l)
             l->blocks = realloc(l->blocks, l->blocks_cap * sizeof *l->blocks);
             ASSERT(l->blocks);
         }
-        l->blocks[l->blocks_n] = block_new(l->blocks_n);
+        l->blocks[l->blocks_n] = pages_new(block_bytes(l->blocks_n));
         l->blocks_n++;
     }
     l->at = l->blocks[l->in];

@@ -67,15 +67,10 @@ void mime_trace_free(struct mime_trace **t)
     *t = NULL;
 }
 
-static uint8_t lower_of(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
-
 static bool matches(const char *pattern, struct bytes name)
 {
     size_t i = 0;
-    while (i < name.n && pattern[i] && (uint8_t)pattern[i] == lower_of(name.p[i]))
+    while (i < name.n && pattern[i] && (uint8_t)pattern[i] == bytes_lower(name.p[i]))
         i++;
     return (pattern[i] == '*' && pattern[i + 1] == 0) || (i == name.n && pattern[i] == 0);
 }
@@ -91,7 +86,7 @@ static bool has_by_first(const struct mime_trace *t, uint8_t first, struct bytes
 
 bool mime_trace_has(const struct mime_trace *t, struct bytes name)
 {
-    return (name.n && has_by_first(t, lower_of(name.p[0]), name)) || has_by_first(t, '*', name);
+    return (name.n && has_by_first(t, bytes_lower(name.p[0]), name)) || has_by_first(t, '*', name);
 }
 
 struct bytes mime_trace_text(const struct mime_trace *t)

@@ -45,9 +45,7 @@ void query_fields_subset(struct bytes block, const struct mdsq_bytes *names, siz
 static bool is_kept(struct bytes name, const char *const *kept)
 {
     for (; *kept; kept++) {
-        const struct bytes other = bytes_str(*kept);
-
-        if (other.n == name.n && bytes_equal_nocase(name, other))
+        if (bytes_equal_nocase(name, bytes_str(*kept)))
             return true;
     }
     return false;

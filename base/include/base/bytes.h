@@ -45,6 +45,12 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
 /* Lexicographic by unsigned byte, a prefix sorts first: LMDB's own key order. */
 int bytes_compare(struct bytes a, struct bytes b);
 
+/* An ASCII capital as its small letter, all else as it is. */
+static inline uint8_t bytes_lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+}
+
 /* ASCII case-insensitive equality (header field names, IMAP atoms). */
 bool bytes_equal_nocase(struct bytes a, struct bytes b);
 
