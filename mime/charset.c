@@ -16,8 +16,6 @@
 #include <errno.h>
 #include <glib.h>
 
-#define NAME_MAX_BYTES 40
-
 enum charset_kind { CHARSET_GUESS, CHARSET_UTF8, CHARSET_WINDOWS_1252, CHARSET_ICONV, CHARSET_UNKNOWN };
 
 struct charset_alias {
@@ -86,9 +84,9 @@ static void put_char(struct buf *out, uint32_t c)
 }
 
 /* Lower-cased copy in name[]; false if it is no name for iconv. */
-static bool name_copy(struct bytes in, char name[NAME_MAX_BYTES + 1])
+static bool name_copy(struct bytes in, char name[MIME_CHARSET_NAME_BYTES + 1])
 {
-    if (in.n > NAME_MAX_BYTES)
+    if (in.n > MIME_CHARSET_NAME_BYTES)
         return false;
     for (size_t i = 0; i < in.n; i++) {
         const uint8_t c = in.p[i];
@@ -100,7 +98,7 @@ static bool name_copy(struct bytes in, char name[NAME_MAX_BYTES + 1])
     return true;
 }
 
-static enum charset_kind charset_of(struct bytes in, char name[NAME_MAX_BYTES + 1])
+static enum charset_kind charset_of(struct bytes in, char name[MIME_CHARSET_NAME_BYTES + 1])
 {
     if (!name_copy(mime_trim(in), name))
         return CHARSET_UNKNOWN;
@@ -108,7 +106,7 @@ static enum charset_kind charset_of(struct bytes in, char name[NAME_MAX_BYTES + 
         if (strcmp(aliases[i].name, name) != 0)
             continue;
         if (aliases[i].iconv_name)
-            g_strlcpy(name, aliases[i].iconv_name, NAME_MAX_BYTES + 1);
+            g_strlcpy(name, aliases[i].iconv_name, MIME_CHARSET_NAME_BYTES + 1);
         return aliases[i].kind;
     }
     return CHARSET_ICONV;
@@ -116,14 +114,14 @@ static enum charset_kind charset_of(struct bytes in, char name[NAME_MAX_BYTES + 
 
 bool mime_charset_is_known(struct bytes in)
 {
-    char name[NAME_MAX_BYTES + 1];
+    char name[MIME_CHARSET_NAME_BYTES + 1];
     const enum charset_kind kind = charset_of(in, name);
     if (kind != CHARSET_ICONV)
         return kind != CHARSET_UNKNOWN;
-    GIConv cd = g_iconv_open("UTF-8", name);
-    if (cd == (GIConv)-1)
+    const GIConv cd = mime_converter_take(name);
+    if (cd == MIME_NO_CONVERTER)
         return false;
-    g_iconv_close(cd);
+    mime_converter_give(name, cd);
     return true;
 }
 
@@ -205,20 +203,26 @@ static void decode_iconv(GIConv cd, struct bytes in, struct buf *out)
         p++;
         left--;
     }
+    /* A last letter that waits for a combining one (windows-1255, windows-1258, BIG5-HKSCS). */
+    const size_t room = 64;
+    char *q = (char *)buf_reserve(out, room);
+    size_t free_bytes = room;
+    (void)g_iconv(cd, NULL, NULL, &q, &free_bytes);
+    out->n += room - free_bytes;
 }
 
 void mime_charset_decode(struct bytes in, struct bytes charset, struct buf *out)
 {
-    char name[NAME_MAX_BYTES + 1];
+    char name[MIME_CHARSET_NAME_BYTES + 1];
     enum charset_kind kind = charset_of(charset, name);
-    GIConv cd = (GIConv)-1;
+    GIConv cd = MIME_NO_CONVERTER;
     if (kind == CHARSET_ICONV) {
-        cd = g_iconv_open("UTF-8", name);
-        kind = cd == (GIConv)-1 ? CHARSET_UNKNOWN : CHARSET_ICONV;
+        cd = mime_converter_take(name);
+        kind = cd == MIME_NO_CONVERTER ? CHARSET_UNKNOWN : CHARSET_ICONV;
     }
     if (kind == CHARSET_ICONV) {
         decode_iconv(cd, in, out);
-        g_iconv_close(cd);
+        mime_converter_give(name, cd);
         return;
     }
     if (is_ascii(in) || (kind != CHARSET_WINDOWS_1252 && is_utf8(in)))

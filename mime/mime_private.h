@@ -18,6 +18,8 @@
 #include "mime/mime.h"
 #include "mime/parts.h"
 
+#include <glib.h>
+
 /* Fields that the room reads itself; the order is that of the ENVELOPE, then of body fields. */
 enum mime_field {
     FIELD_DATE,
@@ -204,6 +206,12 @@ int mime_hex_value(uint8_t c); /* -1 if it is no hex digit */
 uint64_t mime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crlf);
 uint64_t mime_gmime_decoded_len(struct bytes body, uint8_t encoding, uint64_t body_crlf);
 bool mime_base64_is_clean(struct bytes body);
+/* converters.c: to UTF-8, from a charset that iconv knows by name; MIME_NO_CONVERTER if it knows none. Taken, used, given back. */
+#define MIME_CHARSET_NAME_BYTES 40
+#define MIME_NO_CONVERTER ((GIConv)-1)
+GIConv mime_converter_take(const char *name);
+void mime_converter_give(const char *name, GIConv cd);
+
 /* charset.c */
 bool mime_charset_is_known(struct bytes name);
 void mime_charset_decode(struct bytes in, struct bytes charset, struct buf *out);

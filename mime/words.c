@@ -14,7 +14,7 @@
 
 /* ---- kinds of characters ---- */
 
-#define WORDS_VERSION 2u /* of the table and of the cutting: part of the fingerprint */
+#define WORDS_VERSION 3u /* of the table and of the cutting: part of the fingerprint */
 
 /* From each code point to before the next. Casemapped text holds no composed or compatibility characters, so they are
  * treated in bulk; marks go with the letters that they stand on. */

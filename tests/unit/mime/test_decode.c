@@ -166,3 +166,48 @@ Test(decode, crlf_conversion_in_any_pieces)
     buf_release(&whole);
     buf_release(&pieces);
 }
+
+static void expect_text(const char *body, const char *charset, const char *text)
+{
+    struct buf out = {0};
+    mime_decode_text(bytes_str(body), MIME_ENCODING_BINARY, charset, &out);
+    cr_expect_str_eq(unit_text(buf_bytes(&out)), text, "%s: %s", charset, unit_text(buf_bytes(&out)));
+    buf_release(&out);
+}
+
+/* Converters are kept: one that ended in a shift state begins the next text in the initial one. */
+Test(decode, no_text_begins_in_the_state_of_the_one_before)
+{
+    for (int i = 0; i < 3; i++) {
+        expect_text("\x1b$B$3", "iso-2022-jp", "\\xe3\\x81\\x93");
+        expect_text("$3", "iso-2022-jp", "$3");
+        expect_text("+AGE", "utf-7", "a");
+        expect_text("AGE", "utf-7", "AGE");
+    }
+}
+
+/* More charsets than converters are kept for, and again. */
+Test(decode, charsets_come_and_go)
+{
+    char name[24];
+    for (int round = 0; round < 3; round++) {
+        for (int page = 1250; page <= 1258; page++) {
+            snprintf(name, sizeof name, "windows-%d", page);
+            expect_text("a\xe4", name,
+                        page == 1251   ? "a\\xd0\\xb4"
+                        : page == 1253 ? "a\\xce\\xb4"
+                        : page == 1255 ? "a\\xd7\\x94"
+                        : page == 1256 ? "a\\xd9\\x86"
+                                       : "a\\xc3\\xa4");
+        }
+        for (int part = 2; part <= 16; part++) {
+            snprintf(name, sizeof name, "iso-8859-%d", part);
+            expect_text("ab", name, "ab");
+        }
+        for (int page = 10; page < 70; page++) {
+            snprintf(name, sizeof name, "ibm8%d", page);
+            expect_text("ab", name, "ab");
+        }
+        expect_text("ab\xff", "no-such-charset", "ab\\xef\\xbf\\xbd");
+    }
+}
