@@ -6,12 +6,14 @@
  *
  *     control   struct worker_line[W], struct slot_control[S+1]     all may write
  *     tasks     TASK_AREA_BYTES a slot                                parent writes, workers read (mprotect)
- *     results   AREA_BYTES a slot: struct entry[64], then records     the worker that holds the slot writes
- *     jumbo     JUMBO_BYTES: one record that fits no slot
- *     claims    8 bytes a cell: hashes of items in flight              all may write
+ *     claims    8 bytes a cell: hashes of items in flight             all may write
+ *     results   AREA_BYTES a slot: struct entry[64], then records     the worker that holds the slot writes (pwrite)
+ *     jumbo     JUMBO_BYTES: one record that fits no slot             likewise
  *
- * Slot S is the writer's own, for ingest_redo. Workers reach the result area of the slot they hold and no other: a wild
- * write costs at most the slot's own results, which the writer checks (entry.check, mime_record_decode).
+ * Slot S is the writer's own, for ingest_redo. Workers have neither results nor jumbo in their memory: they collect a
+ * slot's results in a private batch of the same layout and write it to the region's descriptor. So a wild write
+ * costs at most what the slot has not sent yet, which the writer checks (entry.check, mime_record_decode), and no page
+ * table changes while slots come and go.
  *
  * A slot goes out in rounds: mostly one, of all its tasks; more if their records do not fit at once, or one of them
  * came back damaged.
@@ -23,10 +25,11 @@
  * loses nothing but a wake-up, which the nursery repeats for each death.
  *
  * Memory, 2 workers, 32 + 1 slots, as the sum of RssAnon and RssShmem over parent, nursery and workers. A shared page
- * counts in each process that touched it: parent and workers, W + 1 times.
+ * counts in each process that touched it: parent and workers, W + 1 times, unless said otherwise.
  *
- *     results   33 x 384 KiB kept x 3                            37 MiB  (a batch of list mail takes 200 KiB: 20 MiB)
- *               33 x 1 MiB x 3 if every slot is full at once     99 MiB
+ *     results   33 x 384 KiB kept, mapped by the parent alone    12 MiB  (a batch of list mail takes 200 KiB: 7 MiB)
+ *               33 x 1 MiB if every slot is full at once         33 MiB
+ *     batches   2 x 1 MiB, private to the workers                 2 MiB
  *     tasks     33 x 64 KiB x 3                                   6 MiB
  *     claims    128 KiB x 3                                       0.4 MiB
  *     tags      33 x 320 KiB, private to the parent              10 MiB
@@ -121,6 +124,7 @@ struct slot_control {
     uint32_t why;                      /* enum slot_why */
     uint32_t first, end;               /* tasks of the present round; the result area holds entries from `first` on */
     uint32_t jumbo;                    /* a round of one task, whose record goes into the jumbo area */
+    uint32_t used;                     /* bytes of the result area up to the record of entry done - 1, if done > first */
     _Atomic uint64_t seq;              /* submission order; workers take the lowest */
     uint8_t mode[INGEST_BATCH_ITEMS];  /* enum item_mode */
     uint8_t tries[INGEST_BATCH_ITEMS]; /* deaths in this mode */
@@ -152,6 +156,7 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 80, "no padding");
 
 struct region {
+    int fd; /* of the whole, a memfd: byte i of it is base[i] */
     uint8_t *base;
     size_t bytes;
     uint32_t slots, workers; /* slots without the writer's own */
@@ -173,6 +178,8 @@ static inline struct entry *region_entries(const struct region *r, uint32_t slot
     return (struct entry *)(void *)(r->results + slot * AREA_BYTES);
 }
 #define AREA_RECORDS (sizeof(struct entry) * INGEST_BATCH_ITEMS) /* where records begin in a result area */
+/* Takes results and jumbo out of the calling process (a worker), which writes them by `fd` from then on. */
+int ingest_region_unmap_results(const struct region *r);
 /* Gives the pages of [off, end) of a shared area back to the system, whoever has mapped them. */
 void ingest_region_drop(uint8_t *area, size_t off, size_t end);
 uint64_t ingest_entry_check(const struct entry *e, struct bytes record);
@@ -208,6 +215,8 @@ _Noreturn void ingest_worker_main(const struct crew *crew, uint32_t index);
 /* Takes the right to write from the calling process (a worker). */
 void ingest_known_seal(const struct ingest_known *k);
 
+/* For tests, in a worker: the records of its slot that it has not sent yet. */
+uint8_t *ingest_worker_unsent(size_t *n);
 /* For tests. */
 pid_t ingest_nursery_pid(const struct ingest *ing);
 pid_t ingest_worker_pid(const struct ingest *ing, uint32_t index); /* 0 while it is replaced */

@@ -162,7 +162,7 @@ static int tick_ms(const struct crew *crew)
 
 _Noreturn void ingest_nursery_main(const struct crew *crew)
 {
-    const int keep[] = {crew->work_fd, crew->done_fd, crew->parent_fd, crew->life_fd};
+    const int keep[] = {crew->work_fd, crew->done_fd, crew->parent_fd, crew->life_fd, crew->region.fd};
     system_name("mds-nursery");
     system_reset_signals();
     system_close_foreign(keep, sizeof keep / sizeof keep[0]);

@@ -8,14 +8,25 @@
 
 #include "system.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define AHEAD_ITEMS       14u /* of a slot opened before their turn, so that the disk works while we parse */
 #define CHECK_EVERY_ITEMS 4096u
-#define BIG_ITEM_BYTES    ((uint64_t)4 << 20) /* after one of these the heap is looked at */
+#define BIG_ITEM_BYTES    ((uint64_t)4 << 20)       /* after one of these the heap is looked at */
+#define UNSENT_NS         ((uint64_t)100 * 1000000) /* a death does not cost much more work than this of other items */
+
+/* What the slot at work has not sent yet. Static, as tests reach it from a parser. Layout: that of the result area. */
+static struct {
+    uint8_t *area;       /* AREA_BYTES */
+    size_t from, used;   /* records at [from, used) are not sent, nor are */
+    uint32_t first, end; /* entries [first, end) */
+    uint64_t since_ns;   /* begun before or with the first of them */
+} batch;
 
 struct worker {
     /* permanent */
@@ -198,49 +209,91 @@ static void do_item(struct worker *w, struct item_job *job, struct entry *e)
     vault_item_close(&body);
 }
 
-/* Where the next record begins; past the end of the area if the entry before it makes no sense (the writer will see
- * that). */
-static size_t area_used(const struct region *r, uint32_t slot, uint32_t k, uint32_t first)
+uint8_t *ingest_worker_unsent(size_t *n)
 {
-    if (k == first)
-        return AREA_RECORDS;
-    const struct entry *before = &region_entries(r, slot)[k - 1];
-    if (before->off < AREA_RECORDS || before->off > AREA_BYTES || before->len > AREA_BYTES - before->off)
-        return AREA_BYTES;
-    return (size_t)(before->off + before->len);
+    *n = batch.used - batch.from;
+    return batch.area + batch.from;
 }
 
-static enum slot_why store(struct worker *w, uint32_t slot, uint32_t k, struct entry *e, struct bytes record)
+/* Task k of the slot is the first of this batch. */
+static void batch_begin(const struct slot_control *c, uint32_t k)
+{
+    bool is_sane = c->used >= AREA_RECORDS && c->used <= AREA_BYTES;
+    /* Without sense, the area counts as full: the writer sees what is there. */
+    batch.used = k == c->first ? AREA_RECORDS : is_sane ? c->used : AREA_BYTES;
+    batch.from = batch.used;
+    batch.first = batch.end = k;
+    batch.since_ns = system_now_ns();
+}
+
+static void send_bytes(const struct region *r, const uint8_t *to, struct bytes from)
+{
+    while (from.n) {
+        ssize_t n = pwrite(r->fd, from.p, from.n, to - r->base);
+        if (n < 0 && errno == EINTR)
+            continue;
+        /* No memory for the pages: as if they could not be touched. The nursery says what an end costs. */
+        ASSERT(n > 0);
+        to += n;
+        from = bytes_slice(from, (size_t)n, SIZE_MAX);
+    }
+}
+
+/* Gives the batch to the slot: from now on its entries outlive this process. */
+static void batch_send(struct worker *w, uint32_t slot)
 {
     const struct region *r = w->region;
-    const struct slot_control *c = &r->slot[slot];
-    size_t used = area_used(r, slot, k, c->first);
-    uint8_t *to = r->results + slot * AREA_BYTES;
-    e->off = used;
+    struct slot_control *c = &r->slot[slot];
+    const size_t entry = sizeof(struct entry);
+    if (batch.first == batch.end)
+        return;
+    uint8_t *area = r->results + slot * AREA_BYTES;
+    send_bytes(r, area + batch.from, bytes_of(batch.area + batch.from, batch.used - batch.from));
+    send_bytes(r, area + batch.first * entry,
+               bytes_of(batch.area + batch.first * entry, (batch.end - batch.first) * entry));
+    c->used = (uint32_t)batch.used;
+    /* release: whoever reads done sees the entries before it, also after our death */
+    atomic_store_explicit(&c->done, batch.end, memory_order_release);
+    atomic_fetch_add_explicit(&w->line->items, batch.end - batch.first, memory_order_relaxed);
+    batch_begin(c, batch.end);
+}
+
+static enum slot_why store(struct worker *w, uint32_t slot, struct entry *e, struct bytes record)
+{
+    const struct slot_control *c = &w->region->slot[slot];
+    const uint32_t k = batch.end;
+    e->off = batch.used;
     if (c->jumbo) {
         ASSERT(record.n <= JUMBO_BYTES);
-        to = r->jumbo;
         e->off = 0;
         e->jumbo = 1;
-    } else if (record.n > AREA_BYTES - used) {
+    } else if (record.n > AREA_BYTES - batch.used) {
         return k == c->first ? WHY_JUMBO : WHY_FULL;
     }
     e->len = record.n;
     e->check = ingest_entry_check(e, record);
-    if (record.n)
-        memcpy(to + e->off, record.p, record.n);
-    region_entries(r, slot)[k] = *e;
+    if (c->jumbo) {
+        send_bytes(w->region, w->region->jumbo, record);
+    } else if (record.n) {
+        memcpy(batch.area + e->off, record.p, record.n);
+        batch.used += record.n;
+    }
+    memcpy(batch.area + k * sizeof *e, e, sizeof *e);
+    batch.end++;
     return WHY_NOTHING;
 }
 
 /* From here on the nursery counts the time of task k, and blames it for our death. */
 static void begin_item(struct worker *w, uint32_t slot, uint32_t k)
 {
+    const uint64_t now_ns = system_now_ns();
+    if (now_ns - batch.since_ns > UNSENT_NS)
+        batch_send(w, slot);
     atomic_store_explicit(&w->line->at, slot << 8 | k, memory_order_relaxed);
     atomic_store_explicit(&w->line->is_parsing, 0, memory_order_relaxed);
     atomic_store_explicit(&w->line->limit_ms, w->crew->settings.item_ms, memory_order_relaxed);
     /* release: a nursery that sees this start sees the item and limit that go with it */
-    atomic_store_explicit(&w->line->start_ns, system_now_ns(), memory_order_release);
+    atomic_store_explicit(&w->line->start_ns, now_ns, memory_order_release);
 }
 
 /* Opens what comes behind task k. What cannot be opened is found so again in its turn; what is filtered is read as it
@@ -285,7 +338,9 @@ static void do_slot(struct worker *w, uint32_t slot)
     ASSERT(end <= INGEST_BATCH_ITEMS);
     w->ahead_next = 0;
     /* relaxed: the claim acquired the slot */
-    for (uint32_t k = atomic_load_explicit(&c->done, memory_order_relaxed); k < end && why == WHY_NOTHING; k++) {
+    uint32_t k = atomic_load_explicit(&c->done, memory_order_relaxed);
+    batch_begin(c, k);
+    for (; k < end && why == WHY_NOTHING; k++) {
         struct item_job job = {
             .task = &tasks[k],
             .container = {text + tasks[k].container_off, tasks[k].container_n},
@@ -302,13 +357,9 @@ static void do_slot(struct worker *w, uint32_t slot)
             do_item(w, &job, &e);
             w->items++;
         }
-        why = store(w, slot, k, &e, job.record);
-        if (why == WHY_NOTHING) {
-            /* release: whoever reads done sees the entries before it, also after our death */
-            atomic_store_explicit(&c->done, k + 1, memory_order_release);
-            atomic_fetch_add_explicit(&w->line->items, 1, memory_order_relaxed);
-        }
+        why = store(w, slot, &e, job.record);
     }
+    batch_send(w, slot);
     atomic_store_explicit(&w->line->start_ns, 0, memory_order_release);
     close_ahead(w);
     c->why = why;
@@ -341,13 +392,6 @@ static int64_t claim(const struct region *r, uint32_t me)
     }
 }
 
-static void open_slot(const struct region *r, uint32_t slot, int protection)
-{
-    ASSERT(mprotect(r->results + slot * AREA_BYTES, AREA_BYTES, protection) == 0);
-    if (r->slot[slot].jumbo)
-        ASSERT(mprotect(r->jumbo, JUMBO_BYTES, protection) == 0);
-}
-
 /* GMime 3.2.13 leaks a little for some addresses and encoded words: a process that has grown is replaced between slots.
  */
 static void look_at_heap(struct worker *w)
@@ -371,7 +415,7 @@ static void look_at_heap(struct worker *w)
 static void enter_sandbox(const struct crew *crew, uint32_t index)
 {
     const struct region *r = &crew->region;
-    const int keep[] = {crew->work_fd, crew->done_fd};
+    const int keep[] = {crew->work_fd, crew->done_fd, r->fd};
     char name[16];
     snprintf(name, sizeof name, "mds-parse-%u", index);
     system_name(name);
@@ -382,9 +426,8 @@ static void enter_sandbox(const struct crew *crew, uint32_t index)
     system_no_core();
     if (crew->settings.io_idle)
         system_idle_priority();
-    size_t results = (r->slots + 1) * AREA_BYTES + JUMBO_BYTES;
     ASSERT(mprotect(r->tasks, (r->slots + 1) * TASK_AREA_BYTES, PROT_READ) == 0);
-    ASSERT(mprotect(r->results, results, PROT_NONE) == 0);
+    ASSERT(ingest_region_unmap_results(r) == 0);
     if (crew->settings.known)
         ingest_known_seal(crew->settings.known);
     system_limit_data(crew->settings.worker_bytes);
@@ -399,6 +442,8 @@ _Noreturn void ingest_worker_main(const struct crew *crew, uint32_t index)
         .line = &crew->region.worker[index],
         .parser = mime_parser_new(&crew->settings.mime),
     };
+    batch.area = malloc(AREA_BYTES);
+    ASSERT(batch.area);
     w.born_private_bytes = system_private_bytes();
     for (;;) {
         system_wait(crew->work_fd);
@@ -406,9 +451,7 @@ _Noreturn void ingest_worker_main(const struct crew *crew, uint32_t index)
         if (slot < 0)
             continue;
         struct slot_control *c = &w.region->slot[slot];
-        open_slot(w.region, (uint32_t)slot, PROT_READ | PROT_WRITE);
         do_slot(&w, (uint32_t)slot);
-        open_slot(w.region, (uint32_t)slot, PROT_NONE);
         /* release: entries, records and `why` before it */
         atomic_store_explicit(&c->state, SLOT_RETURNED, memory_order_release);
         system_post(crew->done_fd);
