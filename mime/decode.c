@@ -124,12 +124,16 @@ bool mime_base64_is_clean(struct bytes v)
     return pads < 3 && digits + c.lf + c.cr + blanks == v.n && (digits + pads) % 4 == 0;
 }
 
+/* The value + 1; 0: no digit. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
 int mime_hex_value(uint8_t c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    const uint8_t l = c | 0x20;
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+    return hex_digits[c] - 1;
 }
 
 /* Length of a soft line break that begins at i (a "="), or 0. */
@@ -167,19 +171,22 @@ static void qp_decode(struct bytes v, struct sink *s)
 {
     size_t i = 0;
     while (i < v.n) {
-        const uint8_t *eq = memchr(v.p + i, '=', v.n - i);
-        const size_t stop = eq ? (size_t)(eq - v.p) : v.n;
-        qp_text(bytes_slice(v, i, stop - i), !eq, s);
-        if (!eq)
-            return;
-        i = stop;
-        const size_t soft = soft_break(v, i);
+        /* Letters above ASCII are escapes side by side: those are not searched for. */
+        if (v.p[i] != '=') {
+            const uint8_t *eq = memchr(v.p + i, '=', v.n - i);
+            const size_t stop = eq ? (size_t)(eq - v.p) : v.n;
+            qp_text(bytes_slice(v, i, stop - i), !eq, s);
+            if (!eq)
+                return;
+            i = stop;
+        }
+        const int high = i + 2 < v.n ? mime_hex_value(v.p[i + 1]) : -1;
+        const int low = high >= 0 ? mime_hex_value(v.p[i + 2]) : -1;
+        const size_t soft = low < 0 ? soft_break(v, i) : 0;
         if (soft) {
             i += soft;
             continue;
         }
-        const int high = i + 2 < v.n ? mime_hex_value(v.p[i + 1]) : -1;
-        const int low = high >= 0 ? mime_hex_value(v.p[i + 2]) : -1;
         const uint8_t byte = low >= 0 ? (uint8_t)(high << 4 | low) : '=';
         put(s, &byte, 1);
         i += low >= 0 ? 3 : 1;

@@ -12,6 +12,7 @@
 
 #define PLAIN_BYTES_MAX (16u << 10)
 #define HTML_BYTES_MAX  (64u << 10)
+#define CUT_MARGIN      16u
 
 struct preview {
     struct buf *out;
@@ -22,13 +23,14 @@ struct preview {
 
 static void put_char(struct preview *v, gunichar c)
 {
+    const bool is_graph = c > ' ' && c < 0x7f;
     if (v->left == 0)
         return;
     if (c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0xa0 || c == 0x3000) {
         v->space = v->begun;
         return;
     }
-    if (c < ' ' || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x34f || (c >= 0x200b && c <= 0x200f) || c == 0xfeff)
+    if (!is_graph && (c < 0xa0 || c == 0xad || c == 0x34f || (c >= 0x200b && c <= 0x200f) || c == 0xfeff))
         return;
     if (v->space) {
         buf_append_byte(v->out, ' ');
@@ -36,8 +38,12 @@ static void put_char(struct preview *v, gunichar c)
         if (--v->left == 0)
             return;
     }
-    uint8_t *q = buf_reserve(v->out, 6);
-    v->out->n += (size_t)g_unichar_to_utf8(c, (char *)q);
+    if (is_graph) {
+        buf_append_byte(v->out, (uint8_t)c);
+    } else {
+        uint8_t *q = buf_reserve(v->out, 6);
+        v->out->n += (size_t)g_unichar_to_utf8(c, (char *)q);
+    }
     v->left--;
     v->begun = true;
 }
@@ -55,10 +61,13 @@ static gunichar next_char(struct bytes v, size_t *i)
     return c;
 }
 
-static void put_plain(struct preview *v, struct bytes text)
+/* Both return how much of the text it took. */
+static size_t put_plain(struct preview *v, struct bytes text)
 {
-    for (size_t i = 0; i < text.n && v->left;)
+    size_t i = 0;
+    while (i < text.n && v->left)
         put_char(v, next_char(text, &i));
+    return i;
 }
 
 static bool begins(struct bytes text, size_t i, const char *word)
@@ -139,9 +148,10 @@ static size_t html_tag(struct bytes text, size_t i)
     return end < text.n ? end + 1 : text.n;
 }
 
-static void put_html(struct preview *v, struct bytes text)
+static size_t put_html(struct preview *v, struct bytes text)
 {
-    for (size_t i = 0; i < text.n && v->left;) {
+    size_t i = 0;
+    while (i < text.n && v->left) {
         if (text.p[i] == '<') {
             i = html_tag(text, i);
             put_char(v, ' ');
@@ -151,6 +161,17 @@ static void put_html(struct preview *v, struct bytes text)
             put_char(v, next_char(text, &i));
         }
     }
+    return i;
+}
+
+/* Text that was cut may end within a character, which is no reason to take it for another charset. */
+static void drop_cut_character(struct buf *text)
+{
+    size_t tail = 0;
+    while (tail < 3 && tail < text->n && (text->p[text->n - 1 - tail] & 0xc0) == 0x80)
+        tail++;
+    if (tail < text->n && text->p[text->n - 1 - tail] >= 0xc0)
+        text->n -= tail + 1;
 }
 
 static bool is_attachment(const struct entity *e)
@@ -188,22 +209,24 @@ void mime_preview_write(struct mime_parser *p, struct buf *out)
     const bool html = is_html(e);
     struct bytes body = bytes_slice(p->scan.item, (size_t)e->part.body_off, (size_t)e->part.body_len);
     body = bytes_slice(body, 0, html ? HTML_BYTES_MAX : PLAIN_BYTES_MAX);
-    /* A first taste is nearly always enough. */
-    const size_t taste = (size_t)p->settings.preview_chars * (html ? 40 : 8);
+    /* A first taste is mostly enough, a second one nearly always. */
+    size_t taste = (size_t)p->settings.preview_chars * (html ? 8 : 2);
     const size_t start = out->n;
-    for (int pass = 0; pass < 2; pass++) {
+    for (;; taste *= 8) {
         struct preview v = {.out = out, .left = p->settings.preview_chars};
-        const struct bytes part = pass == 0 ? bytes_slice(body, 0, taste) : body;
+        const struct bytes part = bytes_slice(body, 0, taste);
         buf_reset(&p->scratch);
         buf_reset(&p->scratch2);
         out->n = start;
+        const bool is_cut = part.n < body.n;
         mime_decode_transfer(part, e->part.encoding, &p->scratch);
+        if (is_cut)
+            drop_cut_character(&p->scratch);
         mime_charset_decode(buf_bytes(&p->scratch), e->part.charset, &p->scratch2);
-        if (html)
-            put_html(&v, buf_bytes(&p->scratch2));
-        else
-            put_plain(&v, buf_bytes(&p->scratch2));
-        if (v.left == 0 || part.n == body.n)
+        const struct bytes text = buf_bytes(&p->scratch2);
+        const size_t took = html ? put_html(&v, text) : put_plain(&v, text);
+        /* What stands near the cut may be less than a character, or no blank at a line's end. */
+        if (!is_cut || (v.left == 0 && text.n - took >= CUT_MARGIN))
             return;
     }
 }
