@@ -191,6 +191,15 @@ def has_open_or_ended(pid, path):
         return False  # just ending
 
 
+def segments_of_stopped(lab, kind):
+    """How many of the kind there are; None if the stopped process holds a lock that whoever opens the store waits for: LMDB's lock file is locked alone while
+    the first process opens it."""
+    try:
+        return json.loads(lab.mds("stat", "--json", "--store", lab.store, "--archive", "mail", timeout=5).stdout)["index"][kind]
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def killed_in_merges(lab, keys_of):
     """While it writes the new segment, and while it clears the old ones away. The process goes on for a millisecond at a time, and is looked at while it
     stands still, so that it matters not how fast the machine is."""
@@ -217,7 +226,7 @@ def killed_in_merges(lab, keys_of):
             if not os.WIFSTOPPED(status):
                 process.returncode = os.waitstatus_to_exitcode(status)
                 break
-            if stat(lab)["index"][wanted] > 0:
+            if segments_of_stopped(lab, wanted):
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
                 break
