@@ -108,6 +108,8 @@ static int run_once(struct indexer_run *run, struct indexer_pool *pool, bool las
     if (rc == 0)
         rc = indexer_settings_check(run, err);
     if (rc == 0)
+        rc = mds_hashes_gather(run->env, run->tmp, err);
+    if (rc == 0)
         rc = indexer_sources_recall(run, err);
     run->committed = *run->report;
     bool worked = rc == 0;

@@ -70,6 +70,7 @@ static void env_free(struct mds_env *env)
     if (env->lmdb && env->pid == getpid())
         mdb_env_close(env->lmdb);
     env_map_release(env);
+    gather_free(&env->gather);
     locks_close(env);
     (void)pthread_mutex_destroy(&env->mutex);
     (void)pthread_cond_destroy(&env->changed);

@@ -9,7 +9,6 @@
 
 #define HASH_KEY_BYTES  (HASH128_BYTES + 8u)
 #define MSGID_KEY_BYTES 16u
-#define SORTER_BYTES    (16u << 20)
 #define RUN_KEYS        50000u
 #define SHORT_RUN_KEYS  5000u /* from when somebody waited to write: a run takes as long as they wait */
 #define RESTARTS_MAX    5
@@ -100,14 +99,14 @@ int hashes_flush(struct mds_txn *t, struct error *err)
 
 /* ---- keys of an item ---- */
 
-static void hash_key(struct key *key, const struct hash128 *hash, uint64_t id)
+void hash_key(struct key *key, const struct hash128 *hash, uint64_t id)
 {
     key_reset(key);
     key_raw(key, bytes_of(hash->b, HASH128_BYTES));
     key_u64(key, id);
 }
 
-static void msgid_key(struct key *key, uint64_t msgid_hash, uint64_t id)
+void msgid_key(struct key *key, uint64_t msgid_hash, uint64_t id)
 {
     key_reset(key);
     key_u64(key, msgid_hash);
@@ -130,8 +129,10 @@ int hashes_add(struct mds_txn *t, const struct mds_item *it, struct error *err)
 {
     struct key key;
 
-    if (!mds_hashes_complete(t))
+    if (!mds_hashes_complete(t)) {
+        gather_add(t, it);
         return BASE_OK;
+    }
     hash_key(&key, &it->hash, it->id);
     pending_add(&t->w->hashes, key_bytes(&key));
     if (it->msgid_hash) {
@@ -146,8 +147,10 @@ int hashes_remove(struct mds_txn *t, const struct mds_item *it, struct error *er
     struct key key;
     int rc;
 
-    if (!mds_hashes_complete(t))
+    if (!mds_hashes_complete(t)) {
+        gather_spoil(t);
         return BASE_OK;
+    }
     if ((rc = hashes_flush(t, err)) != BASE_OK)
         return rc;
     hash_key(&key, &it->hash, it->id);
@@ -202,7 +205,7 @@ int mds_items_by_msgid(struct mds_txn *t, uint64_t msgid_hash, uint64_t *pos, ui
 
 struct build {
     struct mds_env *env;
-    struct sorter *hashes, *msgids;
+    struct gather *keys;
     char token[48];         /* value of META_HASHES while this build runs */
     uint64_t items_removed; /* when it began: a removal in between starts it again */
     uint64_t next_item;     /* items from here on are not in the sorters */
@@ -240,32 +243,46 @@ static int step_empty(struct build *b, struct mds_txn *t, void *arg, struct erro
     (void)snprintf(b->token, sizeof b->token, "building %llu", (unsigned long long)mds_txn_id(t));
     b->items_removed = t->w->counters.items_removed;
     b->next_item = t->w->counters.next_item;
+    /* What was gathered is used once: a build that begins again reads the items. */
+    if (!b->keys) {
+        b->keys = b->env->gather;
+        b->env->gather = NULL;
+    }
+    if (b->keys && (b->keys->items_removed != b->items_removed || b->keys->next > b->next_item))
+        gather_free(&b->keys);
     return meta_own_put(t, META_HASHES, bytes_str(b->token), err);
+}
+
+/* Items [from, end) into the sorters. */
+static int read_items(struct build *b, struct mds_txn *t, uint64_t from, uint64_t end, struct error *err)
+{
+    struct mds_item it;
+    int rc = BASE_OK;
+
+    for (uint64_t n = 1; rc == BASE_OK && from < end; from = it.id + 1, n++) {
+        if (n % RUN_KEYS == 0 && (rc = mds_read_renew(t, err)) != BASE_OK)
+            return rc;
+        if ((rc = item_next(t, from, &it, err)) != 1 || it.id >= end)
+            return rc < 0 ? rc : BASE_OK;
+        rc = gather_push(b->keys, &it, err);
+    }
+    return rc;
 }
 
 static int sort_items(struct build *b, struct error *err)
 {
     struct mds_txn *t = NULL;
-    struct mds_item it;
-    struct key key;
+    const uint64_t first = b->keys->next ? b->keys->first : 1, next = b->keys->next ? b->keys->next : 1;
     int rc = mds_read_begin(b->env, &t, err);
 
-    for (uint64_t from = 1, n = 1; rc == BASE_OK && from < b->next_item; from = it.id + 1, n++) {
-        if (n % RUN_KEYS == 0 && (rc = mds_read_renew(t, err)) != BASE_OK)
-            break;
-        if ((rc = mds_item_next(t, from, &it, err)) != 1 || it.id >= b->next_item)
-            break;
-        hash_key(&key, &it.hash, it.id);
-        rc = sorter_push(b->hashes, key_bytes(&key), (struct bytes){0}, err);
-        if (rc == BASE_OK && it.msgid_hash) {
-            msgid_key(&key, it.msgid_hash, it.id);
-            rc = sorter_push(b->msgids, key_bytes(&key), (struct bytes){0}, err);
-        }
-    }
+    if (rc == BASE_OK)
+        rc = read_items(b, t, 1, first, err);
+    if (rc == BASE_OK)
+        rc = read_items(b, t, next, b->next_item, err);
     mds_read_end(&t);
-    if (rc >= 0 && (rc = sorter_finish(b->hashes, err)) == BASE_OK)
-        rc = sorter_finish(b->msgids, err);
-    return rc;
+    if (rc == BASE_OK)
+        rc = sorter_finish(b->keys->hashes, err);
+    return rc == BASE_OK ? sorter_finish(b->keys->msgids, err) : rc;
 }
 
 static int token_check(struct build *b, struct mds_txn *t, struct error *err)
@@ -333,7 +350,7 @@ static int step_complete(struct build *b, struct mds_txn *t, void *arg, struct e
     if ((rc = meta_own_put(t, META_HASHES, BYTES_LIT("complete"), err)) != BASE_OK)
         return rc;
     t->hashes_known = false;
-    for (uint64_t from = b->next_item; (rc = mds_item_next(t, from, &it, err)) == 1; from = it.id + 1) {
+    for (uint64_t from = b->next_item; (rc = item_next(t, from, &it, err)) == 1; from = it.id + 1) {
         if ((rc = hashes_add(t, &it, err)) != BASE_OK)
             return rc;
     }
@@ -342,15 +359,15 @@ static int step_complete(struct build *b, struct mds_txn *t, void *arg, struct e
 
 static int build_once(struct build *b, const char *tmpdir, bool *again, struct error *err)
 {
-    int rc;
+    int rc = BASE_OK;
 
-    if ((rc = sorter_new(tmpdir, SORTER_BYTES, &b->hashes, err)) == BASE_OK &&
-        (rc = sorter_new(tmpdir, SORTER_BYTES, &b->msgids, err)) == BASE_OK && (rc = sort_items(b, err)) == BASE_OK &&
-        (rc = put_sorted(b, TABLE_HASHES, HASH_KEY_BYTES, b->hashes, err)) == BASE_OK &&
-        (rc = put_sorted(b, TABLE_MSGIDS, MSGID_KEY_BYTES, b->msgids, err)) == BASE_OK)
+    if (!b->keys && !(b->keys = gather_new(tmpdir, b->items_removed, err)))
+        return err ? err->code : BASE_ERR_IO;
+    if ((rc = sort_items(b, err)) == BASE_OK &&
+        (rc = put_sorted(b, TABLE_HASHES, HASH_KEY_BYTES, b->keys->hashes, err)) == BASE_OK &&
+        (rc = put_sorted(b, TABLE_MSGIDS, MSGID_KEY_BYTES, b->keys->msgids, err)) == BASE_OK)
         rc = build_step(b, step_complete, again, err);
-    sorter_free(&b->hashes);
-    sorter_free(&b->msgids);
+    gather_free(&b->keys);
     return rc;
 }
 
@@ -362,8 +379,10 @@ int mds_hashes_build(struct mds_env *env, const char *tmpdir, struct error *err)
         bool done = false, again = false;
         int rc = build_step(&b, step_empty, &done, err);
 
-        if (rc != BASE_OK || done)
+        if (rc != BASE_OK || done) {
+            gather_free(&b.keys);
             return rc;
+        }
         rc = build_once(&b, tmpdir, &again, err);
         if (rc != BASE_OK || !again)
             return rc;

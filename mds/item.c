@@ -245,7 +245,7 @@ int mds_item_end(struct mds_txn *t, uint64_t *out, struct error *err)
     return rc;
 }
 
-int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err)
+int item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err)
 {
     const bool step = t->item_at_known && from == t->item_at + 1;
     struct key key;
@@ -260,11 +260,19 @@ int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct
         return rc;
     if (at.n != 8 || !item_decode(get_be64(at.p), row, out))
         return row_corrupt(t, TABLE_ITEMS, at, "it does not decode", err);
-    if ((rc = item_refs(t, out->id, &out->refs, err)) != BASE_OK)
-        return rc;
     t->item_at = out->id;
     t->item_at_known = true;
     return 1;
+}
+
+int mds_item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err)
+{
+    int rc = item_next(t, from, out, err);
+
+    if (rc == 1 && (rc = item_refs(t, out->id, &out->refs, err)) == BASE_OK)
+        return 1;
+    t->item_at_known = false;
+    return rc;
 }
 
 static int item_filings(struct mds_txn *t, uint64_t item, bool aside, uint64_t *pos, uint32_t *folder_out,

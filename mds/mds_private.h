@@ -6,8 +6,8 @@
  *   lmdb_file.c, locks.c, env.c, map.c, schema.c
  *                                  the file, the locks, the environment, its map and gate, its tables and features
  *   txn.c                          transactions; get, put and delete of sealed rows
- *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c keyword.c column_*.c
- * source.c dump.c verify.c stat.c catalogue.c
+ *   meta.c folder.c folder_make.c folder_rename.c pack.c item.c message.c removed.c set.c log.c hashes.c
+ *   hashes_gather.c keyword.c column_*.c source.c dump.c verify.c stat.c catalogue.c
  *   text_*.c                       the content index (text_private.h), on env.c and txn.c alone
  *
  * The bytes are described in docs/FORMAT.md and nowhere else.
@@ -282,6 +282,7 @@ struct mds_env {
     bool want_grow; /* the last writer ran into the map's end */
     bool writing;
     pthread_t writer;
+    struct gather *gather; /* the writer's; NULL: nothing is gathered */
     int build_fd;
     int queue_fd; /* never holds a lock itself: asks who does; opened by the first who asks */
 };
@@ -367,6 +368,8 @@ struct writer { /* state of a write transaction, flushed by its commit */
     unsigned sets_n;
     struct pack_writer packs[3]; /* wire, headers, sort */
     struct pending hashes, msgids;
+    struct buf gathered; /* of struct gathered: what the commit gives to the environment's gather */
+    bool gather_spoilt;
     struct mds_container container; /* id 0: none */
     struct buf container_name;
     bool container_dirty;
@@ -508,15 +511,37 @@ int pack_flush(struct mds_txn *t, struct error *err);
 int pack_seek(struct mds_txn *t, MDB_cursor *c, enum table table, uint64_t item, struct pack *pack,
               struct error *err); /* 1, 0 */
 
+void hash_key(struct key *key, const struct hash128 *hash, uint64_t id);
+void msgid_key(struct key *key, uint64_t msgid_hash, uint64_t id);
 int hashes_add(struct mds_txn *t, const struct mds_item *it, struct error *err);
 int hashes_remove(struct mds_txn *t, const struct mds_item *it, struct error *err);
 int hashes_flush(struct mds_txn *t, struct error *err);
+
+/* hashes_gather.c */
+#define HASHES_SORTER_BYTES (16u << 20)
+struct gather {
+    struct sorter *hashes, *msgids; /* keys of the items [first, next) */
+    uint64_t first, next;           /* 0: none yet */
+    uint64_t items_removed;         /* the store's counter when it began: another one makes it worthless */
+};
+struct gathered {
+    uint64_t id, msgid_hash;
+    struct hash128 hash;
+};
+struct gather *gather_new(const char *tmpdir, uint64_t items_removed, struct error *err); /* NULL: error */
+void gather_free(struct gather **g);
+int gather_push(struct gather *g, const struct mds_item *it, struct error *err);
+/* Of a write transaction: an item is new; an item that may have been gathered was changed or removed; it is committed. */
+void gather_add(struct mds_txn *t, const struct mds_item *it);
+void gather_spoil(struct mds_txn *t);
+void gather_committed(struct mds_txn *t);
 void pending_release(struct pending *p);
 
 /* The row alone: refs stays 0. */
 void item_key(struct key *key, uint64_t id);
 int item_missing(struct mds_txn *t, uint64_t id, struct error *err); /* BASE_ERR_NOTFOUND */
 int item_row(struct mds_txn *t, uint64_t id, struct mds_item *out, struct error *err);
+int item_next(struct mds_txn *t, uint64_t from, struct mds_item *out, struct error *err); /* mds_item_next without refs */
 int item_refs(struct mds_txn *t, uint64_t item, uint32_t *out, struct error *err);
 int item_let_go(struct mds_txn *t, uint64_t item, bool *gone_out,
                 struct error *err); /* removes it if nothing files it or keeps it aside */

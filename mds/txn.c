@@ -58,6 +58,7 @@ static void writer_free(struct writer *w)
         buf_release(&w->packs[i].data);
     }
     pending_release(&w->hashes);
+    buf_release(&w->gathered);
     pending_release(&w->msgids);
     buf_release(&w->container_name);
     buf_release(&w->entry);
@@ -285,6 +286,8 @@ int mds_write_commit(struct mds_txn **tp, struct error *err)
     t->lmdb = NULL;
     if (lmdb)
         rc = txn_fail(t, lmdb, "commit", err);
+    else
+        gather_committed(t);
     write_end(tp);
     return rc;
 }

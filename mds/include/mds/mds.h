@@ -231,6 +231,11 @@ int mds_words_item(struct mds_words *w, uint64_t item, struct mds_item *out, str
 
 /* `hashes` and `msgids` have random keys: a first build leaves them for the end. */
 bool mds_hashes_complete(struct mds_txn *txn);
+/*
+ * Lets the commits of this process keep the keys of new items (up to 32 MiB, then files in tmpdir) for mds_hashes_build,
+ * which else reads every item again. Worth it before a first build, else without effect. Call without a transaction.
+ */
+int mds_hashes_gather(struct mds_env *env, const char *tmpdir, struct error *err);
 /* Fills both from `items`, sorted, in several durable transactions of its own; idempotent. tmpdir for sorted runs. Call without a transaction. */
 int mds_hashes_build(struct mds_env *env, const char *tmpdir, struct error *err);
 int mds_items_by_msgid(struct mds_txn *txn, uint64_t msgid_hash, uint64_t *pos, uint64_t *id_out, struct error *err);

@@ -125,3 +125,125 @@ Test(hashes, a_missing_directory_is_an_error_that_leaves_the_store_sound)
     cr_expect_eq(fixture_verify(env, NULL), 0);
     mds_close(&env);
 }
+
+/* ---- gathered as they are committed ---- */
+
+static unsigned all_candidates(struct mds_env *env, uint64_t from, uint64_t to)
+{
+    struct mds_txn *t = fixture_read(env);
+    unsigned n = 0;
+
+    for (uint64_t i = from, last; i <= to; i++)
+        n += candidates(t, i, &last);
+    mds_read_end(&t);
+    return n;
+}
+
+static void commit_items(struct mds_env *env, uint64_t from, uint64_t to)
+{
+    struct mds_txn *t = fixture_write(env);
+
+    for (uint64_t i = from; i <= to; i++)
+        add_with_hash(t, i);
+    fixture_commit(&t);
+}
+
+static void build_and_verify(struct mds_env *env, unsigned items)
+{
+    MUST(mds_hashes_build(env, "/tmp", &err));
+    cr_expect_null(env->gather, "used once");
+    cr_expect_eq(all_candidates(env, 1, 1000), items);
+    cr_expect_eq(fixture_verify(env, NULL), 0);
+}
+
+Test(hashes, what_was_gathered_is_what_would_have_been_read)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+
+    commit_items(env, 1, 50); /* an earlier run's, which only the store knows */
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 51, 150);
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 151, 300);
+    cr_assert_not_null(env->gather);
+    cr_expect_eq(env->gather->first, 51);
+    cr_expect_eq(env->gather->next, 301);
+    build_and_verify(env, 300);
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    cr_expect_null(env->gather, "no first build: the tables follow each commit");
+    commit_items(env, 301, 310);
+    cr_expect_eq(all_candidates(env, 1, 1000), 310);
+    mds_close(&env);
+}
+
+Test(hashes, a_transaction_that_is_aborted_is_not_gathered)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 1, 20);
+    struct mds_txn *t = fixture_write(env);
+
+    for (uint64_t i = 500; i < 520; i++)
+        add_with_hash(t, i);
+    mds_write_abort(&t);
+    commit_items(env, 21, 40);
+    cr_assert_not_null(env->gather);
+    cr_expect_eq(env->gather->next, 41);
+    build_and_verify(env, 40);
+    mds_close(&env);
+}
+
+Test(hashes, a_removed_item_ends_the_gathering)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 1, 100);
+    struct mds_txn *t = fixture_write(env);
+
+    MUST(mds_message_remove(t, 1, 7, NULL, &err));
+    fixture_commit(&t);
+    cr_expect_null(env->gather);
+    commit_items(env, 101, 120);
+    build_and_verify(env, 119);
+    mds_close(&env);
+}
+
+/* What another process commits is seen in the ids, what it removes in the counter. */
+Test(hashes, items_of_another_process_are_not_missed)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 1, 100);
+    struct gather *own = env->gather;
+
+    env->gather = NULL;
+    commit_items(env, 101, 150);
+    env->gather = own;
+    commit_items(env, 151, 160);
+    cr_expect_null(env->gather, "there is a gap");
+    MUST(mds_hashes_gather(env, "/tmp", &err));
+    commit_items(env, 161, 200);
+    own = env->gather;
+    env->gather = NULL;
+    struct mds_txn *t = fixture_write(env);
+
+    MUST(mds_message_remove(t, 1, 170, NULL, &err));
+    fixture_commit(&t);
+    commit_items(env, 201, 210); /* at the end: read, beside what was gathered */
+    env->gather = own;
+    build_and_verify(env, 209);
+    mds_close(&env);
+}
+
+Test(hashes, a_gathering_without_a_directory_leaves_the_build_to_read)
+{
+    struct mds_env *env = fixture_open(path_join(TEMP_DIR(), "a"));
+
+    (void)mds_hashes_gather(env, "/nowhere", &err);
+    commit_items(env, 1, 100);
+    build_and_verify(env, 100);
+    mds_close(&env);
+}
