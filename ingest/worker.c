@@ -15,7 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define AHEAD_ITEMS       14u /* of a slot opened before their turn, so that the disk works while we parse */
+#define AHEAD_ITEMS       14u  /* of a slot opened before their turn, so that the disk works while we parse */
+#define HINTED_ITEMS      512u /* once a read waits, so many are announced to the kernel */
+#define READ_WAITS_NS     ((uint64_t)100 * 1000) /* copying the largest item that is copied takes less */
 #define CHECK_EVERY_ITEMS 4096u
 #define BIG_ITEM_BYTES    ((uint64_t)4 << 20)       /* after one of these the heap is looked at */
 #define UNSENT_NS         ((uint64_t)100 * 1000000) /* a death does not cost much more work than this of other items */
@@ -38,6 +40,7 @@ struct worker {
     /* the slot at work */
     struct vault_body *ahead[AHEAD_ITEMS]; /* of task i at i % AHEAD_ITEMS, NULL: not open */
     uint32_t ahead_next;                   /* first task not yet looked at */
+    uint32_t hints;                        /* items still to announce: a call each, for nothing if they are in memory */
     /* scratch of one item */
     struct buf encoded;
     struct error reason;
@@ -171,6 +174,25 @@ static void do_mapped(struct worker *w, struct item_job *job, struct bytes item,
     job->record = buf_bytes(&w->encoded);
 }
 
+static void announce(const struct worker *w)
+{
+    for (uint32_t i = 0; i < AHEAD_ITEMS; i++)
+        if (w->ahead[i])
+            vault_item_will_read(w->ahead[i]);
+}
+
+static int map_item(struct worker *w, struct vault_body *body, struct bytes *out)
+{
+    const uint64_t began_ns = system_now_ns();
+    int rc = vault_item_map(body, out, &w->reason);
+    if (system_now_ns() - began_ns > READ_WAITS_NS) {
+        if (!w->hints)
+            announce(w);
+        w->hints = HINTED_ITEMS;
+    }
+    return rc;
+}
+
 static uint32_t limit_ms(const struct ingest_settings *s, uint64_t size)
 {
     uint64_t ms = s->item_ms + (size >> 24) * 1000;
@@ -198,7 +220,7 @@ static void do_item(struct worker *w, struct item_job *job, struct entry *e)
     e->mtime_ns = vault_item_mtime_ns(body);
     atomic_store_explicit(&w->line->limit_ms, limit_ms(s, e->size), memory_order_relaxed);
     w->had_big |= e->size >= BIG_ITEM_BYTES;
-    if (vault_item_map(body, &item, &w->reason) != BASE_OK) {
+    if (map_item(w, body, &item) != BASE_OK) {
         fail(w, job, e);
     } else {
         mapped_item.p = item.p;
@@ -314,8 +336,11 @@ static void open_ahead(struct worker *w, uint32_t slot, uint32_t k, uint32_t end
                                               .name = {text + t->name_off, t->name_n},
                                               .offset = t->offset,
                                               .length = t->length};
-        if (vault_item_open(w->crew->settings.vaults[t->vault], &locator, body, NULL) == BASE_OK)
+        if (vault_item_open(w->crew->settings.vaults[t->vault], &locator, body, NULL) != BASE_OK)
+            continue;
+        if (w->hints || vault_item_size(*body) >= BIG_ITEM_BYTES)
             vault_item_will_read(*body);
+        w->hints -= w->hints > 0;
     }
 }
 
@@ -441,6 +466,7 @@ _Noreturn void ingest_worker_main(const struct crew *crew, uint32_t index)
         .region = &crew->region,
         .line = &crew->region.worker[index],
         .parser = mime_parser_new(&crew->settings.mime),
+        .hints = HINTED_ITEMS,
     };
     batch.area = malloc(AREA_BYTES);
     ASSERT(batch.area);

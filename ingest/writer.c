@@ -193,7 +193,10 @@ static void free_slot(struct ingest *ing, uint32_t slot)
     atomic_store_explicit(&ing->crew.region.slot[slot].state, SLOT_FREE, memory_order_relaxed);
     /* release: we are through with the slot's notes and its state */
     atomic_store_explicit(&ing->head, head + 1, memory_order_release);
-    system_post(ing->space_fd);
+    /* The planner waits only while all slots are taken, so that the next multiple is sure to come: to be woken for
+     * every slot would cost it more than to fill it. */
+    if ((head + 1) % (ing->crew.region.slots / 4 + 1) == 0)
+        system_post(ing->space_fd);
 }
 
 /* Gives back the head slot if all of it was taken. */
