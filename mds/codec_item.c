@@ -1,4 +1,4 @@
-/* Rows and packs of items: the record proper, and its words for the wire, the header and the sort tables. */
+/* Rows of items: the record proper, and its words for the wire, the header and the sort tables. */
 #include "mds_private.h"
 
 #define ITEM_SENT_DATE       0x01u
@@ -147,51 +147,4 @@ int mds_sort_decode(struct bytes in, struct mds_sort *out, struct error *err)
         out->reference_hashes.n % REFERENCE_HASH_BYTES)
         return error_set(err, BASE_ERR_CORRUPT, 0, "mds: the sort columns of an item do not decode; run mds verify");
     return BASE_OK;
-}
-
-/* ---- packs ---- */
-
-void pack_encode(const uint32_t *len, uint32_t n, struct bytes data, struct buf *out)
-{
-    buf_put_varint(out, n);
-    for (uint32_t i = 0; i < n; i++)
-        buf_put_varint(out, len[i]);
-    buf_append_bytes(out, data);
-}
-
-bool pack_decode(uint64_t first, struct bytes in, struct pack *out)
-{
-    struct reader r = reader_of(in);
-    const uint64_t n = reader_varint(&r);
-    size_t at = 0;
-
-    out->n = 0;
-    /* Each entry has a byte of index at least: n is bounded by the row. */
-    if (!r.ok || n == 0 || n > in.n || first == 0 || n - 1 > UINT64_MAX - first)
-        return false;
-    if (n > out->cap) {
-        out->cap = (uint32_t)n;
-        out->len = realloc(out->len, out->cap * sizeof *out->len);
-        out->off = realloc(out->off, out->cap * sizeof *out->off);
-        ASSERT(out->len && out->off);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        out->len[i] = read_u32(&r);
-        out->off[i] = at;
-        if (out->len[i])
-            at += out->len[i] - 1;
-    }
-    if (!r.ok || at != (size_t)(r.end - r.p))
-        return false;
-    out->data = reader_bytes(&r, at);
-    out->first = first;
-    out->n = (uint32_t)n;
-    return true;
-}
-
-void pack_release(struct pack *p)
-{
-    free(p->len);
-    free(p->off);
-    *p = (struct pack){0};
 }

@@ -2,7 +2,7 @@
  * mds_private: what the files of this room share, and what its tests may look at.
  *
  * Layers, each calling only those above it:
- *   keys.c, codec.c, set_codec.c   bytes <-> structs, no LMDB
+ *   keys.c, codec*.c, set_codec.c  bytes <-> structs, no LMDB
  *   lmdb_file.c, locks.c, env.c, map.c, schema.c
  *                                  the file, the locks, the environment, its map and gate, its tables and features
  *   txn.c                          transactions; get, put and delete of sealed rows
@@ -75,7 +75,10 @@ static inline uint64_t native_u64(const uint8_t *p)
 
 #define KEY_MAX       511u   /* LMDB's limit, compiled in */
 #define SEAL_BYTES    4u     /* head of every value */
-#define PACK_BYTES    16368u /* four pages less one page header */
+#define PACK_BYTES    16368u /* a row that is not compressed: four pages less one page header */
+#define PACK_ROW_BYTES      8176u  /* a compressed one: two pages less one page header */
+#define PACK_COMPRESS_MIN   512u   /* what is worth it */
+#define PACK_PLAIN_MAX      32768u /* what a compressed row may hold: that much is done to read one entry */
 #define ROW_BYTES_MAX (UINT32_C(1) << 30)
 
 /* A key under construction. */
@@ -194,9 +197,12 @@ struct pack {
     uint32_t *len;     /* 0: removed, else length + 1 */
     size_t *off;       /* of each entry in data */
     struct bytes data; /* the entries, one behind the other; view */
+    struct buf plain;  /* of a compressed row: what `data` views, until the next pack_decode into this struct */
 };
 bool pack_decode(uint64_t first, struct bytes in, struct pack *out); /* reuses out's arrays */
 void pack_encode(const uint32_t *len, uint32_t n, struct bytes data, struct buf *out);
+/* Compresses the payload that stands in `out` from there to its end, if that pays. */
+void pack_compress(struct buf *out, size_t from);
 void pack_release(struct pack *p);
 static inline bool pack_holds(const struct pack *p, uint64_t id)
 {
@@ -335,6 +341,7 @@ struct pack_writer {
     uint32_t n, cap;
     uint32_t *len;
     size_t index_bytes;
+    size_t plain_goal; /* bytes of payload that fill a row's pages, as far as is known; 0: nothing is */
     struct buf data;
 };
 

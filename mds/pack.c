@@ -1,10 +1,16 @@
 /*
- * Packs: the words of consecutive items, side by side in values that fill four pages. The last pack of each table is
+ * Packs: the words of consecutive items, side by side in values that fill their pages. The last pack of each table is
  * kept in memory by a write transaction and taken up again by the next one.
+ *
+ * How much fills the pages of a compressed row is known only when it is compressed. A pack ends where, by the one
+ * before, it should be full; if it has become too much, its last entries begin the next.
  */
 #include "mds_private.h"
 
+#define SPILL_TRIES 3
+
 static const enum table pack_tables[PACK_KINDS] = {TABLE_WIRE, TABLE_HEADERS, TABLE_SORT};
+static const bool pack_compressed[PACK_KINDS] = {[PACK_HEADERS] = true, [PACK_SORT] = true};
 
 enum table pack_table(enum pack_kind kind)
 {
@@ -24,17 +30,6 @@ static void pack_key(struct key *key, uint64_t first)
 {
     key_reset(key);
     key_u64(key, first);
-}
-
-static int pack_put(struct mds_txn *t, enum table table, uint64_t first, const uint32_t *len, uint32_t n,
-                    struct bytes data, struct error *err)
-{
-    struct key key;
-    struct buf *v = value_begin(t);
-
-    pack_key(&key, first);
-    pack_encode(len, n, data, v);
-    return row_put(t, table, key_bytes(&key), v, err);
 }
 
 /* Removed entries have no address, empty ones have. */
@@ -72,25 +67,108 @@ static void writer_push(struct pack_writer *p, struct bytes entry)
     p->dirty = true;
 }
 
-static bool writer_fits(const struct pack_writer *p, struct bytes entry)
+static size_t plain_goal(enum pack_kind kind, const struct pack_writer *p)
+{
+    return p->plain_goal ? p->plain_goal : pack_compressed[kind] ? 2 * PACK_ROW_BYTES : PACK_BYTES;
+}
+
+static bool writer_fits(enum pack_kind kind, const struct pack_writer *p, struct bytes entry)
 {
     const size_t index = varint_bytes(p->n + 1) + p->index_bytes + varint_bytes(entry.n + 1);
 
-    return p->n == 0 || SEAL_BYTES + index + p->data.n + entry.n <= PACK_BYTES;
+    return p->n == 0 || SEAL_BYTES + index + p->data.n + entry.n <= plain_goal(kind, p);
 }
 
-static int writer_flush(struct mds_txn *t, enum table table, struct pack_writer *p, struct error *err)
+static size_t data_bytes(const struct pack_writer *p, uint32_t n)
 {
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        bytes += p->len[i] ? p->len[i] - 1 : 0;
+    return bytes;
+}
+
+/* The first n entries as a value; the size that it would have uncompressed. */
+static size_t row_of(struct mds_txn *t, enum pack_kind kind, const struct pack_writer *p, uint32_t n, struct buf **row)
+{
+    struct buf *v = value_begin(t);
+    const size_t from = v->n;
+
+    pack_encode(p->len, n, bytes_of(p->data.p, data_bytes(p, n)), v);
+    const size_t plain = v->n;
+
+    if (pack_compressed[kind])
+        pack_compress(v, from);
+    *row = v;
+    return plain;
+}
+
+static int writer_flush(struct mds_txn *t, enum pack_kind kind, struct pack_writer *p, struct error *err)
+{
+    struct key key;
+    struct buf *row;
     int rc = BASE_OK;
 
-    if (p->dirty && p->n)
-        rc = pack_put(t, table, p->first, p->len, p->n, buf_bytes(&p->data), err);
+    if (p->dirty && p->n) {
+        (void)row_of(t, kind, p, p->n, &row);
+        pack_key(&key, p->first);
+        rc = row_put(t, pack_tables[kind], key_bytes(&key), row, err);
+    }
     p->dirty = p->dirty && rc != BASE_OK;
     return rc;
 }
 
-static int writer_load(struct mds_txn *t, enum table table, struct pack_writer *p, uint64_t item, struct error *err)
+static void writer_drop(struct pack_writer *p, uint32_t n)
 {
+    const size_t bytes = data_bytes(p, n);
+
+    p->first += n;
+    p->n -= n;
+    memmove(p->len, p->len + n, p->n * sizeof *p->len);
+    if (p->data.n > bytes)
+        memmove(p->data.p, p->data.p + bytes, p->data.n - bytes);
+    p->data.n -= bytes;
+    p->index_bytes = 0;
+    for (uint32_t i = 0; i < p->n; i++)
+        p->index_bytes += varint_bytes(p->len[i]);
+    p->dirty = p->n > 0;
+}
+
+/* From a row that holds `plain` bytes in `n`. */
+static void learn_goal(struct pack_writer *p, size_t goal, size_t plain, size_t n)
+{
+    if (plain > PACK_PLAIN_MAX || n < PACK_ROW_BYTES / 4) /* large entries, or too little to tell */
+        return;
+    goal = (3 * goal + plain * PACK_ROW_BYTES / n) / 4;
+    p->plain_goal = goal < PACK_ROW_BYTES ? PACK_ROW_BYTES : goal < PACK_PLAIN_MAX ? goal : PACK_PLAIN_MAX;
+}
+
+/* Writes a row of as many entries as fill its pages; what is left stays in p. */
+static int writer_spill(struct mds_txn *t, enum pack_kind kind, struct pack_writer *p, struct error *err)
+{
+    struct key key;
+    struct buf *row;
+    uint32_t n = p->n;
+    size_t plain = row_of(t, kind, p, n, &row);
+
+    for (unsigned i = 0; i < SPILL_TRIES && row->n > PACK_ROW_BYTES && n > 1; i++) {
+        const uint32_t fewer = (uint32_t)(n * (uint64_t)PACK_ROW_BYTES / row->n);
+
+        n = fewer == n ? n - 1 : fewer ? fewer : 1;
+        plain = row_of(t, kind, p, n, &row);
+    }
+    learn_goal(p, plain_goal(kind, p), plain, row->n);
+    pack_key(&key, p->first);
+    const int rc = row_put(t, pack_tables[kind], key_bytes(&key), row, err);
+
+    if (rc == BASE_OK)
+        writer_drop(p, n);
+    return rc;
+}
+
+static int writer_load(struct mds_txn *t, enum pack_kind kind, struct pack_writer *p, uint64_t item, struct error *err)
+{
+    const enum table table = pack_tables[kind];
     struct bytes key = {0}, row;
     int rc = row_seek(t, table, MDB_LAST, &key, &row, err);
 
@@ -99,6 +177,8 @@ static int writer_load(struct mds_txn *t, enum table table, struct pack_writer *
         return rc;
     if (key.n != 8 || !pack_decode(get_be64(key.p), row, &t->pack))
         return row_corrupt(t, table, key, "it does not decode", err);
+    if (pack_compressed[kind] && row.n < t->pack.plain.n)
+        learn_goal(p, t->pack.plain.n * PACK_ROW_BYTES / row.n, t->pack.plain.n, row.n);
     if (item != t->pack.first + t->pack.n)
         return BASE_OK;
     p->first = t->pack.first;
@@ -114,12 +194,18 @@ int pack_append(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct by
     int rc = BASE_OK;
 
     ASSERT(entry.p);
-    if (!p->loaded && (rc = writer_load(t, pack_tables[kind], p, item, err)) != BASE_OK)
+    if (!p->loaded && (rc = writer_load(t, kind, p, item, err)) != BASE_OK)
         return rc;
-    if (p->first + p->n != item || !writer_fits(p, entry)) {
-        if ((rc = writer_flush(t, pack_tables[kind], p, err)) != BASE_OK)
+    if (p->first + p->n != item) {
+        if ((rc = writer_flush(t, kind, p, err)) != BASE_OK)
             return rc;
         writer_restart(p, item);
+    }
+    while (!writer_fits(kind, p, entry)) {
+        if ((rc = pack_compressed[kind] ? writer_spill(t, kind, p, err) : writer_flush(t, kind, p, err)) != BASE_OK)
+            return rc;
+        if (!pack_compressed[kind])
+            writer_restart(p, item);
     }
     writer_push(p, entry);
     return BASE_OK;
@@ -130,7 +216,7 @@ int pack_flush(struct mds_txn *t, struct error *err)
     int rc = BASE_OK;
 
     for (unsigned i = 0; i < PACK_KINDS && rc == BASE_OK; i++)
-        rc = writer_flush(t, pack_tables[i], &t->w->packs[i], err);
+        rc = writer_flush(t, i, &t->w->packs[i], err);
     return rc;
 }
 
@@ -157,9 +243,10 @@ int pack_seek(struct mds_txn *t, MDB_cursor *c, enum table table, uint64_t item,
 }
 
 /* Writes the entries anew from `first` on; they may have outgrown one pack. */
-static int packs_put(struct mds_txn *t, enum table table, uint64_t first, struct pack_writer *from, struct error *err)
+static int packs_put(struct mds_txn *t, enum pack_kind kind, uint64_t first, struct pack_writer *from,
+                     struct error *err)
 {
-    struct pack_writer part = {.first = first};
+    struct pack_writer part = {.first = first, .plain_goal = pack_compressed[kind] ? PACK_PLAIN_MAX : PACK_BYTES};
     size_t at = 0;
     int rc = BASE_OK;
 
@@ -167,14 +254,14 @@ static int packs_put(struct mds_txn *t, enum table table, uint64_t first, struct
         const struct bytes entry = entry_of(from->data.p, at, from->len[i]);
 
         at += entry.n;
-        if (!writer_fits(&part, entry)) {
-            rc = writer_flush(t, table, &part, err);
+        if (!writer_fits(kind, &part, entry)) {
+            rc = writer_flush(t, kind, &part, err);
             writer_restart(&part, first + i);
         }
         writer_push(&part, entry);
     }
     if (rc == BASE_OK)
-        rc = writer_flush(t, table, &part, err);
+        rc = writer_flush(t, kind, &part, err);
     free(part.len);
     buf_release(&part.data);
     return rc;
@@ -187,7 +274,7 @@ int pack_replace(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct b
     struct key key;
     MDB_cursor *c;
     bool any = false;
-    int rc = writer_flush(t, table, &t->w->packs[kind], err);
+    int rc = writer_flush(t, kind, &t->w->packs[kind], err);
 
     t->w->packs[kind].loaded = false;
     if (rc != BASE_OK || (rc = txn_cursor(t, table, &c, err)) != BASE_OK)
@@ -208,7 +295,7 @@ int pack_replace(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct b
     const uint64_t first = t->pack.first;
 
     pack_key(&key, first);
-    rc = any ? packs_put(t, table, first, &all, err) : row_delete(t, table, key_bytes(&key), NULL, err);
+    rc = any ? packs_put(t, kind, first, &all, err) : row_delete(t, table, key_bytes(&key), NULL, err);
     free(all.len);
     buf_release(&all.data);
     return rc;

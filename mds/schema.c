@@ -17,7 +17,8 @@ static const struct {
     const char *feature;
 } later_tables[] = {{TABLE_REMOVED, "removed"}, {TABLE_COLUMNS, "columns"}};
 
-static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", "removed", "columns", NULL};
+/* What a store of an earlier version lacks is added when it is opened to be written. */
+static const char *const archive_features[] = {"seals-xxh3", "packs", "sets", "log-runs", "removed", "columns", "packs-lz4", NULL};
 static const char *const catalogue_features[] = {"seals-xxh3", NULL};
 static const char *const text_features[] = {"seals-xxh3", "text-segments", NULL};
 
@@ -80,6 +81,15 @@ static int later_check(struct mds_env *env, struct bytes features, struct error 
     return BASE_OK;
 }
 
+static bool features_miss(const struct schema *schema, struct bytes features)
+{
+    for (const char *const *f = schema->features; *f; f++) {
+        if (!features_hold(features, bytes_str(*f)))
+            return true;
+    }
+    return false;
+}
+
 static int features_check(struct mds_env *env, struct bytes features, struct error *err)
 {
     const struct bytes all = features;
@@ -97,7 +107,7 @@ static int features_check(struct mds_env *env, struct bytes features, struct err
     return later_check(env, all, err);
 }
 
-static int format_check(struct mds_env *env, struct mds_txn *txn, struct error *err)
+static int format_check(struct mds_env *env, struct mds_txn *txn, bool *outdated_out, struct error *err)
 {
     struct bytes text;
     char want[64];
@@ -112,8 +122,10 @@ static int format_check(struct mds_env *env, struct mds_txn *txn, struct error *
         return error_set(err, BASE_ERR_FORMAT, 0, "%s has the format '%.*s', this version reads '%s': %s", env->dir,
                          (int)(text.n < 64 ? text.n : 64), (const char *)text.p, want,
                          "use the mds that wrote it, or build anew");
-    rc = meta_own_get(txn, META_FEATURES, &text, err);
-    return rc == BASE_OK ? features_check(env, text, err) : rc;
+    if ((rc = meta_own_get(txn, META_FEATURES, &text, err)) != BASE_OK)
+        return rc;
+    *outdated_out = features_miss(env->schema, text);
+    return features_check(env, text, err);
 }
 
 static int features_write(struct mds_env *env, struct mds_txn *txn, struct error *err)
@@ -243,7 +255,7 @@ static int store_tables(struct mds_env *env, bool *is_new, struct error *err)
 int store_open(struct mds_env *env, const struct mds_options *opts, struct error *err)
 {
     struct mds_txn *txn = NULL;
-    bool is_new = false;
+    bool is_new = false, outdated = false;
     int rc = store_tables(env, &is_new, err);
 
     if (rc == BASE_OK && is_new) {
@@ -256,9 +268,9 @@ int store_open(struct mds_env *env, const struct mds_options *opts, struct error
     if (rc == BASE_OK)
         rc = mds_read_begin(env, &txn, err);
     if (rc == BASE_OK)
-        rc = format_check(env, txn, err);
+        rc = format_check(env, txn, &outdated, err);
     mds_read_end(&txn);
-    if (rc == BASE_OK && !opts->read_only && env->tables != env->schema->tables)
+    if (rc == BASE_OK && !opts->read_only && (outdated || env->tables != env->schema->tables))
         rc = store_upgrade(env, err);
     return rc;
 }

@@ -218,7 +218,7 @@ int mds_item_end(struct mds_txn *txn, uint64_t *out, struct error *err);
 /* All items in id order from `from`: 1 more, 0 done. For scans. */
 int mds_item_next(struct mds_txn *txn, uint64_t from, struct mds_item *out, struct error *err);
 
-/* Words, with a cursor that keeps the last pack of each table, so that items in order cost one row a pack. Views until the transaction ends or the next call on w. */
+/* Words, with a cursor that keeps the last pack of each table, so that items in order cost one row a pack. Views until the transaction ends or the next call of the same function on w. */
 struct mds_words;
 int mds_words_new(struct mds_txn *txn, struct mds_words **out, struct error *err);
 void mds_words_rebind(struct mds_words *w, struct mds_txn *txn); /* after a renew: forgets cached packs */

@@ -180,6 +180,111 @@ Test(codec, a_pack_that_claims_more_than_it_holds_is_refused)
     }
 }
 
+/* n entries of a text that repeats itself, as a payload. */
+static void repeating_pack(uint32_t n, struct buf *out)
+{
+    uint32_t len[64];
+    struct buf data = {0};
+
+    cr_assert_leq(n, 64);
+    for (uint32_t i = 0; i < n; i++) {
+        const size_t before = data.n;
+
+        buf_printf(&data, "From: Ann Example <ann@example.org>\r\nSubject: the %u. of them\r\n", i);
+        len[i] = (uint32_t)(data.n - before) + 1;
+    }
+    buf_reset(out);
+    pack_encode(len, n, buf_bytes(&data), out);
+    buf_release(&data);
+}
+
+Test(codec, a_compressed_pack_gives_what_was_packed)
+{
+    struct buf plain = {0}, row = {0};
+    struct pack a = {0}, b = {0};
+
+    repeating_pack(60, &plain);
+    buf_append_str(&row, "seal");
+    buf_append_bytes(&row, buf_bytes(&plain));
+    pack_compress(&row, 4);
+    cr_assert_lt(row.n, plain.n / 2);
+    cr_expect(bytes_equal(bytes_of(row.p, 4), BYTES_LIT("seal")));
+    cr_assert(pack_decode(7, buf_bytes(&plain), &a));
+    cr_assert(pack_decode(7, bytes_slice(buf_bytes(&row), 4, SIZE_MAX), &b));
+    cr_expect(a.n == 60 && b.n == 60 && b.first == 7 && bytes_equal(a.data, b.data));
+    cr_expect_eq(memcmp(a.len, b.len, 60 * sizeof *a.len), 0);
+    cr_assert(pack_decode(7, buf_bytes(&plain), &b), "one struct for rows of both forms");
+    cr_expect(bytes_equal(a.data, b.data) && b.plain.n == 0);
+    pack_release(&a);
+    pack_release(&b);
+    buf_release(&plain);
+    buf_release(&row);
+}
+
+Test(codec, what_does_not_shrink_or_is_out_of_bounds_is_not_compressed)
+{
+    struct buf row = {0};
+    uint64_t x = 1;
+
+    repeating_pack(2, &row);
+    const size_t small = row.n;
+
+    pack_compress(&row, 0);
+    cr_expect_eq(row.n, small, "too small");
+    buf_reset(&row);
+    for (unsigned i = 0; i < 1000; i++) {
+        x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        put_be64(buf_reserve(&row, 8), x);
+        row.n += 8;
+    }
+    pack_compress(&row, 0);
+    cr_expect_eq(row.n, 8000, "noise");
+    memset(buf_reserve(&row, PACK_PLAIN_MAX), 'x', PACK_PLAIN_MAX);
+    row.n += PACK_PLAIN_MAX;
+    pack_compress(&row, 0);
+    cr_expect_eq(row.n, PACK_PLAIN_MAX + 8000, "too large");
+    buf_release(&row);
+}
+
+Test(codec, a_compressed_pack_that_is_damaged_is_refused)
+{
+    struct buf plain = {0}, row = {0}, bad = {0};
+    struct pack p = {0};
+
+    repeating_pack(60, &plain);
+    buf_append_bytes(&row, buf_bytes(&plain));
+    pack_compress(&row, 0);
+    for (size_t n = 0; n < row.n; n++)
+        cr_assert_not(pack_decode(1, bytes_slice(buf_bytes(&row), 0, n), &p), "cut at %zu", n);
+    buf_append_bytes(&bad, buf_bytes(&row));
+    buf_put_u8(&bad, 0);
+    cr_expect_not(pack_decode(1, buf_bytes(&bad), &p), "a byte left over");
+    /* What it claims to hold: one less, one more, and more than may be. */
+    static const int64_t off[] = {-1, 1, PACK_PLAIN_MAX, INT64_MAX / 2};
+
+    for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
+        struct reader r = reader_of(bytes_slice(buf_bytes(&row), 1, SIZE_MAX));
+        const uint64_t n = reader_varint(&r);
+
+        buf_reset(&bad);
+        buf_put_u8(&bad, 0);
+        buf_put_varint(&bad, n + (uint64_t)off[i]);
+        buf_append_bytes(&bad, bytes_of(r.p, (size_t)(r.end - r.p)));
+        cr_expect_not(pack_decode(1, buf_bytes(&bad), &p), "%lld", (long long)off[i]);
+    }
+    /* Compressed twice. */
+    buf_reset(&bad);
+    for (unsigned i = 0; i < 40; i++)
+        buf_append_bytes(&bad, buf_bytes(&row));
+    pack_compress(&bad, 0);
+    cr_assert_lt(bad.n, 40 * row.n);
+    cr_expect_not(pack_decode(1, buf_bytes(&bad), &p));
+    pack_release(&p);
+    buf_release(&plain);
+    buf_release(&row);
+    buf_release(&bad);
+}
+
 Test(codec, keyword_lists_must_ascend)
 {
     cr_expect(keywords_valid((struct bytes){0}));

@@ -177,7 +177,7 @@ Test(removed, a_store_of_the_version_before_is_read_and_upgraded)
     cr_expect_eq(fixture_verify(env, NULL), 0);
     t = fixture_read(env);
     MUST(meta_own_get(t, META_FEATURES, &text, &err));
-    cr_expect(bytes_equal(text, BYTES_LIT("seals-xxh3 packs sets log-runs removed columns")));
+    cr_expect(bytes_equal(text, BYTES_LIT("seals-xxh3 packs sets log-runs removed columns packs-lz4")));
     cr_expect_eq(mds_removed_next(t, 0, 0, &r, &err), 1);
     mds_read_end(&t);
     mds_close(&env);
