@@ -139,7 +139,8 @@ static void learn_goal(struct pack_writer *p, size_t goal, size_t plain, size_t 
 {
     if (plain > PACK_PLAIN_MAX || n < PACK_ROW_BYTES / 4) /* large entries, or too little to tell */
         return;
-    goal = (3 * goal + plain * PACK_ROW_BYTES / n) / 4;
+    /* A little less than fills it: to have too much costs another compression, a page more costs a third. */
+    goal = (3 * goal + plain * (PACK_ROW_BYTES - PACK_ROW_BYTES / 32) / n) / 4;
     p->plain_goal = goal < PACK_ROW_BYTES ? PACK_ROW_BYTES : goal < PACK_PLAIN_MAX ? goal : PACK_PLAIN_MAX;
 }
 
@@ -154,7 +155,7 @@ static int writer_spill(struct mds_txn *t, enum pack_kind kind, struct pack_writ
     for (unsigned i = 0; i < SPILL_TRIES && row->n > PACK_ROW_BYTES && n > 1; i++) {
         const uint32_t fewer = (uint32_t)(n * (uint64_t)PACK_ROW_BYTES / row->n);
 
-        n = fewer == n ? n - 1 : fewer ? fewer : 1;
+        n = fewer > 1 ? fewer - 1 : 1;
         plain = row_of(t, kind, p, n, &row);
     }
     learn_goal(p, plain_goal(kind, p), plain, row->n);
