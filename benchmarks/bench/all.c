@@ -36,6 +36,7 @@ static const struct suite_call {
     {"build", "build --vault {vault} --repeats 2", "build --vault {vault} --items 10000,100000 --repeats 3", 180},
     {"growth", NULL, "?growth --vaults {kept} --messages 100000,10000000", 900},
     {"peers", "peers --quick", "peers --messages 10000 --repeats 3", 420},
+    {"peers-large", NULL, "peers --messages 100000 --sides mds-1,dovecot --repeats 3", 180},
     {"peers-real", "?peers --quick --mail {mail}", "?peers --mail {mail} --word patch --repeats 2", 300},
     {"search", "search --quick",
      "search --messages 500,100000,1000000 --vault {large} --repeats 10 --patience 60 --row 1 --budget 30 "
@@ -52,7 +53,7 @@ static const struct suite_call {
     {"connect", "connect --seconds 1 --messages 100", "connect --seconds 5 --messages 100", 60},
     {"idle", "idle --sessions 300 --messages 1000 --rounds 300 --settle 1",
      "idle --sessions 9000 --levels plain,tls --settle 8", 180},
-    {"rates", "rates --quick", "rates --seconds 2 --repeats 1 --idle 300", 300},
+    {"rates", "rates --quick", "rates --seconds 2 --repeats 1 --idle 300", 420},
     {"clients", "clients --quick", "clients --desktops 2000 --phones 2000 --seconds 60", 180},
     {"clients-find", NULL, "clients --find --speed 3 --desktops 2500 --phones 2500 --seconds 15 --find-seconds 240",
      330},

@@ -213,8 +213,22 @@ static struct found slowest(const struct files *files, const struct goal *g)
 
 /* ---- builds ------------------------------------------------------------------------------------------------ */
 
-static const json_t *peers_run(const struct files *files, const char *mail, bool cold)
+static const json_t *ratio_of(const json_t *run, const char *of, const char *than)
 {
+    const json_t *ratios = json_object_get(run, "ratios");
+    for (size_t i = 0; i < json_array_size(ratios); i++) {
+        const json_t *ratio = json_array_get(ratios, i);
+        if (strcmp(word(ratio, "of"), of) == 0 && strcmp(word(ratio, "than"), than) == 0)
+            return ratio;
+    }
+    return NULL;
+}
+
+/* The run of most messages among those that have side `of` beside `than`. */
+static const json_t *peers_run(const struct files *files, const char *mail, bool cold, const char *of, const char *than,
+                               const json_t **ratio_out)
+{
+    const json_t *best = NULL;
     for (size_t i = 0; i < files->n; i++) {
         const json_t *root = files->roots[i], *run = json_array_get(json_object_get(root, "runs"), 0),
                      *machine = json_object_get(root, "machine");
@@ -223,31 +237,29 @@ static const json_t *peers_run(const struct files *files, const char *mail, bool
             continue;
         if (cold && strcmp(word(machine, "file_system"), "tmpfs") == 0) /* whose pages cannot be forgotten */
             continue;
-        return run;
+        const json_t *ratio = ratio_of(run, of, than);
+        if (!ratio || (best && number(run, "items") <= number(best, "items")))
+            continue;
+        best = run;
+        *ratio_out = ratio;
     }
-    return NULL;
+    return best;
 }
 
 /* a: "real mds dovecot wall". */
 static struct found than_peer(const struct files *files, const struct goal *g)
 {
     char **words = g_strsplit(g->a, " ", 4);
-    const json_t *ratios = json_object_get(peers_run(files, words[0], false), "ratios");
-    struct found f = nothing();
-    for (size_t i = 0; i < json_array_size(ratios); i++) {
-        const json_t *ratio = json_array_get(ratios, i);
-        if (strcmp(word(ratio, "of"), words[1]) == 0 && strcmp(word(ratio, "than"), words[2]) == 0)
-            f = value_of(number(ratio, words[3]), "");
-    }
+    const json_t *ratio, *run = peers_run(files, words[0], false, words[1], words[2], &ratio);
+    const struct found f = run ? value_of(number(ratio, words[3]), "") : nothing();
     g_strfreev(words);
     return f;
 }
 
 static struct found of_reading(const struct files *files, const struct goal *g)
 {
-    const json_t *run = peers_run(files, g->a, true),
-                 *ratio = element(json_object_get(run, "ratios"), "than", "(reading)");
-    return ratio ? value_of(number(ratio, "wall"), "") : nothing();
+    const json_t *ratio, *run = peers_run(files, g->a, true, "mds", "(reading)", &ratio);
+    return run ? value_of(number(ratio, "wall"), "") : nothing();
 }
 
 static const json_t *file_of(const struct files *files, const char *suite)

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAST_S 1.0 /* a kind whose answers take less is asked also when the budget is spent */
+#define SLOW_FIRST 4   /* a first answer that takes a row's time so often is the only one */
+#define FAST_S     1.0 /* a kind whose answers take less is asked also when the budget is spent */
 
 struct run {
     struct suite *suite;
@@ -152,7 +153,7 @@ static char *why_not(const struct run *run, unsigned r, unsigned k)
     return NULL;
 }
 
-/* The first answer warms what is cold and is not counted, unless it is so slow that another one would be too. */
+/* The first answer warms what is cold and is not counted, unless it is so slow that another one takes too long, too. */
 static void warm(struct run *run, unsigned r, unsigned k)
 {
     const struct suite *s = run->suite;
@@ -167,7 +168,7 @@ static void warm(struct run *run, unsigned r, unsigned k)
     if (cell->note)
         return;
     const double ms = ask(run, r, k);
-    if (!cell->note && ms > (s->row_s > 0 ? s->row_s * 1000.0 : s->patience_s * 1000.0 / 3))
+    if (!cell->note && ms > (s->row_s > 0 ? s->row_s * SLOW_FIRST * 1000.0 : s->patience_s * 1000.0 / 3))
         keep(cell, ms);
     *slowest_s = MAX(*slowest_s, ms / 1000);
     run->spent_s[k] += (double)(g_get_monotonic_time() - began) / 1e6;
