@@ -125,11 +125,6 @@ bool mime_charset_is_known(struct bytes in)
     return true;
 }
 
-static bool is_ascii(struct bytes v)
-{
-    return mime_count(v, 0).high == 0;
-}
-
 static void decode_utf8(struct bytes in, struct buf *out)
 {
     while (in.n) {
@@ -225,7 +220,7 @@ void mime_charset_decode(struct bytes in, struct bytes charset, struct buf *out)
         mime_converter_give(name, cd);
         return;
     }
-    if (is_ascii(in) || (kind != CHARSET_WINDOWS_1252 && is_utf8(in)))
+    if (mime_is_ascii(in) || (kind != CHARSET_WINDOWS_1252 && is_utf8(in)))
         buf_append_bytes(out, in);
     else if (kind == CHARSET_UTF8)
         decode_utf8(in, out);

@@ -23,10 +23,19 @@ static inline lanes lanes_of(uint8_t c)
 
 static inline uint64_t lanes_sum(lanes v)
 {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < sizeof(v); i++)
-        sum += v[i];
-    return sum;
+    const uint64_t even = UINT64_C(0x00ff00ff00ff00ff);
+    uint64_t half[2], sum = 0;
+    memcpy(half, &v, sizeof(half));
+    for (unsigned i = 0; i < 2; i++)
+        sum += (half[i] & even) + (half[i] >> 8 & even); /* four sums, of at most 1,020 */
+    return (sum * UINT64_C(0x0001000100010001)) >> 48;
+}
+
+static inline bool lanes_any(lanes v)
+{
+    uint64_t half[2];
+    memcpy(half, &v, sizeof(half));
+    return (half[0] | half[1]) != 0;
 }
 
 static void count_plain(const uint8_t *p, size_t n, uint8_t prev, struct mime_counts *c)
@@ -78,6 +87,65 @@ struct mime_counts mime_count(struct bytes v, uint8_t prev)
     return c;
 }
 
+struct mime_lines mime_count_lines(struct bytes v, uint8_t prev)
+{
+    struct mime_lines c = {0};
+    size_t i = 0;
+    if (v.n > sizeof(lanes)) {
+        c.lf = v.p[0] == '\n';
+        c.lone_lf = c.lf && prev != '\r';
+        i = 1; /* so that a load one byte back stays inside */
+    }
+    while (i && v.n - i >= sizeof(lanes)) {
+        size_t rounds = (v.n - i) / sizeof(lanes);
+        if (rounds > 255)
+            rounds = 255;
+        lanes lf = {0}, lone = {0};
+        for (; rounds; rounds--, i += sizeof(lanes)) {
+            const lanes is_lf = (lanes)(lanes_load(v.p + i) == lanes_of('\n'));
+            lf -= is_lf;
+            lone -= is_lf & (lanes)(lanes_load(v.p + i - 1) != lanes_of('\r'));
+        }
+        c.lf += lanes_sum(lf);
+        c.lone_lf += lanes_sum(lone);
+    }
+    for (; i < v.n; i++) {
+        const bool is_lf = v.p[i] == '\n';
+        c.lf += is_lf;
+        c.lone_lf += is_lf && (i ? v.p[i - 1] : prev) != '\r';
+    }
+    return c;
+}
+
+bool mime_is_ascii(struct bytes v)
+{
+    size_t i = 0;
+    lanes any = {0};
+    for (; v.n - i >= sizeof(lanes); i += sizeof(lanes))
+        any |= lanes_load(v.p + i);
+    uint8_t rest = lanes_any(any >> 7);
+    for (; i < v.n; i++)
+        rest |= v.p[i] >> 7;
+    return !rest;
+}
+
+bool mime_is_quotable(struct bytes v)
+{
+    size_t i = 0;
+    lanes other = {0};
+    for (; v.n - i >= sizeof(lanes); i += sizeof(lanes)) {
+        const lanes b = lanes_load(v.p + i);
+        other |= (b >> 7) | (lanes)(b == lanes_of('"')) | (lanes)(b == lanes_of('\\')) | (lanes)(b == lanes_of(0)) |
+                 (lanes)(b == lanes_of('\r')) | (lanes)(b == lanes_of('\n'));
+    }
+    uint8_t rest = lanes_any(other);
+    for (; i < v.n; i++) {
+        const uint8_t b = v.p[i];
+        rest |= (uint8_t)((b >> 7) | (b == '"') | (b == '\\') | (b == 0) | (b == '\r') | (b == '\n'));
+    }
+    return !rest;
+}
+
 static inline bool is_base64(uint8_t c)
 {
     const uint8_t letter = c | 0x20;
@@ -102,6 +170,26 @@ uint64_t mime_count_base64(struct bytes v)
     }
     for (; i < v.n; i++)
         total += is_base64(v.p[i]);
+    return total;
+}
+
+uint64_t mime_count_line_ends(struct bytes v)
+{
+    uint64_t total = 0;
+    size_t i = 0;
+    while (v.n - i >= sizeof(lanes)) {
+        size_t rounds = (v.n - i) / sizeof(lanes);
+        if (rounds > 255)
+            rounds = 255;
+        lanes sum = {0};
+        for (; rounds; rounds--, i += sizeof(lanes)) {
+            const lanes c = lanes_load(v.p + i);
+            sum -= (lanes)(c == lanes_of('\n')) | (lanes)(c == lanes_of('\r'));
+        }
+        total += lanes_sum(sum);
+    }
+    for (; i < v.n; i++)
+        total += v.p[i] == '\n' || v.p[i] == '\r';
     return total;
 }
 

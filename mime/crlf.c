@@ -12,12 +12,13 @@ void mime_crlf_map_encode(struct bytes item, struct buf *out)
     uint8_t prev = 0;
     for (size_t off = 0; item.n - off >= MIME_CRLF_STEP; off += MIME_CRLF_STEP) {
         const struct bytes step = bytes_slice(item, off, MIME_CRLF_STEP);
-        const uint64_t lone = mime_count(step, prev).lone_lf;
+        const uint64_t lone = mime_count_lines(step, prev).lone_lf;
         prev = step.p[step.n - 1];
         total += lone;
         buf_put_varint(out, lone);
     }
-    if (total == 0 && mime_count(bytes_slice(item, item.n - item.n % MIME_CRLF_STEP, SIZE_MAX), prev).lone_lf == 0)
+    if (total == 0 &&
+        mime_count_lines(bytes_slice(item, item.n - item.n % MIME_CRLF_STEP, SIZE_MAX), prev).lone_lf == 0)
         out->n = start;
 }
 
@@ -106,7 +107,7 @@ uint64_t mime_crlf_count_lone(struct bytes in, bool *last_cr)
 {
     if (in.n == 0)
         return 0;
-    const uint64_t lone = mime_count(in, *last_cr ? '\r' : 0).lone_lf;
+    const uint64_t lone = mime_count_lines(in, *last_cr ? '\r' : 0).lone_lf;
     *last_cr = in.p[in.n - 1] == '\r';
     return lone;
 }

@@ -31,7 +31,7 @@ static void put(struct sink *s, const void *p, size_t n)
 static void put_text(struct sink *s, struct bytes v)
 {
     if (!s->out) {
-        s->n += v.n + mime_count(v, 0).lone_lf;
+        s->n += v.n + mime_count_lines(v, 0).lone_lf;
         return;
     }
     const uint8_t *p = v.p, *const end = v.p + v.n;
@@ -115,13 +115,13 @@ bool mime_base64_is_clean(struct bytes v)
         v.n--;
     }
     const uint64_t digits = mime_count_base64(v);
-    const struct mime_counts c = mime_count(v, 0);
+    const uint64_t ends = mime_count_line_ends(v);
     uint64_t blanks = 0;
-    if (digits + c.lf + c.cr != v.n) {
+    if (digits + ends != v.n) {
         for (size_t i = 0; i < v.n; i++)
             blanks += v.p[i] == ' ' || v.p[i] == '\t';
     }
-    return pads < 3 && digits + c.lf + c.cr + blanks == v.n && (digits + pads) % 4 == 0;
+    return pads < 3 && digits + ends + blanks == v.n && (digits + pads) % 4 == 0;
 }
 
 /* The value + 1; 0: no digit. */

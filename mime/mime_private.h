@@ -54,8 +54,15 @@ struct mime_counts {
 };
 /* prev: the byte before the range (any but CR if there is none). */
 struct mime_counts mime_count(struct bytes v, uint8_t prev);
+struct mime_lines {
+    uint64_t lf, lone_lf;
+};
+struct mime_lines mime_count_lines(struct bytes v, uint8_t prev); /* the same two numbers, sooner */
+bool mime_is_ascii(struct bytes v);
 /* Characters of base64's alphabet, without "=". */
 uint64_t mime_count_base64(struct bytes v);
+uint64_t mime_count_line_ends(struct bytes v); /* CRs and LFs */
+bool mime_is_quotable(struct bytes v); /* an IMAP quoted string as it stands: 7-bit, no ", \, CR, LF or NUL */
 /* true if some line has more than `limit` bytes before its LF (or the end). */
 bool mime_has_long_line(struct bytes v, size_t limit);
 
@@ -186,6 +193,7 @@ struct mime_parser {
     struct mime_addresses addresses;
     struct buf envelope, structure, parts, map, headers, text, hashes;
     struct buf scratch, scratch2, table;
+    struct mime_counts in_item, in_header; /* of all its bytes, and of the first part's header with its blank line */
     uint64_t defects;
     bool by_gmime; /* this item */
 };

@@ -116,52 +116,52 @@ static void parser_reset(struct mime_parser *p)
 /* ---- line counts of many nested ranges in linear time ---- */
 
 /* Sums at every COUNT_STEP of the item, so that a range costs two edges at most. */
-struct step_sum {
-    uint64_t lf, lone_lf;
-};
-
 static void steps_fill(struct mime_parser *p)
 {
     const struct bytes item = p->scan.item;
-    struct step_sum sum = {0};
+    struct mime_lines sum = {0};
     for (size_t off = 0; off <= item.n; off += COUNT_STEP) {
         uint8_t *q = buf_reserve(&p->table, sizeof(sum));
         memcpy(q, &sum, sizeof(sum));
         p->table.n += sizeof(sum);
-        const struct mime_counts c = mime_count(bytes_slice(item, off, COUNT_STEP), off ? item.p[off - 1] : 0);
+        const struct mime_lines c = mime_count_lines(bytes_slice(item, off, COUNT_STEP), off ? item.p[off - 1] : 0);
         sum.lf += c.lf;
         sum.lone_lf += c.lone_lf;
     }
 }
 
-static struct step_sum step_at(const struct mime_parser *p, size_t i)
+static struct mime_lines step_at(const struct mime_parser *p, size_t i)
 {
-    struct step_sum s;
+    struct mime_lines s;
     memcpy(&s, p->table.p + i * sizeof(s), sizeof(s));
     return s;
 }
 
-static struct step_sum range_count(const struct mime_parser *p, uint64_t off, uint64_t len)
+static struct mime_lines range_count(const struct mime_parser *p, uint64_t off, uint64_t len)
 {
     const struct bytes item = p->scan.item;
+    const uint64_t header_len = p->scan.v[0].part.header_len;
+    if (off == 0 && len == header_len)
+        return (struct mime_lines){p->in_header.lf, p->in_header.lone_lf};
+    /* All behind the header, which is counted already: with CR before it, a first LF would be counted otherwise. */
+    if (off == header_len && len == item.n - off && (off == 0 || item.p[off - 1] != '\r'))
+        return (struct mime_lines){p->in_item.lf - p->in_header.lf, p->in_item.lone_lf - p->in_header.lone_lf};
     const size_t first = (size_t)((off + COUNT_STEP - 1) / COUNT_STEP), last = (size_t)((off + len) / COUNT_STEP);
-    if (p->table.n == 0 || first >= last) {
-        const struct mime_counts c = mime_count(bytes_slice(item, (size_t)off, (size_t)len), 0);
-        return (struct step_sum){c.lf, c.lone_lf};
-    }
+    if (p->table.n == 0 || first >= last)
+        return mime_count_lines(bytes_slice(item, (size_t)off, (size_t)len), 0);
     const uint64_t first_off = (uint64_t)first * COUNT_STEP, last_off = (uint64_t)last * COUNT_STEP;
-    const struct mime_counts head = mime_count(bytes_slice(item, (size_t)off, (size_t)(first_off - off)), 0);
-    const struct mime_counts tail = mime_count(bytes_slice(item, (size_t)last_off, (size_t)(off + len - last_off)),
-                                               last_off ? item.p[last_off - 1] : 0);
-    const struct step_sum a = step_at(p, first), b = step_at(p, last);
-    return (struct step_sum){head.lf + tail.lf + b.lf - a.lf, head.lone_lf + tail.lone_lf + b.lone_lf - a.lone_lf};
+    const struct mime_lines head = mime_count_lines(bytes_slice(item, (size_t)off, (size_t)(first_off - off)), 0);
+    const struct mime_lines tail = mime_count_lines(bytes_slice(item, (size_t)last_off, (size_t)(off + len - last_off)),
+                                                    last_off ? item.p[last_off - 1] : 0);
+    const struct mime_lines a = step_at(p, first), b = step_at(p, last);
+    return (struct mime_lines){head.lf + tail.lf + b.lf - a.lf, head.lone_lf + tail.lone_lf + b.lone_lf - a.lone_lf};
 }
 
 static void part_finish(struct mime_parser *p, struct entity *e, unsigned *probes)
 {
     struct mime_part *part = &e->part;
-    const struct step_sum h = range_count(p, part->header_off, part->header_len);
-    const struct step_sum b = range_count(p, part->body_off, part->body_len);
+    const struct mime_lines h = range_count(p, part->header_off, part->header_len);
+    const struct mime_lines b = range_count(p, part->body_off, part->body_len);
     part->header_crlf = part->header_len + h.lone_lf;
     part->body_crlf = part->body_len + b.lone_lf;
     part->lines = b.lf;
@@ -362,7 +362,7 @@ static void record_fill(struct mime_parser *p, const struct small *s, struct mim
 /* Sizes and the defects that counting shows. */
 static void item_count(struct mime_parser *p, struct bytes item, struct mime_record *r)
 {
-    const struct mime_counts c = mime_count(item, 0);
+    const struct mime_counts c = p->in_item = mime_count(item, 0);
     r->size = item.n;
     r->size_crlf = item.n + c.lone_lf;
     const uint64_t crlf = c.lf - c.lone_lf;
@@ -376,7 +376,8 @@ static void item_count(struct mime_parser *p, struct bytes item, struct mime_rec
         p->defects |= MIME_DEFECT(MIXED_LINE_ENDS);
     if (mime_has_long_line(item, LINE_MAX_BYTES + (crlf ? 1 : 0)))
         p->defects |= MIME_DEFECT(LONG_LINE);
-    const struct mime_counts h = mime_count(bytes_slice(item, 0, (size_t)p->scan.v[0].part.header_len), 0);
+    const struct mime_counts h = p->in_header =
+        mime_count(bytes_slice(item, 0, (size_t)p->scan.v[0].part.header_len), 0);
     if (h.high)
         p->defects |= MIME_DEFECT(HEADER_8BIT);
     if (h.nul)

@@ -21,16 +21,21 @@ struct preview {
     bool begun;
 };
 
+static bool is_graph(uint8_t c)
+{
+    return c > ' ' && c < 0x7f;
+}
+
 static void put_char(struct preview *v, gunichar c)
 {
-    const bool is_graph = c > ' ' && c < 0x7f;
+    const bool graph = c < 0x80 && is_graph((uint8_t)c);
     if (v->left == 0)
         return;
     if (c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0xa0 || c == 0x3000) {
         v->space = v->begun;
         return;
     }
-    if (!is_graph && (c < 0xa0 || c == 0xad || c == 0x34f || (c >= 0x200b && c <= 0x200f) || c == 0xfeff))
+    if (!graph && (c < 0xa0 || c == 0xad || c == 0x34f || (c >= 0x200b && c <= 0x200f) || c == 0xfeff))
         return;
     if (v->space) {
         buf_append_byte(v->out, ' ');
@@ -38,7 +43,7 @@ static void put_char(struct preview *v, gunichar c)
         if (--v->left == 0)
             return;
     }
-    if (is_graph) {
+    if (graph) {
         buf_append_byte(v->out, (uint8_t)c);
     } else {
         uint8_t *q = buf_reserve(v->out, 6);
@@ -61,12 +66,30 @@ static gunichar next_char(struct bytes v, size_t *i)
     return c;
 }
 
+/* What begins at i and is put as it stands: most of a text is words of ASCII. `stop`: bytes that end it. */
+static size_t put_graph(struct preview *v, struct bytes text, size_t i, const char stop[2])
+{
+    size_t n = 0;
+    const size_t most = text.n - i < v->left ? text.n - i : v->left;
+    while (n < most && is_graph(text.p[i + n]) && text.p[i + n] != (uint8_t)stop[0] && text.p[i + n] != (uint8_t)stop[1])
+        n++;
+    if (n == 0 || v->space) /* with its space it might be one too many */
+        return 0;
+    buf_append(v->out, text.p + i, n);
+    v->left -= (uint32_t)n;
+    v->begun = true;
+    return n;
+}
+
 /* Both return how much of the text it took. */
 static size_t put_plain(struct preview *v, struct bytes text)
 {
     size_t i = 0;
-    while (i < text.n && v->left)
+    while (i < text.n && v->left) {
         put_char(v, next_char(text, &i));
+        if (i < text.n)
+            i += put_graph(v, text, i, "  ");
+    }
     return i;
 }
 
@@ -159,6 +182,8 @@ static size_t put_html(struct preview *v, struct bytes text)
             put_char(v, html_entity(text, &i));
         } else {
             put_char(v, next_char(text, &i));
+            if (i < text.n)
+                i += put_graph(v, text, i, "<&");
         }
     }
     return i;

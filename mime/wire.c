@@ -39,6 +39,14 @@ static void literal(struct buf *out, struct bytes v, size_t nuls)
 
 void mime_wire_string(struct buf *out, struct bytes v)
 {
+    if (v.n <= QUOTED_MAX && mime_is_quotable(v)) {
+        uint8_t *q = buf_reserve(out, v.n + 2);
+        out->n += v.n + 2;
+        q[0] = q[v.n + 1] = '"';
+        if (v.n)
+            memcpy(q + 1, v.p, v.n);
+        return;
+    }
     size_t escapes = 0, others = 0, nuls = 0;
     for (size_t i = 0; i < v.n; i++) {
         switch (class_of(v.p[i])) {
@@ -55,15 +63,10 @@ void mime_wire_string(struct buf *out, struct bytes v)
     uint8_t *q = buf_reserve(out, v.n + escapes + 2);
     out->n += v.n + escapes + 2;
     *q++ = '"';
-    if (!escapes && v.n) {
-        memcpy(q, v.p, v.n);
-        q += v.n;
-    } else {
-        for (size_t i = 0; i < v.n; i++) {
-            if (class_of(v.p[i]) == CHAR_ESCAPED)
-                *q++ = '\\';
-            *q++ = v.p[i];
-        }
+    for (size_t i = 0; i < v.n; i++) {
+        if (class_of(v.p[i]) == CHAR_ESCAPED)
+            *q++ = '\\';
+        *q++ = v.p[i];
     }
     *q = '"';
 }

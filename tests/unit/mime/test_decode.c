@@ -97,7 +97,46 @@ Test(decode, counts_equal_the_plain_loop)
                       got.high == want.high,
                   "round %d", round);
         cr_expect_eq(mime_count_base64(bytes_of(text, n)), base64, "round %d: base64", round);
+        const struct mime_lines lines = mime_count_lines(bytes_of(text, n), prev);
+        cr_expect(lines.lf == want.lf && lines.lone_lf == want.lone_lf, "round %d: lines", round);
+        cr_expect_eq(mime_count_line_ends(bytes_of(text, n)), want.lf + want.cr, "round %d: line ends", round);
+        cr_expect_eq(mime_is_ascii(bytes_of(text, n)), want.high == 0, "round %d: ascii", round);
     }
+}
+
+/* A lane counts to 255 before it is added up. */
+Test(decode, counts_do_not_overflow_their_lanes)
+{
+    static uint8_t text[3 * 255 * 16 + 7];
+    const struct bytes all = bytes_of(text, sizeof(text));
+    memset(text, '\n', sizeof(text));
+    cr_expect_eq(mime_count(all, '\r').lf, sizeof(text));
+    cr_expect_eq(mime_count(all, '\r').lone_lf, sizeof(text) - 1);
+    cr_expect_eq(mime_count_lines(all, '\r').lf, sizeof(text));
+    cr_expect_eq(mime_count_lines(all, '\r').lone_lf, sizeof(text) - 1);
+    cr_expect_eq(mime_count_line_ends(all), sizeof(text));
+    memset(text, 'Q', sizeof(text));
+    cr_expect_eq(mime_count_base64(all), sizeof(text));
+    memset(text, 0xe9, sizeof(text));
+    cr_expect_eq(mime_count(all, 0).high, sizeof(text));
+}
+
+/* Each byte at each place of texts with and without a rest behind sixteen. */
+Test(decode, one_byte_tells_what_a_text_is)
+{
+    for (size_t n = 1; n <= 40; n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (int c = 0; c < 256; c++) {
+                uint8_t text[40];
+                memset(text, 'x', n);
+                text[at] = (uint8_t)c;
+                const bool quotable = c < 128 && c != 0 && c != '"' && c != '\\' && c != '\r' && c != '\n';
+                cr_assert_eq(mime_is_quotable(bytes_of(text, n)), quotable, "%d at %zu of %zu", c, at, n);
+                cr_assert_eq(mime_is_ascii(bytes_of(text, n)), c < 128, "%d at %zu of %zu", c, at, n);
+            }
+        }
+    }
+    cr_expect(mime_is_quotable((struct bytes){0}) && mime_is_ascii((struct bytes){0}));
 }
 
 Test(decode, base64_alphabet_is_counted_right)
