@@ -57,7 +57,7 @@ int cmd_rebuild(int argc, char **argv)
         {"headers", 0, 0, G_OPTION_ARG_STRING, &headers, "header fields to keep: default, all, or a list with commas", "LIST"},
         {"jobs", 'j', 0, G_OPTION_ARG_INT, &jobs, "parse workers (default: one a core)", "N"},
         {"allow-removals", 0, 0, G_OPTION_ARG_NONE, &allow_removals, "go on if a vault is gone: its messages are left out", NULL},
-        {"recover", 0, 0, G_OPTION_ARG_NONE, &recover, "data.mdb is lost: file all mail of the own vault in a folder Recovered", NULL},
+        {"recover", 0, 0, G_OPTION_ARG_NONE, &recover, "data.mdb is lost or cannot be read: file all mail of the own vault in a folder Recovered", NULL},
         {"progress", 0, 0, G_OPTION_ARG_STRING, &mode, "auto, plain, json or none", "MODE"},
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "the report as JSON", NULL},
         G_OPTION_ENTRY_NULL,

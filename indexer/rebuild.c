@@ -3,6 +3,7 @@
  * is only read; a rebuild that fails or is killed leaves it as it was.
  */
 #include "archive_private.h"
+#include "rebuild_probe.h"
 #include "restore.h"
 
 #include "base/log.h"
@@ -81,13 +82,17 @@ static int find_dir(struct rebuild *r, struct error *err)
     return rc;
 }
 
-/* To recover is for a store that says nothing any more; from one that does, a rebuild gets more. */
+/* To recover is for a store that says nothing any more; from one that can be read, a rebuild gets more. */
 static int open_old(struct rebuild *r, struct error *err)
 {
     const struct mds_options opts = {.archive_name = r->build.archive};
     uint32_t segment = 0;
     uint64_t bytes;
-    int rc = mds_open(r->dir, &opts, &r->old, err);
+    int rc = indexer_rebuild_probe(r->dir, r->build.archive, err);
+    if (rc == 0)
+        rc = mds_open(r->dir, &opts, &r->old, err);
+    else if (rc == BASE_ERR_CORRUPT && mds_is_building(r->dir))
+        return error_set(err, BASE_ERR_LOCKED, 0, "%s is being built: wait for it, or stop it and run again", r->dir);
     if (rc == 0 && r->build.recover)
         return error_set(err, BASE_ERR_USAGE, 0,
                          "its store opens: rebuild it without --recover, which keeps flags and folders");
