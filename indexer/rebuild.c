@@ -115,6 +115,8 @@ static int recorded_settings(struct rebuild *r, struct error *err)
     r->settings = (struct indexer_run){.build = &r->build, .env = r->old, .dir = r->dir, .mime = r->build.mime};
     int rc = indexer_settings_read(&r->settings, err);
     r->build.mime = r->settings.mime;
+    if (rc == BASE_ERR_CORRUPT)
+        error_context(err, "its list of header fields cannot be read: name it again, --headers=default or as it was");
     return rc;
 }
 

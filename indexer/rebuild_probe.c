@@ -17,6 +17,27 @@
 
 enum probe_exit { EXIT_READABLE = 0, EXIT_DAMAGED = 1, EXIT_NOT_OPEN = 2 };
 
+/* As indexer_carry_imports will: each place is looked for by the one before. */
+static int read_places(struct indexer_restore *r, struct error *err)
+{
+    struct mds_container c = {0};
+    struct buf last = {0};
+    int rc = 0, more = 1;
+    while (rc == 0 && (more = mds_container_next(r->txn, c.id + 1, &c, NULL)) > 0) {
+        struct mds_place p;
+        bool first = true;
+        while (rc == 0 &&
+               (more = mds_place_next(r->txn, c.id, first ? NULL : &(struct bytes){last.p, last.n}, &p, NULL)) > 0) {
+            first = false;
+            buf_reset(&last);
+            buf_append_bytes(&last, p.identity);
+        }
+        rc = more < 0 ? indexer_restore_renew(r, err) : 0;
+    }
+    buf_release(&last);
+    return rc;
+}
+
 static enum probe_exit read_all(const char *dir, const char *archive, struct error *err)
 {
     const struct mds_options opts = {.archive_name = archive, .read_only = true};
@@ -26,7 +47,9 @@ static enum probe_exit read_all(const char *dir, const char *archive, struct err
     if (mds_open(dir, &opts, &env, err) < 0)
         return EXIT_NOT_OPEN;
     /* Not mds_verify: what a rebuild does not read may be damaged as it likes. */
-    return indexer_restore_new(env, dir, &restore, &lost, err) < 0 ? EXIT_DAMAGED : EXIT_READABLE;
+    if (indexer_restore_new(env, dir, &restore, &lost, err) < 0 || read_places(restore, err) < 0)
+        return EXIT_DAMAGED;
+    return EXIT_READABLE;
 }
 
 static _Noreturn void child(pid_t parent, int fd, const char *dir, const char *archive)

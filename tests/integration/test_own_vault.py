@@ -287,7 +287,10 @@ def check_rebuild(lab):
 def check_damaged(lab):
     """Pages of the metadata damaged: after a rebuild each mail is there, where the old store still said where, else in a folder of its own. What LMDB cannot
     read at all is said, and recovered."""
-    count = len(messages(lab, "killed"))
+    def items():
+        return json.loads(run(lab, "stat", "--json", archive="killed"))["items"]
+
+    count = items()  # not messages: of several that have one mail, one may be lost with its row
     path = os.path.join(lab.store, "archives/a00000003/data.mdb")
     with open(path, "rb") as f:
         whole = f.read()
@@ -298,14 +301,16 @@ def check_damaged(lab):
             damaged[rng.randrange(10, len(whole) // 4096) * 4096 + rng.randrange(16, 4096)] ^= 0xff
         with open(path, "wb") as f:
             f.write(damaged)
-        done = lab.mds("rebuild", "--store", lab.store, "--archive", "killed", "--progress", "none", check=False)
+        rebuild = ["rebuild", "--store", lab.store, "--archive", "killed", "--progress", "none"]
+        done = lab.mds(*rebuild, check=False)
+        if done.returncode == 3 and b"--headers=default" in done.stderr:
+            done = lab.mds(*rebuild, "--headers=default", check=False)
         if done.returncode == 3:
             assert b"mds rebuild --recover" in done.stderr, (seed, done)
-            done = lab.mds("rebuild", "--recover", "--store", lab.store, "--archive", "killed", "--progress", "none", check=False)
+            done = lab.mds(*rebuild, "--recover", check=False)
         assert done.returncode == 0, (seed, done)
         sound(lab, "killed")
-        now = len(messages(lab, "killed"))
-        assert now >= count, (seed, now, count)
+        assert items() >= count, (seed, items(), count)
 
 
 def check_deleted_folder(lab):
