@@ -63,7 +63,7 @@ endif()
 # the release build.
 get_property(programs GLOBAL PROPERTY MDS_TEST_PROGRAMS)
 add_custom_target(test_programs)
-foreach(program mds mds-gen mds-bench mds_shared mds_static ${programs})
+foreach(program mds mds-gen mds-bench mds-parse-bench mds_shared mds_static ${programs})
   if(TARGET ${program})
     add_dependencies(test_programs ${program})
   endif()
