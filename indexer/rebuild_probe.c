@@ -5,13 +5,11 @@
 #include "rebuild_probe.h"
 
 #include "restore.h"
+#include "system.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,12 +50,9 @@ static enum probe_exit read_all(const char *dir, const char *archive, struct err
     return EXIT_READABLE;
 }
 
-static _Noreturn void child(pid_t parent, int fd, const char *dir, const char *archive)
+static _Noreturn void child(int fd, const char *dir, const char *archive)
 {
     struct error err = {0};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(EXIT_NOT_OPEN);
     const enum probe_exit status = read_all(dir, archive, &err);
     if (write(fd, err.text, strlen(err.text)) < 0)
         _exit(status); /* nobody listens */
@@ -66,14 +61,14 @@ static _Noreturn void child(pid_t parent, int fd, const char *dir, const char *a
 
 int indexer_rebuild_probe(const char *dir, const char *archive, struct error *err)
 {
-    int fds[2], status = 0;
+    int fds[2];
     char text[400] = "";
     size_t n = 0;
     if (pipe2(fds, O_CLOEXEC) < 0)
         return error_errno(err, "pipe");
-    const pid_t parent = getpid(), pid = fork();
+    const pid_t pid = indexer_fork_reader();
     if (pid == 0)
-        child(parent, fds[1], dir, archive);
+        child(fds[1], dir, archive);
     (void)close(fds[1]);
     if (pid < 0) {
         const int rc = error_errno(err, "fork");
@@ -88,8 +83,7 @@ int indexer_rebuild_probe(const char *dir, const char *archive, struct error *er
     }
     text[n] = '\0';
     (void)close(fds[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    const int status = indexer_child_status(pid);
     if (WIFSIGNALED(status))
         return error_set(err, BASE_ERR_CORRUPT, 0, "%s: reading it ended a process (signal %d): its pages are damaged",
                          dir, WTERMSIG(status));

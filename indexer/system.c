@@ -1,9 +1,13 @@
-/* Clock, sleep, temporary files. */
+/* Clock, sleep, temporary files, child processes. */
 #include "system.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,4 +69,23 @@ int indexer_temp_file(const char *dir, struct error *err)
         return error_errno(err, "%s: no temporary file", dir);
     unlink(path);
     return fd;
+}
+
+pid_t indexer_fork_reader(void)
+{
+    const pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(3); /* it died before the call above */
+    }
+    return pid;
+}
+
+int indexer_child_status(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
 }

@@ -18,7 +18,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -490,11 +489,8 @@ int indexer_verify(const struct indexer_verify *v, struct error *err)
         free(c.run.dir);
         return error_errno(err, "verify");
     }
-    pid_t parent = getpid(), pid = fork();
+    pid_t pid = indexer_fork_reader();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(3);
         close(fds[0]);
         c.pipe = fds[1];
         signal(SIGINT, SIG_IGN);
@@ -508,8 +504,7 @@ int indexer_verify(const struct indexer_verify *v, struct error *err)
         rc = listen_to(v, fds[0], &findings, &done, err);
         if (rc < 0 && !done)
             kill(pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
+        status = indexer_child_status(pid);
     }
     close(fds[0]);
     free(c.run.dir);
