@@ -150,15 +150,21 @@ static int writer_spill(struct mds_txn *t, enum pack_kind kind, struct pack_writ
     struct key key;
     struct buf *row;
     uint32_t n = p->n;
+
+    if (!p->dirty) { /* it stands there */
+        writer_drop(p, n);
+        return BASE_OK;
+    }
     size_t plain = row_of(t, kind, p, n, &row);
 
-    for (unsigned i = 0; i < SPILL_TRIES && row->n > PACK_ROW_BYTES && n > 1; i++) {
+    for (unsigned i = 0; pack_compressed[kind] && i < SPILL_TRIES && row->n > PACK_ROW_BYTES && n > 1; i++) {
         const uint32_t fewer = (uint32_t)(n * (uint64_t)PACK_ROW_BYTES / row->n);
 
         n = fewer > 1 ? fewer - 1 : 1;
         plain = row_of(t, kind, p, n, &row);
     }
-    learn_goal(p, plain_goal(kind, p), plain, row->n);
+    if (pack_compressed[kind])
+        learn_goal(p, plain_goal(kind, p), plain, row->n);
     pack_key(&key, p->first);
     const int rc = row_put(t, pack_tables[kind], key_bytes(&key), row, err);
 
@@ -203,10 +209,8 @@ int pack_append(struct mds_txn *t, enum pack_kind kind, uint64_t item, struct by
         writer_restart(p, item);
     }
     while (!writer_fits(kind, p, entry)) {
-        if ((rc = pack_compressed[kind] ? writer_spill(t, kind, p, err) : writer_flush(t, kind, p, err)) != BASE_OK)
+        if ((rc = writer_spill(t, kind, p, err)) != BASE_OK)
             return rc;
-        if (!pack_compressed[kind])
-            writer_restart(p, item);
     }
     writer_push(p, entry);
     return BASE_OK;
