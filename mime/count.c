@@ -152,7 +152,8 @@ static inline bool is_base64(uint8_t c)
     return (uint8_t)(letter - 'a') < 26 || (uint8_t)(c - '/') < 11 || c == '+'; /* "/" stands before "0" */
 }
 
-uint64_t mime_count_base64(struct bytes v)
+/* Inline, so that each caller's `match` is part of its own loop; `one` is the same for a byte. */
+static inline uint64_t count_matches(struct bytes v, lanes (*match)(lanes), bool (*one)(uint8_t))
 {
     uint64_t total = 0;
     size_t i = 0;
@@ -161,36 +162,40 @@ uint64_t mime_count_base64(struct bytes v)
         if (rounds > 255)
             rounds = 255;
         lanes sum = {0};
-        for (; rounds; rounds--, i += sizeof(lanes)) {
-            const lanes c = lanes_load(v.p + i), letter = c | lanes_of(0x20);
-            sum -= (lanes)(letter - lanes_of('a') < lanes_of(26)) | (lanes)(c - lanes_of('/') < lanes_of(11)) |
-                   (lanes)(c == lanes_of('+'));
-        }
+        for (; rounds; rounds--, i += sizeof(lanes))
+            sum -= match(lanes_load(v.p + i));
         total += lanes_sum(sum);
     }
     for (; i < v.n; i++)
-        total += is_base64(v.p[i]);
+        total += one(v.p[i]);
     return total;
+}
+
+static inline lanes match_base64(lanes c)
+{
+    const lanes letter = c | lanes_of(0x20);
+    return (lanes)(letter - lanes_of('a') < lanes_of(26)) | (lanes)(c - lanes_of('/') < lanes_of(11)) |
+           (lanes)(c == lanes_of('+'));
+}
+
+uint64_t mime_count_base64(struct bytes v)
+{
+    return count_matches(v, match_base64, is_base64);
+}
+
+static inline bool is_line_end(uint8_t c)
+{
+    return c == '\n' || c == '\r';
+}
+
+static inline lanes match_line_end(lanes c)
+{
+    return (lanes)(c == lanes_of('\n')) | (lanes)(c == lanes_of('\r'));
 }
 
 uint64_t mime_count_line_ends(struct bytes v)
 {
-    uint64_t total = 0;
-    size_t i = 0;
-    while (v.n - i >= sizeof(lanes)) {
-        size_t rounds = (v.n - i) / sizeof(lanes);
-        if (rounds > 255)
-            rounds = 255;
-        lanes sum = {0};
-        for (; rounds; rounds--, i += sizeof(lanes)) {
-            const lanes c = lanes_load(v.p + i);
-            sum -= (lanes)(c == lanes_of('\n')) | (lanes)(c == lanes_of('\r'));
-        }
-        total += lanes_sum(sum);
-    }
-    for (; i < v.n; i++)
-        total += v.p[i] == '\n' || v.p[i] == '\r';
-    return total;
+    return count_matches(v, match_line_end, is_line_end);
 }
 
 bool mime_has_long_line(struct bytes v, size_t limit)

@@ -69,11 +69,13 @@ static gunichar next_char(struct bytes v, size_t *i)
 /* What begins at i and is put as it stands: most of a text is words of ASCII. `stop`: bytes that end it. */
 static size_t put_graph(struct preview *v, struct bytes text, size_t i, const char stop[2])
 {
+    if (v->space) /* with its space it might be one too many */
+        return 0;
     size_t n = 0;
     const size_t most = text.n - i < v->left ? text.n - i : v->left;
     while (n < most && is_graph(text.p[i + n]) && text.p[i + n] != (uint8_t)stop[0] && text.p[i + n] != (uint8_t)stop[1])
         n++;
-    if (n == 0 || v->space) /* with its space it might be one too many */
+    if (n == 0)
         return 0;
     buf_append(v->out, text.p + i, n);
     v->left -= (uint32_t)n;
