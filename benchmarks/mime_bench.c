@@ -1,7 +1,7 @@
 /*
  * mime_bench: what parsing costs per message, against bare GMime.
  *
- *     mime_bench DIR-OR-FILE...      every regular file is one message; read once, then timed in memory
+ *     mds-parse-bench [--once] DIR-OR-FILE...      every regular file is one message; read once, then timed in memory
  *
  * Prints, CPU time, best of ROUNDS: XXH3 alone, GMime's g_mime_parser_construct_message
  * alone (the floor of the build), mime_parse with the record's encoding by

@@ -39,7 +39,7 @@ static int rebuild(struct indexer_build *build, gboolean json, struct progress *
         cli_note("%s", err.text);
     else if (build->recover)
         cli_note("%s: the mail of its own vault is in the folder Recovered, expunged mail too; folders, flags and UIDs are lost, all "
-                 "UIDVALIDITYs are new. A data.mdb that did not open is kept as data.mdb.lost",
+                 "UIDVALIDITYs are new. A data.mdb that did not open, or could not be read, is kept as data.mdb.lost",
                  build->archive);
     return report_status(&report, rc, &err);
 }
